@@ -1,0 +1,1 @@
+"""The stack: a community claim-validation service that pushes live."""

@@ -1,0 +1,1 @@
+"""Pure decisions: consensus, trust, badges, notifications. No I/O, no clock, no randomness."""
