@@ -23,7 +23,9 @@ CATALOG: tuple[Badge, ...] = (
     Badge("first_validation", "First validation", "Validated a claim.", lambda p: p.validations >= 1),
     Badge("validations_10", "Ten validations", "Validated 10 claims.", lambda p: p.validations >= 10),
     Badge("validations_100", "Hundred validations", "Validated 100 claims.", lambda p: p.validations >= 100),
-    Badge("validations_1000", "Thousand validations", "Validated 1000 claims.", lambda p: p.validations >= 1000),
+    Badge(
+        "validations_1000", "Thousand validations", "Validated 1000 claims.", lambda p: p.validations >= 1000
+    ),
     Badge(
         "first_consensus", "First consensus", "Took part in a consensus.", lambda p: p.consensus_count >= 1
     ),
@@ -34,7 +36,10 @@ CATALOG: tuple[Badge, ...] = (
         lambda p: p.accurate_streak >= STREAK_LENGTH,
     ),
     Badge(
-        "trusted", "Trusted", f"Reached a trust score of {TRUSTED_SCORE}.", lambda p: p.trust_score >= TRUSTED_SCORE
+        "trusted",
+        "Trusted",
+        f"Reached a trust score of {TRUSTED_SCORE}.",
+        lambda p: p.trust_score >= TRUSTED_SCORE,
     ),
     Badge("claim_verified", "Claim verified", "Had a claim verified.", lambda p: p.claims_verified >= 1),
 )

@@ -151,9 +151,7 @@ def _settled_step(progress: Progress, effect: Settled, policy: TrustPolicy) -> _
     consensus = effect.decision.action
     if effect.action is None:
         points = owner_step(consensus, policy)
-        moved = replace(
-            progress, claims_verified=progress.claims_verified + (consensus is Action.VOUCH)
-        )
+        moved = replace(progress, claims_verified=progress.claims_verified + (consensus is Action.VOUCH))
     else:
         points = validator_step(effect.action, consensus, policy)
         moved = replace(
@@ -162,7 +160,11 @@ def _settled_step(progress: Progress, effect: Settled, policy: TrustPolicy) -> _
             accurate_streak=_streak(progress.accurate_streak, effect.action, consensus),
         )
     change = TrustChange(
-        effect.key, effect.user_id, effect.claim_id, progress.trust_score, clamp(progress.trust_score + points)
+        effect.key,
+        effect.user_id,
+        effect.claim_id,
+        progress.trust_score,
+        clamp(progress.trust_score + points),
     )
     drafts = [_consensus_draft(effect)]
     if change.change:

@@ -1,0 +1,251 @@
+"""All settings of a node: the only place that reads the environment (prefix `VOUCHSTORM_`).
+
+Every field says its unit, range, default and what 0 or None means. `docs/SETTINGS.md` is generated from it.
+"""
+
+import os
+import secrets
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from .domain.consensus import ConsensusPolicy
+from .domain.trust import TrustPolicy
+from .errors import SetupError
+
+
+class Mode(StrEnum):
+    DEVELOPMENT = "development"
+    PRODUCTION = "production"
+
+
+class Settings(BaseSettings):
+    """Frozen settings of one node."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="VOUCHSTORM_", frozen=True, extra="forbid", env_file=None, hide_input_in_errors=True
+    )
+
+    mode: Mode = Field(Mode.DEVELOPMENT, description="`production` refuses to start without `jwt_secret`.")
+    data_dir: Path = Field(
+        Path("data"), description="Directory for the embedded store and the development secret."
+    )
+    node: str | None = Field(
+        None,
+        pattern=r"^[A-Za-z0-9_.-]{1,64}$",
+        description="Name of this node in logs, metrics and `status`; None: made from host and pid.",
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", description="Least severe level that is logged."
+    )
+    log_format: Literal["pretty", "json"] = Field("pretty", description="`json` for log collectors.")
+
+    # store and bus
+    store_url: str | None = Field(
+        None, description="`sqlite:///path` or `mongodb://...`; None: SQLite in `data_dir`."
+    )
+    store_timeout_s: float = Field(5.0, gt=0, le=60, description="Longest wait for one store call, seconds.")
+    mongo_driver: Literal["motor", "pymongo"] = Field(
+        "motor", description="Driver for `mongodb://`: motor, or PyMongo's own asyncio client."
+    )
+    bus_url: SecretStr | None = Field(
+        None,
+        description="`redis://`, `rediss://`, `redis+sentinel://` or `redis+cluster://`; None: single node.",
+    )
+
+    # tokens and passwords
+    jwt_secret: SecretStr | None = Field(
+        None,
+        description="HS256 key, at least 32 characters; None: random per data directory (development only).",
+    )
+    token_ttl_s: int = Field(86_400, ge=10, le=31_536_000, description="Life of a token, seconds.")
+    password_time_cost: int = Field(2, ge=1, le=20, description="argon2id passes.")
+    password_memory_kib: int = Field(19_456, ge=8, le=1_048_576, description="argon2id memory, KiB.")
+
+    # domain
+    default_quorum: int = Field(3, ge=1, le=100_000, description="Quorum of a claim that names none.")
+    consensus_threshold_percent: float = Field(
+        60.0, gt=50, le=100, multiple_of=0.1, description="Share that settles a claim, percent."
+    )
+    consensus_weighting: Literal["equal", "trust"] = Field(
+        "equal", description="`trust`: each validation counts its author's trust score at that time."
+    )
+    trust_agreed_gain: int = Field(2, ge=0, le=100, description="Points for a validator who agreed.")
+    trust_disagreed_loss: int = Field(3, ge=0, le=100, description="Points a validator who disagreed loses.")
+    trust_owner_gain: int = Field(3, ge=0, le=100, description="Points for the owner of a verified claim.")
+    trust_owner_loss: int = Field(4, ge=0, le=100, description="Points the owner of a refuted claim loses.")
+    reconcile_interval_s: float = Field(
+        5.0,
+        gt=0,
+        le=3600,
+        description="Pause between repairs of unfinished work, seconds; older work is repaired.",
+    )
+
+    # HTTP
+    cors_origins: Annotated[tuple[str, ...], NoDecode] = Field(
+        (),
+        description="Allowed browser origins, comma separated; empty: same origin only. `*` is refused in production.",
+    )
+    max_body_bytes: int = Field(65_536, ge=1_024, le=16_777_216, description="Largest REST body, bytes.")
+    trusted_proxies: str = Field(
+        "127.0.0.1,::1",
+        description="Addresses whose X-Forwarded-* headers are believed, comma separated; empty: none.",
+    )
+    static_dir: Path | None = Field(
+        None, description="Built web UI; None: the repository's or package's own."
+    )
+
+    # sockets
+    anonymous_live: bool = Field(False, description="May sockets without a token watch public live updates?")
+    auth_deadline_s: float = Field(
+        10.0, gt=0, le=300, description="A socket that has not authenticated by then is closed, seconds."
+    )
+    ping_interval_s: float = Field(15.0, ge=0.2, le=300, description="Engine.IO heartbeat, seconds.")
+    ping_timeout_s: float = Field(
+        10.0, ge=0.2, le=300, description="Wait for the heartbeat's answer, seconds."
+    )
+    max_message_bytes: int = Field(
+        65_536, ge=1_024, le=1_048_576, description="Largest message from a client, bytes."
+    )
+    max_watches: int = Field(200, ge=1, le=10_000, description="Claims that one socket may watch.")
+    events_per_s: float = Field(50.0, gt=0, le=100_000, description="Sustained events per second and socket.")
+    events_burst: int = Field(100, ge=1, le=100_000, description="Events at once above the sustained rate.")
+    abuse_limit: int = Field(
+        20,
+        ge=1,
+        le=100_000,
+        description="Refused events (within ten seconds) after which the transport is aborted.",
+    )
+    replay_limit: int = Field(
+        200, ge=1, le=500, description="Notifications replayed on reconnect; the rest by `sync`."
+    )
+
+    # fan-out
+    fast_fanout: bool = Field(
+        True, description="Write pre-built frames straight to the sockets; false: the library's way."
+    )
+    coalesce_ms: float = Field(
+        2.0, ge=0, le=50, description="Longest collecting of events under load, ms; 0: never collect."
+    )
+    snapshot_hz: float = Field(
+        20.0, ge=1, le=1000, description="Live updates per second and claim under pressure; the latest wins."
+    )
+    socket_queue_packets: int = Field(
+        1_000, ge=16, le=1_000_000, description="Packets waiting for one slow socket."
+    )
+    socket_queue_bytes: int = Field(
+        1_048_576, ge=65_536, le=1_073_741_824, description="Bytes waiting for one slow socket."
+    )
+    slow_abort_s: float = Field(
+        10.0, gt=0, le=300, description="A socket that takes nothing for this long is aborted, seconds."
+    )
+    push_queue_events: int = Field(
+        100_000,
+        ge=100,
+        le=10_000_000,
+        description="Events waiting for fan-out on this node; above, they are dropped, counted and healed by replay.",
+    )
+
+    # shutdown
+    drain_s: float = Field(
+        2.0,
+        ge=0,
+        le=300,
+        description="Time over which clients are sent away at shutdown, seconds; 0: at once.",
+    )
+
+    @field_validator("cors_origins", mode="before")
+    @classmethod
+    def _split_origins(cls, value: object) -> object:
+        if isinstance(value, str):
+            return tuple(part.strip().rstrip("/") for part in value.split(",") if part.strip())
+        return value
+
+    @field_validator("jwt_secret")
+    @classmethod
+    def _long_secret(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and len(value.get_secret_value()) < 32:
+            raise ValueError("must have at least 32 characters; make one with: openssl rand -hex 32")
+        return value
+
+    @field_validator("store_url")
+    @classmethod
+    def _known_store(cls, value: str | None) -> str | None:
+        if value is not None and not value.startswith(("sqlite:///", "mongodb://", "mongodb+srv://")):
+            raise ValueError("must start with sqlite:/// or mongodb://")
+        return value
+
+    @model_validator(mode="after")
+    def _production_is_strict(self) -> Self:
+        if self.mode is Mode.PRODUCTION:
+            if self.jwt_secret is None:
+                raise ValueError(
+                    "VOUCHSTORM_JWT_SECRET is required in production; make one with: openssl rand -hex 32"
+                )
+            if "*" in self.cors_origins:
+                raise ValueError("VOUCHSTORM_CORS_ORIGINS must not contain * in production; list the origins")
+        return self
+
+    @property
+    def consensus_policy(self) -> ConsensusPolicy:
+        return ConsensusPolicy(round(self.consensus_threshold_percent * 10))
+
+    @property
+    def trust_policy(self) -> TrustPolicy:
+        return TrustPolicy(
+            self.trust_agreed_gain, self.trust_disagreed_loss, self.trust_owner_gain, self.trust_owner_loss
+        )
+
+    @property
+    def resolved_store_url(self) -> str:
+        """The store to open: as set, or the embedded default in the data directory."""
+        return self.store_url or f"sqlite:///{self.data_dir / 'vouchstorm.db'}"
+
+
+def load_settings(**overrides: object) -> Settings:
+    """Settings from the environment, overridden by what the caller names; None means not given.
+
+    Raises:
+        SetupError: one line per bad setting, naming the variable.
+    """
+    given = {name: value for name, value in overrides.items() if value is not None}
+    try:
+        return Settings(**given)  # type: ignore[arg-type]
+    except ValidationError as error:
+        lines = [
+            f"{'VOUCHSTORM_' + str(item['loc'][0]).upper() + ': ' if item['loc'] else ''}"
+            f"{item['msg'].removeprefix('Value error, ')}"
+            for item in error.errors(include_url=False, include_input=False)
+        ]
+        raise SetupError("Bad settings. " + "; ".join(lines)) from error
+
+
+def signing_secret(settings: Settings) -> str:
+    """The JWT key: as set, or in development a random one kept in the data directory (mode 0600).
+
+    Raises:
+        SetupError: the data directory cannot be written.
+    """
+    if settings.jwt_secret is not None:
+        return settings.jwt_secret.get_secret_value()
+    path = settings.data_dir / "jwt-secret"
+    try:
+        settings.data_dir.mkdir(parents=True, exist_ok=True)
+        try:
+            with path.open("x", opener=_private) as file:
+                file.write(secrets.token_hex(32))
+        except FileExistsError:
+            pass
+        return path.read_text().strip()
+    except OSError as error:
+        raise SetupError(
+            f"Cannot write to the data directory {settings.data_dir} ({error.strerror}); "
+            "choose another with --data-dir or VOUCHSTORM_DATA_DIR."
+        ) from error
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
