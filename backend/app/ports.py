@@ -170,7 +170,7 @@ class Store(Protocol):
         """Apply each effect whose key was never applied (`domain.effects.advance`, one transaction per user).
 
         Returns only the notifications that this call made, in order of effects; each user's seqs continue
-        without a hole. When all are applied, `finishes` (a validation or a settled claim) stops being pending.
+        without a hole. When all are applied, `finishes` (a validation, a settled claim) is no longer pending.
         A crash in the middle leaves whole effects only; calling again completes it.
         Raises RefusedError(USER_NOT_FOUND) if a user does not exist; effects before it stay applied.
         """

@@ -87,7 +87,7 @@ class Settings(BaseSettings):
     # HTTP
     cors_origins: Annotated[tuple[str, ...], NoDecode] = Field(
         (),
-        description="Allowed browser origins, comma separated; empty: same origin only. `*` is refused in production.",
+        description="Allowed browser origins, comma separated; empty: same origin only. No `*` in production.",
     )
     max_body_bytes: int = Field(65_536, ge=1_024, le=16_777_216, description="Largest REST body, bytes.")
     trusted_proxies: str = Field(
@@ -146,7 +146,7 @@ class Settings(BaseSettings):
         100_000,
         ge=100,
         le=10_000_000,
-        description="Events waiting for fan-out on this node; above, they are dropped, counted and healed by replay.",
+        description="Events waiting for fan-out on this node; more are dropped, counted, healed by replay.",
     )
 
     # shutdown
@@ -235,7 +235,7 @@ def signing_secret(settings: Settings) -> str:
     try:
         settings.data_dir.mkdir(parents=True, exist_ok=True)
         try:
-            with path.open("x", opener=_private) as file:
+            with open(path, "x", opener=_private) as file:
                 file.write(secrets.token_hex(32))
         except FileExistsError:
             pass

@@ -73,7 +73,7 @@ class Claim:
 
 @dataclass(frozen=True, slots=True)
 class Validation:
-    """`version` is the claim's version that this validation made; `weight` its author's share of `weights`."""
+    """`version` is the claim's version that this validation made; `weight` what it adds to `weights`."""
 
     id: ValidationId
     claim_id: ClaimId
