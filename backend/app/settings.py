@@ -87,7 +87,7 @@ class Settings(BaseSettings):
     # HTTP
     cors_origins: Annotated[tuple[str, ...], NoDecode] = Field(
         (),
-        description="Allowed browser origins, comma separated; empty: same origin only. No `*` in production.",
+        description="Allowed browser origins, comma separated; empty: same origin. No `*` in production.",
     )
     max_body_bytes: int = Field(65_536, ge=1_024, le=16_777_216, description="Largest REST body, bytes.")
     trusted_proxies: str = Field(

@@ -162,13 +162,14 @@ class ValidationCountUpdate(Outgoing):
 
 
 class ConsensusUpdate(Outgoing):
-    """Shares in percent (one decimal, summing to 100.0)."""
+    """Shares in percent (one decimal, summing to 100.0), and the status that this version has."""
 
     claim_id: str
     vouch: float
     dispute: float
     unsure: float
     version: int
+    status: ClaimStatus
 
 
 class Pong(Outgoing):

@@ -2,27 +2,33 @@
 
 from collections.abc import Iterable
 
-from ..contracts.words import NotificationType, Priority
+from ..contracts.words import Action, ClaimId, NotificationType, Priority, ValidationId
 from .consensus import Decision
 from .effects import Draft, Effect, Settled, Told, Validated
 from .records import Claim, Validation
 
-_VERBS = {"vouch": "vouched for", "dispute": "disputed", "unsure": "is unsure about"}
+_VERBS = {
+    Action.VOUCH: "vouched for",
+    Action.DISPUTE: "disputed",
+    Action.UNSURE: "is unsure about",
+}
 
 
-def validation_received(claim: Claim, validation: Validation) -> Draft:
+def validation_draft(
+    claim_id: ClaimId, claim_title: str, validation_id: ValidationId, validator_name: str, action: Action
+) -> Draft:
     """The note that a claim's owner gets for each validation."""
     return Draft(
         NotificationType.VALIDATION_RECEIVED,
         "New validation",
-        f"{validation.validator_name} {_VERBS[validation.action.value]} “{claim.title}”.",
+        f"{validator_name} {_VERBS[action]} “{claim_title}”.",
         Priority.MEDIUM,
-        f"/claims/{claim.id}",
+        f"/claims/{claim_id}",
         {
-            "claim_id": claim.id,
-            "validation_id": validation.id,
-            "validator_name": validation.validator_name,
-            "action": validation.action.value,
+            "claim_id": claim_id,
+            "validation_id": validation_id,
+            "validator_name": validator_name,
+            "action": action.value,
         },
     )
 
@@ -30,7 +36,13 @@ def validation_received(claim: Claim, validation: Validation) -> Draft:
 def plan_validation(claim: Claim, validation: Validation) -> list[Effect]:
     """Effects of one accepted validation: the owner is told, the author's count grows."""
     return [
-        Told(f"validation:{validation.id}:received", claim.owner_id, validation_received(claim, validation)),
+        Told(
+            f"validation:{validation.id}:received",
+            claim.owner_id,
+            validation_draft(
+                claim.id, claim.title, validation.id, validation.validator_name, validation.action
+            ),
+        ),
         Validated(f"validation:{validation.id}:made", validation.user_id, claim.id, validation.id),
     ]
 

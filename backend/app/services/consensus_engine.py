@@ -1,0 +1,143 @@
+"""From a posted validation to everything that follows from it.
+
+record -> decide -> settle -> apply effects -> push. Each store call is atomic and each effect is keyed, so
+that a crash between any two calls leaves work that `complete` (called again by the reconciler) finishes
+without doing anything twice.
+"""
+
+import logging
+from dataclasses import dataclass
+from typing import Literal
+
+from ..contracts.errors import Code
+from ..contracts.words import Action, ClaimId, ValidationId
+from ..domain.consensus import ConsensusPolicy, decide
+from ..domain.notifications import plan_consensus, plan_validation
+from ..domain.records import Claim, User, Validation
+from ..errors import RefusedError, VouchstormError
+from ..ports import Clock, Ids, Recorded, Store
+from .websocket_service import WebSocketService
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Processed:
+    """The stored validation and the claim right after it; `replayed` if it was stored by an earlier try."""
+
+    validation: Validation
+    claim: Claim
+    replayed: bool
+
+
+class ConsensusEngine:
+    """Processes validations. One per node; any number of nodes may work on the same claim."""
+
+    def __init__(
+        self,
+        store: Store,
+        websocket: WebSocketService,
+        clock: Clock,
+        ids: Ids,
+        policy: ConsensusPolicy,
+        weighting: Literal["equal", "trust"] = "equal",
+    ) -> None:
+        self._store = store
+        self._websocket = websocket
+        self._clock = clock
+        self._ids = ids
+        self._policy = policy
+        self._weighting = weighting
+
+    async def process_validation(
+        self,
+        *,
+        claim_id: ClaimId,
+        user: User,
+        action: Action,
+        comment: str | None = None,
+        idempotency_key: str | None = None,
+    ) -> Processed:
+        """Store a validation and do what follows from it.
+
+        Returns as soon as the validation is stored and its consequences are, or are left to the reconciler:
+        trouble after the first write is logged, never reported as a failure of the write.
+
+        Raises:
+            RefusedError: CLAIM_NOT_FOUND, OWN_CLAIM, CLAIM_SETTLED, ALREADY_VALIDATED, or
+                IDEMPOTENCY_KEY_REUSED when the key was used with another action or comment.
+            UnavailableError: nothing was stored.
+        """
+        wanted = Validation(
+            id=ValidationId(self._ids.new()),
+            claim_id=claim_id,
+            user_id=user.id,
+            validator_name=user.display_name,
+            action=action,
+            created_at=self._clock.now(),
+            weight=user.progress.trust_score if self._weighting == "trust" else 1,
+            comment=comment,
+            idempotency_key=idempotency_key,
+        )
+        try:
+            recorded = await self._store.record_validation(wanted)
+        except RefusedError as refusal:
+            return await self._replay(wanted, refusal)
+        claim = recorded.claim
+        try:
+            claim = await self.complete(recorded)
+        except VouchstormError:
+            log.exception(
+                "validation stored, its consequences are left to the reconciler",
+                extra={"validation_id": recorded.validation.id, "claim_id": claim_id},
+            )
+        return Processed(recorded.validation, claim, replayed=False)
+
+    async def complete(self, recorded: Recorded) -> Claim:
+        """Everything after the first write; may be called again at any time, by anybody.
+
+        Losing the race to settle is fine: whoever raised the version since then decides on the newer tally.
+        """
+        validation, claim = recorded.validation, recorded.claim
+        settled = None
+        try:
+            settled = await self._settle(claim)
+        finally:
+            self._websocket.push_claim(settled or claim)
+        rows = await self._store.apply_effects(plan_validation(claim, validation), finishes=validation.id)
+        self._websocket.notify_many(rows)
+        if settled is not None:
+            await self.announce(settled)
+        return settled or claim
+
+    async def announce(self, settled: Claim) -> None:
+        """Apply and push the effects of a consensus; may be called again."""
+        if settled.decision is None:
+            raise ValueError(f"claim {settled.id} is not settled")
+        participants = await self._store.participants(settled.id)
+        plan = plan_consensus(settled, settled.decision, participants)
+        rows = await self._store.apply_effects(plan, finishes=settled.id)
+        self._websocket.notify_many(rows)
+
+    async def _settle(self, claim: Claim) -> Claim | None:
+        decision = decide(claim.tally, claim.weights, claim.quorum, self._policy)
+        if decision is None:
+            return None
+        return await self._store.settle(claim.id, claim.version, decision, self._clock.now())
+
+    async def _replay(self, wanted: Validation, refusal: RefusedError) -> Processed:
+        """Answer a repeated request with what the first one stored, or raise the refusal."""
+        if wanted.idempotency_key is None or refusal.code not in (Code.ALREADY_VALIDATED, Code.CLAIM_SETTLED):
+            raise refusal
+        stored = await self._store.validation_by(wanted.claim_id, wanted.user_id)
+        if stored is None or stored.idempotency_key != wanted.idempotency_key:
+            raise refusal
+        if (stored.action, stored.comment) != (wanted.action, wanted.comment):
+            raise RefusedError(
+                "This Idempotency-Key was used with another validation; send a new key.",
+                Code.IDEMPOTENCY_KEY_REUSED,
+            )
+        claim = await self._store.claim(wanted.claim_id)
+        if claim is None:
+            raise refusal
+        return Processed(stored, claim, replayed=True)

@@ -1,0 +1,63 @@
+"""Finishes what a crash or an outage left half-done: at start, and every few seconds.
+
+Only work older than one interval is touched, so that requests in flight are left alone; touching it twice
+would be harmless anyway.
+"""
+
+import asyncio
+import logging
+from datetime import datetime, timedelta
+
+from ..errors import VouchstormError
+from ..ports import Clock, Recorded, Store
+from .consensus_engine import ConsensusEngine
+
+log = logging.getLogger(__name__)
+
+BATCH = 200
+
+
+class Reconciler:
+    """Repairs pending validations and settlements through the engine."""
+
+    def __init__(self, store: Store, engine: ConsensusEngine, clock: Clock, interval_s: float) -> None:
+        self._store = store
+        self._engine = engine
+        self._clock = clock
+        self._interval_s = interval_s
+
+    async def run(self) -> None:
+        """Repair for ever; an outage is logged and tried again."""
+        while True:
+            await asyncio.sleep(self._interval_s)
+            try:
+                await self.repair()
+            except VouchstormError as error:
+                log.warning("repair put off: %s", error)
+
+    async def repair(self, *, older_than_s: float | None = None) -> int:
+        """Finish pending work older than `older_than_s` (None: one interval); how many items it touched.
+
+        Raises UnavailableError; what was finished before stays finished.
+        """
+        age_s = self._interval_s if older_than_s is None else older_than_s
+        before = self._clock.now() - timedelta(seconds=age_s)
+        total = 0
+        while touched := await self._repair_batch(before):
+            total += touched
+            if touched < BATCH:
+                break
+        if total:
+            log.info("repaired %d unfinished items", total)
+        return total
+
+    async def _repair_batch(self, before: datetime) -> int:
+        validations = await self._store.pending_validations(before, BATCH)
+        for validation in validations:
+            claim = await self._store.claim(validation.claim_id)
+            if claim is not None:
+                await self._engine.complete(Recorded(validation, claim))
+        settlements = await self._store.pending_settlements(before, BATCH)
+        for settled in settlements:
+            await self._engine.announce(settled)
+        return max(len(validations), len(settlements))

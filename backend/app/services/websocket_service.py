@@ -1,0 +1,235 @@
+"""Who is connected, and the one way from a stored fact to the sockets.
+
+Turns records into the contract's events and hands them to the `Emitter`; never waits for a socket, a bus or
+a client, and never fails the caller.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from ..contracts import events
+from ..contracts.rooms import LIVE_ROOM, claim_room, user_room
+from ..contracts.words import (
+    Action,
+    ClaimId,
+    ClaimStatus,
+    DeliveryClass,
+    NotificationId,
+    NotificationType,
+    SocketId,
+    UserId,
+)
+from ..domain.consensus import Percentages, effective_weights, percentages
+from ..domain.records import Claim, Notification
+from ..ports import Emitter, Push
+
+_TYPED: dict[NotificationType, tuple[str, type[events.Outgoing]]] = {
+    NotificationType.VALIDATION_RECEIVED: ("validation_received", events.ValidationReceived),
+    NotificationType.CONSENSUS_REACHED: ("consensus_reached", events.ConsensusReached),
+    NotificationType.BADGE_EARNED: ("badge_earned", events.BadgeEarned),
+    NotificationType.TRUST_SCORE_UPDATED: ("trust_score_update", events.TrustScoreUpdate),
+}
+
+
+def shares(claim: Claim) -> Percentages:
+    """The percentages people are shown: of the amounts that decide the claim."""
+    return percentages(effective_weights(claim.tally, claim.weights))
+
+
+def notification_event(notification: Notification) -> events.NewNotification:
+    """A stored notification as its `new_notification` event."""
+    return events.NewNotification(
+        id=notification.id,
+        seq=notification.seq,
+        type=notification.type,
+        title=notification.title,
+        message=notification.message,
+        priority=notification.priority,
+        action_url=notification.action_url,
+        data=notification.data,
+        read=notification.read,
+        created_at=notification.created_at.isoformat(),
+    )
+
+
+def notification_pushes(notification: Notification) -> list[Push]:
+    """The events of one notification: the typed one (if its type has one), then `new_notification`.
+
+    Both carry the same id and seq, so that a client counts them once.
+    """
+    room = user_room(notification.user_id)
+    pushes = []
+    if typed := _TYPED.get(notification.type):
+        name, model = typed
+        facts = {"id": notification.id, "seq": notification.seq} | notification.data
+        payload = model.model_validate({key: facts[key] for key in model.model_fields if key in facts})
+        pushes.append(_push(room, name, payload, version=notification.seq))
+    pushes.append(_push(room, "new_notification", notification_event(notification), version=notification.seq))
+    return pushes
+
+
+class WebSocketService:
+    """Presence on this node, and pushing."""
+
+    def __init__(self, emitter: Emitter) -> None:
+        self._emitter = emitter
+        self._user_of: dict[SocketId, UserId] = {}
+        self._sockets_of: dict[UserId, set[SocketId]] = {}
+
+    # -------------------------------------------------------------- presence
+
+    def register_user(self, sid: SocketId, user_id: UserId) -> None:
+        """The socket is this user's from now on. Idempotent; a socket never changes its user."""
+        self._user_of[sid] = user_id
+        self._sockets_of.setdefault(user_id, set()).add(sid)
+
+    def unregister_user(self, sid: SocketId) -> None:
+        """The socket is gone. Idempotent."""
+        user_id = self._user_of.pop(sid, None)
+        if user_id is None:
+            return
+        sockets = self._sockets_of[user_id]
+        sockets.discard(sid)
+        if not sockets:
+            del self._sockets_of[user_id]
+
+    def get_connected_count(self) -> int:
+        """Distinct authenticated users with at least one socket on this node."""
+        return len(self._sockets_of)
+
+    def user_of(self, sid: SocketId) -> UserId | None:
+        return self._user_of.get(sid)
+
+    def sockets_of(self, user_id: UserId) -> frozenset[SocketId]:
+        """This node's sockets of one user."""
+        return frozenset(self._sockets_of.get(user_id, ()))
+
+    def connected_users(self) -> list[UserId]:
+        """Users with a socket on this node, in no particular order."""
+        return list(self._sockets_of)
+
+    # -------------------------------------------------------------- pushing
+
+    def emit_to_user(self, user_id: UserId, event: str, data: Mapping[str, Any]) -> None:
+        """Push one contract event to all sockets of one user, on all nodes."""
+        self._emit(user_room(user_id), event, data)
+
+    def emit_to_all(self, event: str, data: Mapping[str, Any]) -> None:
+        """Push one contract event to every authenticated socket that follows everything."""
+        self._emit(LIVE_ROOM, event, data)
+
+    def notify_new_notification(self, notification: Notification) -> None:
+        """Push a stored notification: its typed event and `new_notification`."""
+        self._emitter.push(notification_pushes(notification))
+
+    def notify_many(self, notifications: Iterable[Notification]) -> None:
+        """Push stored notifications in the given order."""
+        pushes = [push for row in notifications for push in notification_pushes(row)]
+        if pushes:
+            self._emitter.push(pushes)
+
+    def notify_validation_received(
+        self,
+        user_id: UserId,
+        seq: int,
+        row_id: NotificationId,
+        validator_name: str,
+        action: Action,
+        claim_id: ClaimId,
+    ) -> None:
+        """Push the typed event alone, for a notification whose row already exists."""
+        payload = events.ValidationReceived(
+            id=row_id, seq=seq, validator_name=validator_name, action=action, claim_id=claim_id
+        )
+        self._emitter.push([_push(user_room(user_id), "validation_received", payload, version=seq)])
+
+    def notify_consensus_reached(
+        self,
+        user_id: UserId,
+        seq: int,
+        row_id: NotificationId,
+        claim_id: ClaimId,
+        action: Action,
+        percentage: float,
+    ) -> None:
+        """Push the typed event alone, for a notification whose row already exists."""
+        payload = events.ConsensusReached(
+            id=row_id, seq=seq, claim_id=claim_id, action=action, percentage=percentage
+        )
+        self._emitter.push([_push(user_room(user_id), "consensus_reached", payload, version=seq)])
+
+    def notify_badge_earned(
+        self, user_id: UserId, seq: int, row_id: NotificationId, badge_name: str, badge_id: str
+    ) -> None:
+        """Push the typed event alone, for a notification whose row already exists."""
+        payload = events.BadgeEarned(id=row_id, seq=seq, badge_name=badge_name, badge_id=badge_id)
+        self._emitter.push([_push(user_room(user_id), "badge_earned", payload, version=seq)])
+
+    def notify_trust_score_updated(
+        self, user_id: UserId, seq: int, row_id: NotificationId, old_score: int, new_score: int
+    ) -> None:
+        """Push the typed event alone, for a notification whose row already exists."""
+        payload = events.TrustScoreUpdate(
+            id=row_id, seq=seq, old_score=old_score, new_score=new_score, change=new_score - old_score
+        )
+        self._emitter.push([_push(user_room(user_id), "trust_score_update", payload, version=seq)])
+
+    def notify_read(
+        self,
+        user_id: UserId,
+        unread_count: int,
+        *,
+        ids: list[NotificationId] | None = None,
+        up_to_seq: int | None = None,
+    ) -> None:
+        """Tell a user's sockets what was read elsewhere."""
+        payload = events.NotificationRead(
+            ids=[*ids] if ids is not None else None, up_to_seq=up_to_seq, unread_count=unread_count
+        )
+        self._emitter.push([_push(user_room(user_id), "notification_read", payload)])
+
+    def update_validation_count(self, claim_id: ClaimId, count: int, version: int) -> None:
+        """Push the live count of a claim; under pressure only the newest version is sent."""
+        payload = events.ValidationCountUpdate(claim_id=claim_id, count=count, version=version)
+        self._live(claim_id, "validation_count_update", payload, version)
+
+    def update_consensus_percentage(
+        self, claim_id: ClaimId, share: Percentages, version: int, status: ClaimStatus = ClaimStatus.OPEN
+    ) -> None:
+        """Push the live percentages of a claim; under pressure only the newest version is sent."""
+        payload = events.ConsensusUpdate(
+            claim_id=claim_id,
+            vouch=share.vouch,
+            dispute=share.dispute,
+            unsure=share.unsure,
+            version=version,
+            status=status,
+        )
+        self._live(claim_id, "consensus_update", payload, version)
+
+    def push_claim(self, claim: Claim) -> None:
+        """Push count and percentages of a claim as it stands."""
+        self.update_validation_count(claim.id, claim.tally.total, claim.version)
+        self.update_consensus_percentage(claim.id, shares(claim), claim.version, claim.status)
+
+    def _live(self, claim_id: ClaimId, event: str, payload: events.Outgoing, version: int) -> None:
+        self._emitter.push(
+            [
+                _push(room, event, payload, key=claim_id, version=version)
+                for room in (LIVE_ROOM, claim_room(claim_id))
+            ]
+        )
+
+    def _emit(self, room: str, event: str, data: Mapping[str, Any]) -> None:
+        contract = events.SERVER_EVENTS[event]
+        payload = contract.payload.model_validate(data)
+        version: int = getattr(payload, "seq", 0) or getattr(payload, "version", 0)
+        key = getattr(payload, "claim_id", None) if contract.delivery is DeliveryClass.SNAPSHOT else None
+        self._emitter.push([_push(room, event, payload, key=key, version=version)])
+
+
+def _push(
+    room: str, event: str, payload: events.Outgoing, *, key: str | None = None, version: int = 0
+) -> Push:
+    delivery = events.SERVER_EVENTS[event].delivery
+    return Push(room, event, payload.model_dump(mode="json"), delivery, key, version)
