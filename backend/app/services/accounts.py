@@ -1,0 +1,81 @@
+"""Accounts: who registers, who logs in, whose token this is.
+
+The only room that turns a token into a user, for REST and for the sockets alike. Refuses to say whether it
+was the name or the password that was wrong. Called by `api/` and `realtime/`.
+"""
+
+from dataclasses import dataclass
+
+from ..contracts.errors import Code
+from ..contracts.words import UserId
+from ..domain.records import User
+from ..errors import RefusedError
+from ..ports import Clock, Ids, Store
+from .passwords import Passwords
+from .tokens import IssuedToken, TokenClaims, Tokens
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """A user and the token that was just made for them."""
+
+    user: User
+    token: IssuedToken
+
+
+class Accounts:
+    """Registers, logs in and out, and recognises users."""
+
+    def __init__(self, store: Store, tokens: Tokens, passwords: Passwords, clock: Clock, ids: Ids) -> None:
+        self._store = store
+        self._tokens = tokens
+        self._passwords = passwords
+        self._clock = clock
+        self._ids = ids
+
+    async def register(self, username: str, password: str, display_name: str | None = None) -> Session:
+        """A new user, logged in. Raises RefusedError(USERNAME_TAKEN)."""
+        password_hash = await self._passwords.hash(password)
+        user = User(
+            id=UserId(self._ids.new()),
+            username=username,
+            display_name=display_name or username,
+            created_at=self._clock.now(),
+        )
+        await self._store.create_user(user, password_hash)
+        return Session(user, self._tokens.issue(user.id))
+
+    async def login(self, username: str, password: str) -> Session:
+        """A new token for a known user; an unknown name takes as long as a wrong password.
+
+        Raises:
+            RefusedError: WRONG_CREDENTIALS.
+            UnavailableError: RATE_LIMITED while too many others log in.
+        """
+        known = await self._store.credentials(username)
+        matches = await self._passwords.verify(password, known.password_hash if known else None)
+        if known is None or not matches:
+            raise RefusedError("The username or the password is wrong.", Code.WRONG_CREDENTIALS)
+        return Session(known.user, self._tokens.issue(known.user.id))
+
+    async def logout(self, claims: TokenClaims) -> None:
+        """Revoke this one token; others of the same user stay valid. Idempotent."""
+        await self._store.revoke_token(claims.jti, claims.expires_at)
+
+    async def authenticate(self, token: str) -> tuple[User, TokenClaims]:
+        """The user whose token this is.
+
+        Raises RefusedError: INVALID_TOKEN (also for a user who no longer exists), TOKEN_EXPIRED,
+        TOKEN_REVOKED.
+        """
+        claims = self._tokens.verify(token)
+        if await self._store.is_revoked(claims.jti):
+            raise RefusedError("This token was logged out; log in again.", Code.TOKEN_REVOKED)
+        user = await self._store.user(claims.user_id)
+        if user is None:
+            raise RefusedError("This token is not valid; log in again.", Code.INVALID_TOKEN)
+        return user, claims
+
+    async def hash_password(self, password: str) -> str:
+        """The hash to store for users who are seeded without registering."""
+        return await self._passwords.hash(password)

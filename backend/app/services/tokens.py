@@ -1,0 +1,144 @@
+"""Signed tokens: what a user shows to prove who they are.
+
+HS256 only. Knows nothing of users or of revocation: `Accounts.authenticate` asks the store. Pure apart from
+the injected clock. Called by `Accounts`; nobody else reads a token.
+"""
+
+import hashlib
+import math
+import secrets
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import jwt
+
+from ..contracts.errors import Code
+from ..contracts.words import UserId
+from ..errors import RefusedError
+from ..ports import Clock
+
+ISSUER = "vouchstorm"
+AUDIENCE = "vouchstorm"
+MAX_TOKEN_CHARS = 4096
+_ALGORITHM = "HS256"
+_MAX_ID_CHARS = 64
+_REQUIRED = ("sub", "jti", "iat", "exp", "iss", "aud")
+
+
+@dataclass(frozen=True, slots=True)
+class IssuedToken:
+    token: str
+    jti: str
+    expires_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class TokenClaims:
+    """What a valid token says. `expires_at` is in whole seconds."""
+
+    user_id: UserId
+    jti: str
+    expires_at: datetime
+
+
+def key_id(secret: str) -> str:
+    """The `kid` under which tokens signed with this secret travel: short, and tells nothing about it."""
+    return hashlib.sha256(b"vouchstorm key id\x00" + secret.encode()).hexdigest()[:12]
+
+
+class Tokens:
+    """Issues and verifies tokens of one service.
+
+    secret: signs new tokens, at least 32 characters. retired: earlier secrets that still verify, so that a
+    key is rotated by putting the old one here until its last token has expired.
+    """
+
+    def __init__(
+        self,
+        secret: str,
+        ttl_s: int,
+        clock: Clock,
+        *,
+        retired: Iterable[str] = (),
+        new_jti: Callable[[], str] = lambda: secrets.token_hex(16),
+    ) -> None:
+        self._kid = key_id(secret)
+        self._keys = {key_id(old): old for old in retired} | {self._kid: secret}
+        self._ttl_s = ttl_s
+        self._clock = clock
+        self._new_jti = new_jti
+
+    def issue(self, user_id: UserId) -> IssuedToken:
+        """A fresh token for this user, valid from now for `ttl_s` seconds."""
+        issued_at_s = math.floor(self._clock.now().timestamp())
+        expires_at_s = issued_at_s + self._ttl_s
+        jti = self._new_jti()
+        payload = {
+            "sub": user_id,
+            "jti": jti,
+            "iat": issued_at_s,
+            "exp": expires_at_s,
+            "iss": ISSUER,
+            "aud": AUDIENCE,
+        }
+        token = jwt.encode(payload, self._keys[self._kid], algorithm=_ALGORITHM, headers={"kid": self._kid})
+        return IssuedToken(token, jti, datetime.fromtimestamp(expires_at_s, UTC))
+
+    def verify(self, token: str) -> TokenClaims:
+        """What the token says, if it is ours, whole, and not expired.
+
+        Raises:
+            RefusedError: INVALID_TOKEN for anything that this service did not sign for itself,
+                TOKEN_EXPIRED for what it did sign and whose time is over.
+        """
+        claims = _claims(self._payload(token))
+        if claims.expires_at <= self._clock.now():
+            raise RefusedError("This token has expired; log in again.", Code.TOKEN_EXPIRED)
+        return claims
+
+    def _payload(self, token: str) -> dict[str, Any]:
+        if len(token) > MAX_TOKEN_CHARS:
+            raise _invalid()
+        try:
+            kid = jwt.get_unverified_header(token).get("kid", self._kid)
+            secret = self._keys.get(kid) if isinstance(kid, str) else None
+            if secret is None:
+                raise _invalid()
+            payload: dict[str, Any] = jwt.decode(
+                token,
+                secret,
+                algorithms=[_ALGORITHM],
+                audience=AUDIENCE,
+                issuer=ISSUER,
+                # Times are judged by the injected clock, in `verify`.
+                options={
+                    "require": list(_REQUIRED),
+                    "verify_exp": False,
+                    "verify_iat": False,
+                    "verify_nbf": False,
+                },
+            )
+        except (jwt.PyJWTError, ValueError, RecursionError) as error:
+            raise _invalid() from error
+        return payload
+
+
+def _claims(payload: dict[str, Any]) -> TokenClaims:
+    subject, jti, expires_at_s = payload["sub"], payload["jti"], payload["exp"]
+    if not (_is_id(subject) and _is_id(jti) and type(expires_at_s) is int):
+        raise _invalid()
+    try:
+        expires_at = datetime.fromtimestamp(expires_at_s, UTC)
+    except (OverflowError, ValueError, OSError) as error:
+        raise _invalid() from error
+    return TokenClaims(UserId(subject), jti, expires_at)
+
+
+def _is_id(value: object) -> bool:
+    return isinstance(value, str) and 0 < len(value) <= _MAX_ID_CHARS
+
+
+def _invalid() -> RefusedError:
+    return RefusedError("This token is not valid; log in again.", Code.INVALID_TOKEN)
