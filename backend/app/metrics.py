@@ -1,0 +1,301 @@
+"""Every metric of a node, declared once: name, help, base unit, labels and all values a label may take.
+
+Labels never hold ids of users, claims or sockets: a value outside the vocabularies below is counted under
+`other` (`unknown` for events). Children are made at start, so that a series exists before its first event
+and the hot path is one dictionary look-up. Nothing here knows HTTP or sockets; every room is handed the one
+`Metrics` of its node.
+"""
+
+from collections.abc import Iterable, Iterator
+
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    GCCollector,
+    Histogram,
+    PlatformCollector,
+    ProcessCollector,
+    generate_latest,
+)
+from prometheus_client.metrics_core import Metric
+
+from .contracts.errors import Code
+from .contracts.events import CLIENT_EVENTS, SERVER_EVENTS
+from .contracts.words import Action, ClaimStatus, DeliveryClass, NotificationType
+
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+
+OTHER = "other"
+UNKNOWN_EVENT = "unknown"
+
+TRANSPORTS = ("websocket", "polling")
+CONNECT_OUTCOMES = ("accepted", "authenticated", "anonymous", "refused", "expired", "draining", "failed")
+DISCONNECT_REASONS = (
+    "client disconnect",
+    "server disconnect",
+    "ping timeout",
+    "transport close",
+    "transport error",
+    "auth deadline",
+    "token expired",
+    "slow",
+    "abuse",
+    "draining",
+)
+ABORT_REASONS = ("slow", "abuse", "auth_deadline", "token_expired", "orphan", "draining", "too_large")
+DROP_REASONS = ("queue_full", "no_socket", "paused", "stale", "closed", "bus_full", "bus_down", "too_large")
+RECOVERY_OUTCOMES = ("nothing_missed", "replayed", "partial", "unrecoverable", "failed")
+RATE_LIMITED_SCOPES = ("socket_event", "handshake", "password", "watch")
+STORE_ERROR_KINDS = ("refused", "unavailable", "bug")
+HTTP_METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+
+_FAST_BUCKETS_S = (
+    0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0,
+)  # fmt: skip
+_HTTP_BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+_SOCKETS_BUCKETS = (0, 1, 2, 5, 10, 25, 50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000, 25_000)
+
+
+class CounterBy:
+    """A counter whose last label has a closed vocabulary; `before` are the values of the labels before it."""
+
+    __slots__ = ("_children", "_rest")
+
+    def __init__(
+        self, counter: Counter, values: Iterable[str], rest: str = OTHER, before: tuple[str, ...] = ()
+    ) -> None:
+        self._children = {value: counter.labels(*before, value) for value in values}
+        self._rest = self._children.setdefault(rest, counter.labels(*before, rest))
+
+    def inc(self, value: str, amount: int = 1) -> None:
+        """Count; a value outside the vocabulary goes to the rest."""
+        self._children.get(value, self._rest).inc(amount)
+
+
+class GaugeBy:
+    """A gauge with one label of a closed vocabulary."""
+
+    __slots__ = ("_children", "_rest")
+
+    def __init__(self, gauge: Gauge, values: Iterable[str], rest: str = OTHER) -> None:
+        self._children = {value: gauge.labels(value) for value in values}
+        self._rest = self._children.setdefault(rest, gauge.labels(rest))
+
+    def inc(self, value: str, amount: int = 1) -> None:
+        self._children.get(value, self._rest).inc(amount)
+
+    def dec(self, value: str, amount: int = 1) -> None:
+        self._children.get(value, self._rest).dec(amount)
+
+    def set(self, value: str, level: float) -> None:
+        self._children.get(value, self._rest).set(level)
+
+
+class HistogramBy:
+    """A histogram with one label whose values are few because code, not clients, chooses them."""
+
+    __slots__ = ("_children", "_histogram")
+
+    def __init__(self, histogram: Histogram) -> None:
+        self._histogram = histogram
+        self._children: dict[str, Histogram] = {}
+
+    def observe(self, value: str, amount: float) -> None:
+        child = self._children.get(value)
+        if child is None:
+            child = self._children[value] = self._histogram.labels(value)
+        child.observe(amount)
+
+
+class _WithoutCreated:
+    """The registry without the `_created` series that would double the exposition and that nobody reads."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._registry = registry
+
+    def collect(self) -> Iterator[Metric]:
+        for metric in self._registry.collect():
+            metric.samples = [sample for sample in metric.samples if not sample.name.endswith("_created")]
+            yield metric
+
+
+class Metrics:
+    """One node's metrics, in a registry of their own."""
+
+    def __init__(self, version: str, node: str) -> None:
+        self.registry = CollectorRegistry(auto_describe=True)
+        self._declare_build(version, node)
+        self._declare_sockets()
+        self._declare_fanout()
+        self._declare_bus()
+        self._declare_http()
+        self._declare_store()
+        self._declare_domain()
+
+    def render(self) -> bytes:
+        """The exposition in Prometheus text format; serve it as `CONTENT_TYPE`."""
+        return generate_latest(_WithoutCreated(self.registry))
+
+    def event_received(self, event: str) -> None:
+        """Count an event from a client; a name that is not in the contract counts as `unknown`."""
+        self.events_received.inc(event)
+
+    def dropped(self, delivery: DeliveryClass, reason: str, amount: int = 1) -> None:
+        """Count events that were not delivered: never in silence."""
+        self._dropped[delivery].inc(reason, amount)
+
+    def http_request(self, method: str, route: str, status: int, seconds: float) -> None:
+        """Observe one HTTP request. route: the template of the route, never the path."""
+        key = (method, route, status)
+        child = self._http_children.get(key)
+        if child is None:
+            known = method if method in HTTP_METHODS else OTHER
+            child = self._http_children[key] = self._http.labels(known, route, str(status))
+        child.observe(seconds)
+
+    def store_call(self, method: str, seconds: float) -> None:
+        """Observe one store call, failed ones too."""
+        self._store_calls.observe(method, seconds)
+
+    def store_error(self, method: str, kind: str) -> None:
+        """Count a store call that raised; kind: one of STORE_ERROR_KINDS."""
+        self._store_errors.labels(method, kind if kind in STORE_ERROR_KINDS else OTHER).inc()
+
+    # -------------------------------------------------------------- declarations
+
+    def _counter(self, name: str, text: str, labels: tuple[str, ...] = ()) -> Counter:
+        return Counter(name, text, labels, registry=self.registry)
+
+    def _gauge(self, name: str, text: str, labels: tuple[str, ...] = ()) -> Gauge:
+        return Gauge(name, text, labels, registry=self.registry)
+
+    def _histogram(
+        self, name: str, text: str, buckets: tuple[float, ...], labels: tuple[str, ...] = ()
+    ) -> Histogram:
+        return Histogram(name, text, labels, buckets=buckets, registry=self.registry)
+
+    def _declare_build(self, version: str, node: str) -> None:
+        ProcessCollector(registry=self.registry)
+        PlatformCollector(registry=self.registry)
+        GCCollector(registry=self.registry)
+        info = self._gauge("vouchstorm_build_info", "Always 1; which build runs here.", ("version", "node"))
+        info.labels(version, node).set(1)
+        self.event_loop_lag = self._histogram(
+            "event_loop_lag_seconds", "How late the event loop runs what was due.", _FAST_BUCKETS_S
+        )
+
+    def _declare_sockets(self) -> None:
+        self.connected_users = self._gauge(
+            "websocket_connected_users", "Distinct authenticated users with a socket on this node."
+        )
+        self.connected_sockets = GaugeBy(
+            self._gauge("websocket_connected_sockets", "Open sockets on this node.", ("transport",)),
+            TRANSPORTS,
+        )
+        self.connects = CounterBy(
+            self._counter("websocket_connects_total", "Connection attempts by outcome.", ("outcome",)),
+            CONNECT_OUTCOMES,
+        )
+        self.disconnects = CounterBy(
+            self._counter("websocket_disconnects_total", "Closed sockets by reason.", ("reason",)),
+            DISCONNECT_REASONS,
+        )
+        self.aborts = CounterBy(
+            self._counter("websocket_aborts_total", "Transports that this node cut off.", ("reason",)),
+            ABORT_REASONS,
+        )
+        self.slow_sockets = self._gauge(
+            "websocket_slow_sockets", "Sockets that are paused because their peer does not read."
+        )
+        self.events_received = CounterBy(
+            self._counter("websocket_events_received_total", "Events from clients.", ("event",)),
+            CLIENT_EVENTS,
+            UNKNOWN_EVENT,
+        )
+        self.events_refused = CounterBy(
+            self._counter(
+                "websocket_events_refused_total", "Client events refused, by error code.", ("code",)
+            ),
+            (code.value for code in Code),
+        )
+        self.replayed = self._counter("websocket_replayed_total", "Missed notifications sent again.")
+        self.recovery = CounterBy(
+            self._counter("websocket_recovery_total", "Outcomes of catching a client up.", ("outcome",)),
+            RECOVERY_OUTCOMES,
+        )
+        self.rate_limited = CounterBy(
+            self._counter("rate_limited_total", "Requests and events refused as too many.", ("scope",)),
+            RATE_LIMITED_SCOPES,
+        )
+
+    def _declare_fanout(self) -> None:
+        self.events_emitted = CounterBy(
+            self._counter("websocket_events_emitted_total", "Events written, once per socket.", ("event",)),
+            SERVER_EVENTS,
+            UNKNOWN_EVENT,
+        )
+        self.emit_seconds = self._histogram(
+            "websocket_emit_seconds",
+            "From handing an event to the flusher until it is written to the last socket of its room.",
+            _FAST_BUCKETS_S,
+        )
+        self.fanout_sockets = self._histogram(
+            "websocket_fanout_sockets", "Sockets that one event was written to.", _SOCKETS_BUCKETS
+        )
+        dropped = self._counter(
+            "websocket_dropped_total", "Events that were not delivered live.", ("class", "reason")
+        )
+        self._dropped = {
+            delivery: CounterBy(dropped, DROP_REASONS, before=(delivery.value,)) for delivery in DeliveryClass
+        }
+        self.push_queue = self._gauge("websocket_push_queue_events", "Events waiting for fan-out.")
+
+    def _declare_bus(self) -> None:
+        self.bus_connected = self._gauge(
+            "bus_connected", "1 while this node hears its own heartbeat through the bus, or has no bus."
+        )
+        self.bus_messages = CounterBy(
+            self._counter("bus_messages_total", "Messages between nodes.", ("direction",)),
+            ("published", "received", "ignored", "failed"),
+        )
+        self.bus_gaps = self._counter(
+            "bus_gaps_total", "Times that messages of the bus may have been missed."
+        )
+        self.bus_heartbeat_seconds = self._histogram(
+            "bus_heartbeat_seconds", "Round trip of the heartbeat through the bus.", _FAST_BUCKETS_S
+        )
+
+    def _declare_http(self) -> None:
+        self._http = self._histogram(
+            "http_request_seconds",
+            "From the request's head to the last byte of its answer.",
+            _HTTP_BUCKETS_S,
+            ("method", "route", "status"),
+        )
+        self._http_children: dict[tuple[str, str, int], Histogram] = {}
+        self.http_in_flight = self._gauge("http_requests_in_flight", "Requests being answered right now.")
+
+    def _declare_store(self) -> None:
+        self._store_calls = HistogramBy(
+            self._histogram("store_call_seconds", "Duration of store calls.", _FAST_BUCKETS_S, ("method",))
+        )
+        self._store_errors = self._counter(
+            "store_errors_total",
+            "Store calls that raised: refused by a rule, unavailable, or a bug.",
+            ("method", "kind"),
+        )
+
+    def _declare_domain(self) -> None:
+        self.validations = CounterBy(
+            self._counter("validations_total", "Accepted validations.", ("action",)),
+            (a.value for a in Action),
+        )
+        self.consensus = CounterBy(
+            self._counter("consensus_total", "Settled claims.", ("outcome",)),
+            (status.value for status in ClaimStatus if status is not ClaimStatus.OPEN),
+        )
+        self.notifications_created = CounterBy(
+            self._counter("notifications_created_total", "Notifications stored.", ("type",)),
+            (kind.value for kind in NotificationType),
+        )
