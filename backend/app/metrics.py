@@ -147,11 +147,10 @@ class Metrics:
 
     def http_request(self, method: str, route: str, status: int, seconds: float) -> None:
         """Observe one HTTP request. route: the template of the route, never the path."""
-        key = (method, route, status)
+        key = (method if method in HTTP_METHODS else OTHER, route, status)
         child = self._http_children.get(key)
         if child is None:
-            known = method if method in HTTP_METHODS else OTHER
-            child = self._http_children[key] = self._http.labels(known, route, str(status))
+            child = self._http_children[key] = self._http.labels(*key)
         child.observe(seconds)
 
     def store_call(self, method: str, seconds: float) -> None:
@@ -214,9 +213,7 @@ class Metrics:
             UNKNOWN_EVENT,
         )
         self.events_refused = CounterBy(
-            self._counter(
-                "websocket_events_refused_total", "Client events refused, by error code.", ("code",)
-            ),
+            self._counter("websocket_events_refused_total", "Refused client events.", ("code",)),
             (code.value for code in Code),
         )
         self.replayed = self._counter("websocket_replayed_total", "Missed notifications sent again.")
@@ -259,9 +256,7 @@ class Metrics:
             self._counter("bus_messages_total", "Messages between nodes.", ("direction",)),
             ("published", "received", "ignored", "failed"),
         )
-        self.bus_gaps = self._counter(
-            "bus_gaps_total", "Times that messages of the bus may have been missed."
-        )
+        self.bus_gaps = self._counter("bus_gaps_total", "Times that bus messages may have been missed.")
         self.bus_heartbeat_seconds = self._histogram(
             "bus_heartbeat_seconds", "Round trip of the heartbeat through the bus.", _FAST_BUCKETS_S
         )

@@ -1,0 +1,85 @@
+"""Logging of a node: one handler, two formats, and what must never be written.
+
+Query strings and anything that looks like a token are taken out before a line is written, whoever logged it.
+Configured once, by the composition root or the command line.
+"""
+
+import json
+import logging
+import re
+import sys
+from contextvars import ContextVar
+from datetime import UTC, datetime
+from typing import Any, Literal, TextIO
+
+request_id: ContextVar[str | None] = ContextVar("request_id", default=None)
+"""Id of the HTTP request that the current task answers; set by `api/limits.py`."""
+
+_TOKEN = re.compile(r"\beyJ[\w-]{4,}\.[\w-]+\.[\w-]+")
+_QUERY = re.compile(r"(/[^\s?\"']*)\?[^\s\"']*")
+_STANDARD_FIELDS = frozenset(vars(logging.makeLogRecord({}))) | {
+    "message",
+    "asctime",
+    "taskName",
+    "request_id",
+}
+_CHATTY_LOGGERS = ("uvicorn.access", "socketio", "engineio", "pymongo", "websockets", "asyncio")
+
+
+def redact(text: str) -> str:
+    """The text without query strings and tokens."""
+    return _QUERY.sub(r"\1", _TOKEN.sub("[token]", text))
+
+
+class PrettyFormatter(logging.Formatter):
+    """One line per record for people: time, level, logger, sentence, facts."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        time = datetime.fromtimestamp(record.created, UTC).strftime("%H:%M:%S.%f")[:-3]
+        facts = "".join(f" {name}={value}" for name, value in _facts(record).items())
+        line = f"{time} {record.levelname.lower():<7} {record.name}: {record.getMessage()}{facts}"
+        if record.exc_info:
+            line += "\n" + self.formatException(record.exc_info)
+        return redact(line)
+
+
+class JsonFormatter(logging.Formatter):
+    """One JSON object per line for log collectors."""
+
+    def __init__(self, node: str) -> None:
+        super().__init__()
+        self._node = node
+
+    def format(self, record: logging.LogRecord) -> str:
+        entry: dict[str, Any] = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "node": self._node,
+            "message": redact(record.getMessage()),
+        }
+        entry |= {name: redact(str(value)) for name, value in _facts(record).items()}
+        if record.exc_info:
+            entry["exception"] = redact(self.formatException(record.exc_info))
+        return json.dumps(entry, ensure_ascii=False)
+
+
+def _facts(record: logging.LogRecord) -> dict[str, object]:
+    """What the caller passed as `extra`, and the request it happened in."""
+    facts = {name: value for name, value in vars(record).items() if name not in _STANDARD_FIELDS}
+    current = request_id.get()
+    return facts if current is None else {"request_id": current, **facts}
+
+
+def configure_logging(
+    level: str, form: Literal["pretty", "json"], node: str, stream: TextIO | None = None
+) -> None:
+    """Send all logging of this process to one stream (None: standard error), replacing earlier handlers."""
+    handler = logging.StreamHandler(stream or sys.stderr)
+    handler.setFormatter(JsonFormatter(node) if form == "json" else PrettyFormatter())
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(level.upper())
+    # These say at `info` what metrics say better, or what we log ourselves.
+    for name in _CHATTY_LOGGERS:
+        logging.getLogger(name).setLevel(max(logging.WARNING, root.level))
