@@ -1,0 +1,71 @@
+"""Puts the REST room together: routes, problem handlers, middleware, in the one order that works.
+
+From the outside in: envelope (id, headers, latency), CORS, limits (body, last-resort 500), routes; so that
+even a refused or a broken request carries the headers and is counted. Called by `main`.
+"""
+
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from typing import Any
+
+from fastapi import APIRouter, FastAPI
+
+from .. import __version__
+from ..services.container import Services
+from . import (
+    auth,
+    badges,
+    claims,
+    health,
+    leaderboard,
+    notifications,
+    service,
+    users,
+    validations,
+)
+from .cors import Cors
+from .envelope import Envelope
+from .limits import Limits
+from .problems import add_problem_handlers
+from .schema import document
+from .webui import find_web_ui, web_ui_router
+
+_NOUNS = (auth, claims, validations, notifications, users, leaderboard, badges, service, health)
+
+Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
+
+
+class Api(FastAPI):
+    """The FastAPI application of one node, with its own OpenAPI document."""
+
+    def openapi(self) -> dict[str, Any]:
+        if self.openapi_schema is None:
+            self.openapi_schema = document(self)
+        return self.openapi_schema
+
+
+def new_api(lifespan: Lifespan | None = None) -> Api:
+    """An application that has the routes' documentation and nothing installed yet."""
+    return Api(title="Vouchstorm", version=__version__, lifespan=lifespan, redoc_url=None)
+
+
+def build_router() -> APIRouter:
+    """All REST routes, without the web UI."""
+    router = APIRouter()
+    for noun in _NOUNS:
+        router.include_router(noun.router)
+    return router
+
+
+def install(app: FastAPI, services: Services) -> None:
+    """Give an application the REST room of these services."""
+    app.state.services = services
+    app.router.redirect_slashes = False
+    app.include_router(build_router())
+    app.include_router(web_ui_router(find_web_ui(services.settings)))
+    add_problem_handlers(app)
+    # Added last is outermost.
+    app.add_middleware(Limits, max_body_bytes=services.settings.max_body_bytes)
+    if services.settings.cors_origins:
+        app.add_middleware(Cors, origins=services.settings.cors_origins)
+    app.add_middleware(Envelope, metrics=services.metrics, ids=services.ids)

@@ -1,0 +1,26 @@
+"""`/api/users`: what everybody may see of a user."""
+
+from fastapi import APIRouter
+
+from ..contracts import rest
+from ..contracts.errors import Code
+from ..contracts.words import UserId
+from ..errors import RefusedError
+from .deps import AppServices, PathId
+from .problems import documented
+from .views import user_view
+
+router = APIRouter(tags=["users"])
+
+
+@router.get(
+    "/api/users/{user_id}",
+    responses=documented(Code.USER_NOT_FOUND, Code.INVALID_INPUT, Code.STORE_UNAVAILABLE),
+)
+async def get_user(user_id: PathId, services: AppServices) -> rest.UserOut:
+    """One user with their badges."""
+    user = await services.store.user(UserId(user_id))
+    if user is None:
+        raise RefusedError("There is no such user.", Code.USER_NOT_FOUND)
+    badges = await services.store.badges([user.id])
+    return user_view(user, badges.get(user.id, []))
