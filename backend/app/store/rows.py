@@ -1,0 +1,290 @@
+"""Records <-> stored documents: one flat dict per row, keyed by the column names of `schema`.
+
+The SQLite and the MongoDB store share it, so that a record reads back the same from both. Pure; called by the
+store modules only.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from ..contracts.words import (
+    Action,
+    ClaimId,
+    ClaimStatus,
+    NotificationId,
+    NotificationType,
+    Priority,
+    UserId,
+    ValidationId,
+)
+from ..domain.consensus import Decision, Tally
+from ..domain.effects import Effect, Outcome
+from ..domain.records import Claim, EarnedBadge, Notification, Progress, TrustChange, User, Validation
+from ..ports import History, Recorded
+from .schema import MAX_PAGE_ROWS
+
+Document = dict[str, Any]
+Row = Mapping[str, Any]
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+
+
+def to_us(moment: datetime) -> int:
+    """Whole microseconds since 1970; exact, without a detour over floats."""
+    return (moment - _EPOCH) // _MICROSECOND
+
+
+def from_us(moment_us: int) -> datetime:
+    """The UTC time of `to_us`."""
+    return _EPOCH + timedelta(microseconds=moment_us)
+
+
+def bounded(limit: int) -> int:
+    """The rows a call may return: 1..MAX_PAGE_ROWS."""
+    return max(1, min(limit, MAX_PAGE_ROWS))
+
+
+# ------------------------------------------------------------------ users
+
+
+def username_key(username: str) -> str:
+    """What makes two usernames the same."""
+    return username.casefold()
+
+
+def user_document(user: User, password_hash: str) -> Document:
+    """A new user's row. Badges that come with the record count as earned when the user was created."""
+    created_at_us = to_us(user.created_at)
+    badges = [[badge_id, created_at_us] for badge_id in sorted(user.progress.badges)]
+    return {
+        "id": user.id,
+        "username": user.username,
+        "username_key": username_key(user.username),
+        "display_name": user.display_name,
+        "password_hash": password_hash,
+        "created_at_us": created_at_us,
+        **progress_document(user.progress, badges),
+        "unread": 0,
+    }
+
+
+def progress_document(progress: Progress, badges: Sequence[Sequence[Any]]) -> Document:
+    """The columns that effects change. badges: pairs of badge id and time earned, oldest first."""
+    return {
+        "trust_score": progress.trust_score,
+        "validations": progress.validations,
+        "consensus_count": progress.consensus_count,
+        "accurate_streak": progress.accurate_streak,
+        "claims_verified": progress.claims_verified,
+        "badges": list(badges),
+        "last_seq": progress.last_seq,
+    }
+
+
+def progress_record(row: Row) -> Progress:
+    return Progress(
+        trust_score=row["trust_score"],
+        validations=row["validations"],
+        consensus_count=row["consensus_count"],
+        accurate_streak=row["accurate_streak"],
+        claims_verified=row["claims_verified"],
+        badges=frozenset(badge_id for badge_id, _ in row["badges"]),
+        last_seq=row["last_seq"],
+    )
+
+
+def user_record(row: Row) -> User:
+    return User(
+        id=UserId(row["id"]),
+        username=row["username"],
+        display_name=row["display_name"],
+        created_at=from_us(row["created_at_us"]),
+        progress=progress_record(row),
+    )
+
+
+def badge_records(row: Row) -> list[EarnedBadge]:
+    return [EarnedBadge(badge_id, from_us(earned_at_us)) for badge_id, earned_at_us in row["badges"]]
+
+
+# ------------------------------------------------------------------ claims and validations
+
+
+def claim_document(claim: Claim) -> Document:
+    decision = claim.decision
+    return {
+        "id": claim.id,
+        "owner_id": claim.owner_id,
+        "owner_name": claim.owner_name,
+        "title": claim.title,
+        "body": claim.body,
+        "evidence_urls": list(claim.evidence_urls),
+        "quorum": claim.quorum,
+        "created_at_us": to_us(claim.created_at),
+        "status": claim.status.value,
+        **tally_document(claim),
+        "decision_action": decision.action.value if decision else None,
+        "decision_percentage": decision.percentage if decision else None,
+        "settled_at_us": to_us(claim.settled_at) if claim.settled_at else None,
+        "idempotency_key": claim.idempotency_key,
+        "pending": False,
+    }
+
+
+def counted(claim: Claim, validation: Validation) -> Recorded:
+    """The validation with its version, and the claim with the validation counted in."""
+    after = replace(
+        claim,
+        tally=claim.tally.plus(validation.action),
+        weights=claim.weights.plus(validation.action, validation.weight),
+        version=claim.version + 1,
+    )
+    return Recorded(replace(validation, version=after.version), after)
+
+
+def tally_document(claim: Claim) -> Document:
+    """The columns that a validation changes."""
+    tally, weights = claim.tally, claim.weights
+    return {
+        "vouch": tally.vouch,
+        "dispute": tally.dispute,
+        "unsure": tally.unsure,
+        "vouch_weight": weights.vouch,
+        "dispute_weight": weights.dispute,
+        "unsure_weight": weights.unsure,
+        "version": claim.version,
+    }
+
+
+def settlement_document(decision: Decision, settled_at: datetime) -> Document:
+    """The columns that settle a claim; its effects are still to be applied."""
+    return {
+        "status": decision.status.value,
+        "decision_action": decision.action.value,
+        "decision_percentage": decision.percentage,
+        "settled_at_us": to_us(settled_at),
+        "pending": True,
+    }
+
+
+def claim_record(row: Row) -> Claim:
+    action = row["decision_action"]
+    settled_at_us = row["settled_at_us"]
+    return Claim(
+        id=ClaimId(row["id"]),
+        owner_id=UserId(row["owner_id"]),
+        owner_name=row["owner_name"],
+        title=row["title"],
+        body=row["body"],
+        evidence_urls=tuple(row["evidence_urls"]),
+        quorum=row["quorum"],
+        created_at=from_us(row["created_at_us"]),
+        status=ClaimStatus(row["status"]),
+        tally=Tally(row["vouch"], row["dispute"], row["unsure"]),
+        weights=Tally(row["vouch_weight"], row["dispute_weight"], row["unsure_weight"]),
+        version=row["version"],
+        decision=None if action is None else Decision(Action(action), row["decision_percentage"]),
+        settled_at=None if settled_at_us is None else from_us(settled_at_us),
+        idempotency_key=row["idempotency_key"],
+    )
+
+
+def validation_document(validation: Validation) -> Document:
+    """A validation as it is recorded: its processing is not finished."""
+    return {
+        "id": validation.id,
+        "claim_id": validation.claim_id,
+        "user_id": validation.user_id,
+        "validator_name": validation.validator_name,
+        "action": validation.action.value,
+        "created_at_us": to_us(validation.created_at),
+        "version": validation.version,
+        "weight": validation.weight,
+        "comment": validation.comment,
+        "idempotency_key": validation.idempotency_key,
+        "pending": True,
+    }
+
+
+def validation_record(row: Row) -> Validation:
+    return Validation(
+        id=ValidationId(row["id"]),
+        claim_id=ClaimId(row["claim_id"]),
+        user_id=UserId(row["user_id"]),
+        validator_name=row["validator_name"],
+        action=Action(row["action"]),
+        created_at=from_us(row["created_at_us"]),
+        version=row["version"],
+        weight=row["weight"],
+        comment=row["comment"],
+        idempotency_key=row["idempotency_key"],
+    )
+
+
+# ------------------------------------------------------------------ effects and notifications
+
+
+def effect_document(effect: Effect, outcome: Outcome) -> Document:
+    change = outcome.trust_change
+    return {
+        "key": effect.key,
+        "user_id": effect.user_id,
+        "claim_id": change.claim_id if change else None,
+        "old_score": change.old_score if change else None,
+        "new_score": change.new_score if change else None,
+    }
+
+
+def trust_change_record(row: Row) -> TrustChange:
+    return TrustChange(
+        row["key"], UserId(row["user_id"]), ClaimId(row["claim_id"]), row["old_score"], row["new_score"]
+    )
+
+
+def notification_document(notification: Notification) -> Document:
+    return {
+        "id": notification.id,
+        "user_id": notification.user_id,
+        "seq": notification.seq,
+        "type": notification.type.value,
+        "title": notification.title,
+        "message": notification.message,
+        "priority": notification.priority.value,
+        "action_url": notification.action_url,
+        "data": notification.data,
+        "created_at_us": to_us(notification.created_at),
+        "read": notification.read,
+    }
+
+
+def notification_record(row: Row) -> Notification:
+    return Notification(
+        id=NotificationId(row["id"]),
+        user_id=UserId(row["user_id"]),
+        seq=row["seq"],
+        type=NotificationType(row["type"]),
+        title=row["title"],
+        message=row["message"],
+        priority=Priority(row["priority"]),
+        action_url=row["action_url"],
+        data=row["data"],
+        created_at=from_us(row["created_at_us"]),
+        read=bool(row["read"]),
+    )
+
+
+def history_of(rows: Iterable[Row], after_seq: int, last_seq: int) -> History:
+    """The unbroken run of rows right after `after_seq`.
+
+    rows: ascending by seq, all above `after_seq`, at most as many as the reader asked for. The history is
+    incomplete if the run breaks, does not begin, or the position is ahead of what was ever numbered.
+    """
+    items: list[Notification] = []
+    for row in rows:
+        if row["seq"] != after_seq + len(items) + 1:
+            return History(items, last_seq, complete=False)
+        items.append(notification_record(row))
+    return History(items, last_seq, complete=bool(items) or after_seq == last_seq)
