@@ -1,0 +1,182 @@
+"""Who was owed each message of a room, and what became of every pair and every receipt.
+
+The audience of a message is read from the memberships as the server had acknowledged them at the moment it
+was sent. Pure, vectorised per message; called once by the ledger when the run is over.
+"""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .rooms import NEVER_NS, Kind, Room, RoomBook, Row
+from .tally import Class, Tally
+
+Ints = NDArray[np.int64]
+
+
+MAX_NAMED = 20
+
+
+@dataclass(slots=True)
+class Bounds:
+    """closed_ns: end of observation. grace_ns: what a message may take before its absence counts as loss for
+    a client that left meanwhile. late_ns: latency above which a live receipt is late."""
+
+    closed_ns: int
+    grace_ns: int
+    late_ns: int
+
+
+@dataclass(slots=True)
+class Judged:
+    """What closing found: counts, and latency samples (receipt time in ns, latency in us)."""
+
+    tally: Tally = field(default_factory=Tally)
+    at_ns: list[Ints] = field(default_factory=list)
+    latency_us: list[Ints] = field(default_factory=list)
+    delivered_ns: list[Ints] = field(default_factory=list)
+    lost: list[str] = field(default_factory=list)
+
+
+def close_rooms(book: RoomBook, bounds: Bounds) -> dict[Kind, Judged]:
+    """Judge every pair and every receipt of all streams, per kind of message."""
+    found = {kind: Judged() for kind in Kind}
+    columns = {room: _Columns(room, bounds) for room in book.rooms.values()}
+    for stream in book.streams.values():
+        audience = _Audience([columns[room] for room in stream.rooms], book.presence)
+        for row in stream.rows.values():
+            _Judge(row, audience, found[stream.kind], bounds).judge()
+    return found
+
+
+class _Columns:
+    """The memberships of one room as columns."""
+
+    def __init__(self, room: Room, bounds: Bounds) -> None:
+        spells = room.spells
+        self.client = np.array([spell.client for spell in spells], dtype=np.int64)
+        self.asked = np.array([spell.asked_ns for spell in spells], dtype=np.int64)
+        self.start = np.array([spell.from_ns for spell in spells], dtype=np.int64)
+        ends = [min(spell.until_ns, bounds.closed_ns) for spell in spells]
+        self.end = np.array(ends, dtype=np.int64)
+        self.durable = {spell.client for spell in spells} if room.durable else set()
+
+
+class _Audience:
+    """The memberships of all rooms of a stream."""
+
+    def __init__(self, rooms: list[_Columns], presence: Room) -> None:
+        self.client = np.concatenate([room.client for room in rooms])
+        self.asked = np.concatenate([room.asked for room in rooms])
+        self.start = np.concatenate([room.start for room in rooms])
+        self.end = np.concatenate([room.end for room in rooms])
+        self.durable = set[int]().union(*(room.durable for room in rooms))
+        self.here = presence.now
+
+    def owed(self, sent_ns: int) -> tuple[Ints, Ints]:
+        """Clients owed a message sent then, each once, and until when each stayed."""
+        inside = (self.start <= sent_ns) & (sent_ns < self.end)
+        clients, first = np.unique(self.client[inside], return_index=True)
+        return clients, self.end[inside][first]
+
+    def entitled(self, client: int, at_ns: int, grace_ns: int) -> bool:
+        """Whether the client had a right to receive something then."""
+        mine = self.client == client
+        return bool(np.any(mine & (self.asked <= at_ns) & (at_ns <= self.end + grace_ns)))
+
+
+class _Judge:
+    def __init__(self, row: Row, audience: _Audience, judged: Judged, bounds: Bounds) -> None:
+        self.row = row
+        self.audience = audience
+        self.judged = judged
+        self.bounds = bounds
+        self.at: Ints = np.frombuffer(row.at, dtype=np.int64)
+
+    def judge(self) -> None:
+        tally = self.judged.tally
+        tally.received += self.row.receipts
+        tally.reread += self.row.rereads
+        if self.row.sent_ns:
+            owed, until = self.audience.owed(self.row.sent_ns)
+        else:
+            owed = until = np.empty(0, dtype=np.int64)
+        tally.expected += owed.size
+        self._served(owed)
+        self._missing(owed, until)
+        self._strangers(set(owed.tolist()))
+        self.judged.delivered_ns.append(self.at[self.at > 0])
+
+    def _served(self, owed: Ints) -> None:
+        """Pairs that took a receipt, or were overtaken."""
+        tally, row = self.judged.tally, self.row
+        at = self.at[owed]
+        odd = {client: kind for client, kind in row.odd.items() if _has(owed, client)}
+        for kind in odd.values():
+            tally.count(kind)
+        plain = np.ones(owed.size, dtype=bool)
+        plain[np.searchsorted(owed, np.array(sorted(odd), dtype=np.int64))] = False
+        live = plain & (at > 0)
+        tardy = live & (at - row.intended_ns > self.bounds.late_ns)
+        tally.late += int(tardy.sum())
+        tally.live += int(live.sum()) - int(tardy.sum())
+        tally.superseded += int((plain & (at < 0)).sum())
+        replayed = np.array(
+            [client for client, kind in odd.items() if kind is Class.REPLAYED], dtype=np.int64
+        )
+        timely = at != 0
+        timely[np.searchsorted(owed, np.sort(replayed))] = False
+        if row.measured and timely.any():
+            came = np.abs(at[timely])
+            self.judged.at_ns.append(came)
+            self.judged.latency_us.append((came - row.intended_ns) // 1000)
+
+    def _missing(self, owed: Ints, until: Ints) -> None:
+        """Pairs without a receipt."""
+        tally, row, bounds = self.judged.tally, self.row, self.bounds
+        absent = self.at[owed] == 0
+        sent_ns = max(row.sent_ns, row.answered_ns)
+        for client, end in zip(owed[absent].tolist(), until[absent].tolist(), strict=True):
+            if row.stream.kind is Kind.SNAPSHOT and row.held[client] >= row.position:
+                tally.superseded += 1
+            elif self._was_away(client, end, sent_ns):
+                tally.unverified += 1
+            else:
+                tally.lost += 1
+                if len(self.judged.lost) < MAX_NAMED:
+                    before_s = (bounds.closed_ns - row.sent_ns) / 1e9
+                    self.judged.lost.append(
+                        f"{row.stream.name} #{row.position} at client {client}, {before_s:.1f} s from the end"
+                    )
+
+    def _was_away(self, client: int, end_ns: int, sent_ns: int) -> bool:
+        if client in self.audience.durable:
+            spell = self.audience.here.get(client)
+            here_ns = spell.from_ns if spell is not None else NEVER_NS
+            return max(here_ns, sent_ns) + self.bounds.grace_ns > self.bounds.closed_ns
+        return end_ns < sent_ns + self.bounds.grace_ns
+
+    def _strangers(self, owed: set[int]) -> None:
+        """Receipts that served no owed pair, and repeats."""
+        tally, row = self.judged.tally, self.row
+        received = set(np.flatnonzero(self.at > 0).tolist()) | row.odd.keys()
+        for client in received - owed:
+            if self._entitled(client):
+                tally.unowed += 1
+            else:
+                tally.misrouted += 1
+        for client, times in row.repeats.items():
+            if client in owed or self._entitled(client):
+                tally.duplicate += times
+            else:
+                tally.misrouted += times
+
+    def _entitled(self, client: int) -> bool:
+        at_ns = abs(int(self.at[client]))
+        return self.audience.entitled(client, at_ns, self.bounds.grace_ns)
+
+
+def _has(sorted_values: Ints, value: int) -> bool:
+    index = int(np.searchsorted(sorted_values, value))
+    return index < sorted_values.size and int(sorted_values[index]) == value

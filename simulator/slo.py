@@ -1,0 +1,180 @@
+"""The service levels a run can be held to, by name, and how a findings document answers each.
+
+Pure. Refuses unknown names with the list of known ones. Called by the scenario (validation), the command
+line (`--slo key=value`) and the verdict.
+"""
+
+import difflib
+import math
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+
+from .errors import ScenarioError
+from .result import Findings, Latency
+
+Reading = float | None
+"""What was measured; None: nothing to measure came about; inf: too many never came back."""
+
+
+@dataclass(frozen=True, slots=True)
+class Slo:
+    """One service level. `at_most`: the limit is an upper bound, else a lower one."""
+
+    name: str
+    unit: str
+    meaning: str
+    read: Callable[[Findings], Reading]
+    at_most: bool = True
+
+    def holds(self, measured: float, limit: float) -> bool:
+        """Whether a measured value keeps the limit; the limit itself is still allowed."""
+        return measured <= limit if self.at_most else measured >= limit
+
+
+def _latency(key: str, percentile: str) -> Callable[[Findings], Reading]:
+    def read(findings: Findings) -> Reading:
+        return _percentile(findings.latency_ms.get(key), percentile)
+
+    return read
+
+
+def _percentile(latency: Latency | None, percentile: str) -> Reading:
+    if latency is None or latency.count == 0:
+        return None
+    value: float = getattr(latency, percentile)
+    return value
+
+
+def _storm(key: str, percentile: str) -> Callable[[Findings], Reading]:
+    """A reconnect percentile that counts the censored: they took longer than anybody who came back."""
+
+    def read(findings: Findings) -> Reading:
+        storm = findings.reconnect
+        if storm.drops == 0:
+            return None
+        latency: Latency = getattr(storm, key)
+        missing = max(0, storm.drops - latency.count)
+        share = {"p50": 0.5, "p95": 0.95, "p99": 0.99}[percentile]
+        if latency.count == 0 or latency.count / (latency.count + missing) < share:
+            return math.inf
+        return _percentile(latency, percentile)
+
+    return read
+
+
+def _field(name: str) -> Callable[[Findings], Reading]:
+    return lambda findings: float(getattr(findings.ledger, name))
+
+
+def _established(findings: Findings) -> Reading:
+    connections = findings.connections
+    return connections.established / connections.attempted if connections.attempted else None
+
+
+def _reconnected(findings: Findings) -> Reading:
+    storm = findings.reconnect
+    return storm.reconnected / storm.drops if storm.drops else None
+
+
+def _accepted(findings: Findings) -> Reading:
+    publishes = findings.publishes
+    answered = publishes.accepted + publishes.failed
+    return publishes.failed / answered if answered else None
+
+
+_PERCENTILES = ("p50", "p95", "p99", "p999", "max")
+
+_ALL = (
+    *(
+        Slo(f"fanout_{p}_ms", "ms", f"{p} of intended publish time to receipt", _latency("fanout", p))
+        for p in _PERCENTILES
+    ),
+    *(
+        Slo(f"durable_{p}_ms", "ms", f"{p} of intended publish time to the bell", _latency("durable", p))
+        for p in _PERCENTILES
+    ),
+    *(
+        Slo(f"http_{p}_ms", "ms", f"{p} of the publishing request", _latency("http", p))
+        for p in ("p50", "p95", "p99")
+    ),
+    *(
+        Slo(
+            f"reconnect_{p}_ms",
+            "ms",
+            f"{p} from being allowed back to being connected",
+            _storm("time_to_reconnect", p),
+        )
+        for p in ("p50", "p95", "p99")
+    ),
+    *(
+        Slo(
+            f"caught_up_{p}_ms",
+            "ms",
+            f"{p} from being allowed back to holding everything missed",
+            _storm("time_to_caught_up", p),
+        )
+        for p in ("p50", "p95", "p99")
+    ),
+    Slo("lost", "", "owed messages that a client never got", _field("lost")),
+    Slo("misrouted", "", "receipts by clients that nobody owed them to", _field("misrouted")),
+    Slo("duplicate", "", "repeated receipts", _field("duplicate")),
+    Slo("out_of_order", "", "receipts behind a newer one", _field("out_of_order")),
+    Slo("late", "", "live receipts after the late bound", _field("late")),
+    Slo("unverified", "", "owed messages of clients that were away", _field("unverified")),
+    Slo(
+        "violations",
+        "",
+        "broken conservation laws",
+        lambda findings: float(findings.conservation.violation_count),
+    ),
+    Slo(
+        "silent_holes", "", "gaps a client was not told of", lambda f: float(f.reconnect.recovery.silent_hole)
+    ),
+    Slo("censored", "", "dropped clients not back in the window", lambda f: float(f.reconnect.censored)),
+    Slo("failed_publish_ratio", "", "publishes that failed, of those answered", _accepted),
+    Slo("established_ratio", "", "connected clients of those wanted", _established, at_most=False),
+    Slo("reconnected_ratio", "", "drops that came back in the window", _reconnected, at_most=False),
+)
+
+KNOWN: Mapping[str, Slo] = {slo.name: slo for slo in _ALL}
+
+ALWAYS: Mapping[str, float] = {"lost": 0, "misrouted": 0, "violations": 0}
+"""Held in every run unless the scenario names another limit: a load test that loses data has not passed."""
+
+
+def problems(table: Mapping[str, float]) -> list[str]:
+    """One sentence per unknown name or unusable limit; empty when all is well."""
+    found = [unknown(name) for name in table if name not in KNOWN]
+    found += [
+        f"slo.{name}: the limit must be a number of at least 0 (got {limit})."
+        for name, limit in table.items()
+        if name in KNOWN and not (limit >= 0 and math.isfinite(limit))
+    ]
+    return found
+
+
+def unknown(name: str) -> str:
+    """The sentence for a name that is not known, with the nearest and all known ones."""
+    near = difflib.get_close_matches(name, KNOWN, n=1)
+    hint = f" Did you mean {near[0]}?" if near else ""
+    return f"slo.{name}: unknown service level.{hint} Known are: {', '.join(sorted(KNOWN))}."
+
+
+def parse(texts: Iterable[str]) -> dict[str, float]:
+    """Limits from `key=value` texts; each text may hold several, separated by commas.
+
+    Raises:
+        ScenarioError: naming every text that does not parse and every unknown key.
+    """
+    table: dict[str, float] = {}
+    wrong: list[str] = []
+    for part in (piece.strip() for text in texts for piece in text.split(",") if piece.strip()):
+        name, _, value = part.partition("=")
+        try:
+            table[name.strip()] = float(value)
+        except ValueError:
+            wrong.append(f"--slo {part}: write key=number, for example --slo fanout_p99_ms=250,lost=0.")
+    wrong += problems(table)
+    if wrong:
+        raise ScenarioError(wrong)
+    return table

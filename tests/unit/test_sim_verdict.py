@@ -1,0 +1,156 @@
+"""Which findings make which verdict, and in what order of precedence."""
+
+import json
+from typing import Any
+
+import pytest
+
+from simulator.errors import ScenarioError
+from simulator.result import Findings, Host, Result, from_json, to_json
+from simulator.slo import KNOWN, parse
+from simulator.verdict import ExitCode, Honesty, judge
+
+
+def findings(**changes: Any) -> Findings:
+    body: dict[str, Any] = {
+        "scenario": {},
+        "seed": 1,
+        "target": "http://127.0.0.1:1",
+        "versions": {},
+        "host": Host(),
+        "started_at": "2026-01-01T00:00:00Z",
+        "connections": {"attempted": 10, "established": 10},
+        "publishes": {"scheduled": 100, "sent": 100, "accepted": 100},
+        "ledger": {"expected": 50, "live": 50, "received": 50},
+        "latency_ms": {"fanout": {"count": 50, "p99": 20.0}},
+    }
+    for path, value in changes.items():
+        room, _, name = path.partition("__")
+        if name:
+            body[room] = {**body.get(room, {}), name: value}
+        else:
+            body[room] = value
+    return Findings.model_validate(body)
+
+
+def verdict(found: Findings, **slo: float) -> Result:
+    return judge(found, slo, Honesty())
+
+
+def test_all_well_is_a_pass() -> None:
+    assert verdict(findings()).exit_code == ExitCode.PASS
+
+
+def test_a_pass_has_no_reasons() -> None:
+    assert verdict(findings()).reasons == []
+
+
+def test_a_broken_service_level_fails_and_says_so() -> None:
+    result = verdict(findings(), fanout_p99_ms=10)
+    assert (result.verdict, result.reasons) == (
+        "FAIL",
+        ["fanout_p99_ms: 20 ms, at most 10 ms was asked for."],
+    )
+
+
+def test_the_limit_itself_is_still_held() -> None:
+    assert verdict(findings(), fanout_p99_ms=20).verdict == "PASS"
+
+
+@pytest.mark.parametrize("name", ["lost", "misrouted"])
+def test_losing_or_leaking_fails_without_being_asked(name: str) -> None:
+    assert verdict(findings(**{f"ledger__{name}": 1})).verdict == "FAIL"
+
+
+def test_a_violated_conservation_law_fails_without_being_asked() -> None:
+    assert verdict(findings(conservation__violation_count=1)).verdict == "FAIL"
+
+
+def test_a_lower_bound_fails_from_below() -> None:
+    assert verdict(findings(connections__established=9), established_ratio=1).verdict == "FAIL"
+
+
+@pytest.mark.parametrize(
+    "trouble",
+    [
+        {"generator__loop_lag_ms": {"count": 9, "p99": 51.0}},
+        {"generator__cpu_share": 0.95},
+        {"publishes__late": 6},
+        {"publishes__dropped": 2},
+        {"ledger__balanced": False},
+        {"connections__established": 0},
+        {"publishes__accepted": 0},
+        {"ledger__expected": 0},
+    ],
+)
+def test_trouble_of_the_harness_itself_is_invalid(trouble: dict[str, Any]) -> None:
+    assert verdict(findings(**trouble)).exit_code == ExitCode.INVALID
+
+
+def test_invalid_comes_before_fail_and_keeps_both_reasons() -> None:
+    result = verdict(findings(ledger__lost=3, generator__cpu_share=1.0))
+    assert (result.verdict, len(result.reasons)) == ("INVALID", 2)
+
+
+def test_a_dead_server_fails_even_if_the_harness_struggled() -> None:
+    result = verdict(findings(server__died="exit status 137", generator__cpu_share=1.0))
+    assert (result.verdict, "137" in result.reasons[0]) == ("FAIL", True)
+
+
+def test_an_unreachable_server_fails() -> None:
+    assert verdict(findings(server__unreachable=True)).verdict == "FAIL"
+
+
+def test_an_interrupted_run_is_no_pass() -> None:
+    assert verdict(findings(interrupted=True)).exit_code == ExitCode.INTERRUPTED
+
+
+def test_a_level_without_anything_to_measure_is_invalid() -> None:
+    assert verdict(findings(), reconnect_p99_ms=100).verdict == "INVALID"
+
+
+def test_a_storm_nobody_came_back_from_fails() -> None:
+    storm = {"drops": 5, "censored": 5}
+    result = verdict(findings(reconnect=storm), reconnect_p99_ms=100)
+    measured = {level.name: level.measured for level in result.slo}
+    assert (result.verdict, measured["reconnect_p99_ms"]) == ("FAIL", None)
+
+
+def test_censored_clients_count_as_slower_than_all_others() -> None:
+    storm = {"drops": 100, "reconnected": 98, "censored": 2, "time_to_reconnect": {"count": 98, "p99": 5}}
+    assert verdict(findings(reconnect=storm), reconnect_p99_ms=100).verdict == "FAIL"
+
+
+def test_limits_parse_from_texts() -> None:
+    assert parse(["fanout_p99_ms=250,lost=0", "duplicate=1"]) == {
+        "fanout_p99_ms": 250,
+        "lost": 0,
+        "duplicate": 1,
+    }
+
+
+def test_a_typing_error_is_told_with_the_known_names() -> None:
+    with pytest.raises(ScenarioError) as raised:
+        parse(["fanout_p9_ms=250"])
+    assert "Did you mean fanout_p9" in str(raised.value)
+    assert "lost" in str(raised.value)
+
+
+def test_all_wrong_limits_are_told_at_once() -> None:
+    with pytest.raises(ScenarioError) as raised:
+        parse(["lost=x", "nonsense=1", "late=-1"])
+    assert len(raised.value.problems) == 3
+
+
+@pytest.mark.parametrize("name", sorted(KNOWN))
+def test_every_level_reads_a_run_without_data(name: str) -> None:
+    KNOWN[name].read(findings())
+
+
+def test_a_result_survives_its_file() -> None:
+    result = verdict(findings())
+    assert from_json(to_json(result)) == result
+
+
+def test_the_verdict_comes_first_in_the_file() -> None:
+    assert list(json.loads(to_json(verdict(findings()))))[:2] == ["schema_version", "verdict"]
