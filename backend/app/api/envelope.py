@@ -4,15 +4,12 @@ Pure ASGI, outermost; adds nothing to the sockets' path, whose library answers f
 route templates, never paths.
 """
 
-import inspect
 import logging
 import re
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from urllib.parse import urlsplit
 
-from fastapi.openapi.docs import get_swagger_ui_html
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -27,23 +24,8 @@ _REQUEST_ID = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 
 _log = logging.getLogger(__name__)
 
-
-def _docs_policy() -> str:
-    """FastAPI's documentation page loads script and style from where FastAPI says, and starts inline."""
-    parameters = inspect.signature(get_swagger_ui_html).parameters
-    script, style, icon = (
-        "{0.scheme}://{0.netloc}".format(urlsplit(parameters[name].default))
-        for name in ("swagger_js_url", "swagger_css_url", "swagger_favicon_url")
-    )
-    return (
-        f"default-src 'none'; script-src 'unsafe-inline' {script}; style-src 'unsafe-inline' {style}; "
-        f"img-src 'self' data: {icon}; connect-src 'self'; base-uri 'none'; frame-ancestors 'none'"
-    )
-
-
-_API_POLICY = "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-_POLICIES = {"/docs": _docs_policy()}
 _HEADERS = {
+    "Content-Security-Policy": "default-src 'none'; base-uri 'none'; frame-ancestors 'none'",
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
     "Referrer-Policy": "no-referrer",
@@ -80,7 +62,7 @@ class Envelope:
             async def send_enveloped(message: Message) -> None:
                 if message["type"] == "http.response.start":
                     statuses.append(message["status"])
-                    _add_headers(MutableHeaders(scope=message), scope["path"], current)
+                    _add_headers(MutableHeaders(scope=message), current)
                 await send(message)
 
             await self._app(scope, receive, send_enveloped)
@@ -115,8 +97,7 @@ def _named(current: str) -> Iterator[None]:
         request_id.reset(token)
 
 
-def _add_headers(headers: MutableHeaders, path: str, current: str) -> None:
+def _add_headers(headers: MutableHeaders, current: str) -> None:
     headers["X-Request-ID"] = current
-    headers.setdefault("Content-Security-Policy", _POLICIES.get(path, _API_POLICY))
     for name, value in _HEADERS.items():
         headers.setdefault(name, value)

@@ -128,8 +128,17 @@ def _field_problem(item: Mapping[str, Any]) -> FieldProblem:
     where, *path = item["loc"]
     if item["type"] == "json_invalid":
         return FieldProblem(field="body", message="must be valid JSON")
-    message = str(item["msg"]).removeprefix("Value error, ")
+    message = _sentence(item["type"], item.get("ctx", {})) or str(item["msg"]).removeprefix("Value error, ")
     return FieldProblem(field=".".join(str(part) for part in path) or str(where), message=message)
+
+
+def _sentence(kind: str, facts: Mapping[str, Any]) -> str | None:
+    """Ours, where pydantic speaks of items although people typed characters."""
+    if facts.get("field_type") == "Value" and kind == "too_short":
+        return f"must have at least {facts['min_length']} characters"
+    if facts.get("field_type") == "Value" and kind == "too_long":
+        return f"must have at most {facts['max_length']} characters"
+    return None
 
 
 def add_problem_handlers(app: FastAPI) -> None:

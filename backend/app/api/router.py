@@ -16,6 +16,7 @@ from . import (
     auth,
     badges,
     claims,
+    docs,
     health,
     leaderboard,
     notifications,
@@ -30,7 +31,7 @@ from .problems import add_problem_handlers
 from .schema import document
 from .webui import find_web_ui, web_ui_router
 
-_NOUNS = (auth, claims, validations, notifications, users, leaderboard, badges, service, health)
+_NOUNS = (auth, claims, validations, notifications, users, leaderboard, badges, service, health, docs)
 
 Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
 
@@ -46,7 +47,13 @@ class Api(FastAPI):
 
 def new_api(lifespan: Lifespan | None = None) -> Api:
     """An application that has the routes' documentation and nothing installed yet."""
-    return Api(title="Vouchstorm", version=__version__, lifespan=lifespan, redoc_url=None)
+    return Api(
+        title="Vouchstorm",
+        version=__version__,
+        lifespan=lifespan,
+        openapi_url=None,  # `docs.py` serves it, with its own headers
+        generate_unique_id_function=lambda route: route.name,
+    )
 
 
 def build_router() -> APIRouter:

@@ -40,7 +40,7 @@ class Passwords:
         concurrency = concurrency or _default_concurrency()
         self._slots = asyncio.Semaphore(concurrency)
         self._free_places = concurrency + waiting
-        self._dummy = _hash_of_nothing(time_cost, memory_kib)
+        self.nothing = _hash_of_nothing(time_cost, memory_kib)
 
     async def hash(self, password: str) -> str:
         """The encoded hash. Raises UnavailableError(RATE_LIMITED) when the line is full."""
@@ -51,7 +51,7 @@ class Passwords:
 
         Raises UnavailableError(RATE_LIMITED) when the line is full.
         """
-        return await self._run(lambda: self._matches(password, password_hash or self._dummy))
+        return await self._run(lambda: self._matches(password, password_hash or self.nothing))
 
     def _matches(self, password: str, password_hash: str) -> bool:
         try:
