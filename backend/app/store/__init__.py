@@ -1,6 +1,6 @@
 """The store room: durable state behind the `Store` port, once on SQLite and once on MongoDB.
 
-Both pass one contract suite (`tests/contract/test_store_contract.py`). `open.build_store` picks one by URL;
+Both pass one contract suite (`tests/contract/test_store_*.py`). `open.build_store` picks one by URL;
 the composition root is the only caller. Nothing here decides anything about the domain: consensus, trust
 and badges come from `domain`, the store makes their outcome durable, unique and numbered.
 
