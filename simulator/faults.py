@@ -6,7 +6,7 @@ from types import TracebackType
 
 
 class FlakyProxy:
-    """`async with FlakyProxy("127.0.0.1", host, port, rng) as proxy:` listens on `proxy.port` (a free one)."""
+    """`async with FlakyProxy("127.0.0.1", host, port, rng) as proxy:` listens on `proxy.port`, a free one."""
 
     port: int
 
