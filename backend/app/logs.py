@@ -18,7 +18,15 @@ request_id: ContextVar[str | None] = ContextVar("request_id", default=None)
 _TOKEN = re.compile(r"\beyJ[\w-]{4,}\.[\w-]+\.[\w-]+")
 _QUERY = re.compile(r"(/[^\s?\"']*)\?[^\s\"']*")
 _STANDARD_FIELDS = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
-_CHATTY_LOGGERS = ("uvicorn.access", "socketio", "engineio", "pymongo", "websockets", "asyncio")
+_CHATTY_LOGGERS = (
+    "uvicorn.access",
+    "uvicorn.error",
+    "socketio",
+    "engineio",
+    "pymongo",
+    "websockets",
+    "asyncio",
+)
 
 
 def redact(text: str) -> str:

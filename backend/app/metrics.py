@@ -37,13 +37,20 @@ DISCONNECT_REASONS = (
     "ping timeout",
     "transport close",
     "transport error",
-    "auth deadline",
-    "token expired",
-    "slow",
-    "abuse",
-    "draining",
 )
-ABORT_REASONS = ("slow", "abuse", "auth_deadline", "token_expired", "orphan", "draining", "too_large")
+ABORT_REASONS = (
+    "abuse",
+    "auth_deadline",
+    "binary",
+    "draining",
+    "overflow",
+    "ping_timeout",
+    "protocol",
+    "refused",
+    "store_unavailable",
+    "stuck",
+    "token_expired",
+)
 DROP_REASONS = ("queue_full", "no_socket", "paused", "stale", "closed", "bus_full", "bus_down", "too_large")
 RECOVERY_OUTCOMES = ("nothing_missed", "replayed", "partial", "unrecoverable", "failed")
 RATE_LIMITED_SCOPES = ("socket_event", "handshake", "password", "watch")
@@ -201,7 +208,7 @@ class Metrics:
             DISCONNECT_REASONS,
         )
         self.aborts = CounterBy(
-            self._counter("websocket_aborts_total", "Transports that this node cut off.", ("reason",)),
+            self._counter("websocket_aborts_total", "Sockets that this node ended, by reason.", ("reason",)),
             ABORT_REASONS,
         )
         self.slow_sockets = self._gauge(

@@ -235,16 +235,15 @@ class Ids(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Push:
-    """One event on its way to one room.
+    """One fact on its way to one room: one or more events that belong together and stay together.
 
-    data: JSON-able payload as the contract shapes it.
+    events: (name, JSON-able payload as the contract shapes it), in sending order.
     key: for snapshots, what the latest value replaces (for example the claim); None otherwise.
     version: for snapshots, higher wins; for durable events, the seq.
     """
 
     room: str
-    event: str
-    data: Mapping[str, Any]
+    events: tuple[tuple[str, Mapping[str, Any]], ...]
     delivery: DeliveryClass
     key: str | None = None
     version: int = 0

@@ -14,3 +14,8 @@ def user_room(user_id: UserId) -> str:
 def claim_room(claim_id: ClaimId) -> str:
     """Sockets that watch this claim and do not already receive everything through `LIVE_ROOM`."""
     return f"claim:{claim_id}"
+
+
+def user_of_room(room: str) -> UserId | None:
+    """The user whose room this is, or None for other rooms."""
+    return UserId(room[5:]) if room.startswith("user:") else None

@@ -52,20 +52,21 @@ def notification_event(notification: Notification) -> events.NewNotification:
     )
 
 
-def notification_pushes(notification: Notification) -> list[Push]:
+def notification_push(notification: Notification) -> Push:
     """The events of one notification: the typed one (if its type has one), then `new_notification`.
 
     Both carry the same id and seq, so that a client counts them once.
     """
-    room = user_room(notification.user_id)
-    pushes = []
+    events_: list[tuple[str, Mapping[str, Any]]] = []
     if typed := _TYPED.get(notification.type):
         name, model = typed
         facts = {"id": notification.id, "seq": notification.seq} | notification.data
         payload = model.model_validate({key: facts[key] for key in model.model_fields if key in facts})
-        pushes.append(_push(room, name, payload, version=notification.seq))
-    pushes.append(_push(room, "new_notification", notification_event(notification), version=notification.seq))
-    return pushes
+        events_.append((name, payload.model_dump(mode="json")))
+    events_.append(("new_notification", notification_event(notification).model_dump(mode="json")))
+    return Push(
+        user_room(notification.user_id), tuple(events_), DeliveryClass.DURABLE, version=notification.seq
+    )
 
 
 class WebSocketService:
@@ -120,11 +121,11 @@ class WebSocketService:
 
     def notify_new_notification(self, notification: Notification) -> None:
         """Push a stored notification: its typed event and `new_notification`."""
-        self._emitter.push(notification_pushes(notification))
+        self._emitter.push([notification_push(notification)])
 
     def notify_many(self, notifications: Iterable[Notification]) -> None:
         """Push stored notifications in the given order."""
-        pushes = [push for row in notifications for push in notification_pushes(row)]
+        pushes = [notification_push(row) for row in notifications]
         if pushes:
             self._emitter.push(pushes)
 
@@ -190,32 +191,28 @@ class WebSocketService:
 
     def update_validation_count(self, claim_id: ClaimId, count: int, version: int) -> None:
         """Push the live count of a claim; under pressure only the newest version is sent."""
-        payload = events.ValidationCountUpdate(claim_id=claim_id, count=count, version=version)
-        self._live(claim_id, "validation_count_update", payload, version)
+        self._live(claim_id, version, _count_event(claim_id, count, version))
 
     def update_consensus_percentage(
         self, claim_id: ClaimId, share: Percentages, version: int, status: ClaimStatus = ClaimStatus.OPEN
     ) -> None:
         """Push the live percentages of a claim; under pressure only the newest version is sent."""
-        payload = events.ConsensusUpdate(
-            claim_id=claim_id,
-            vouch=share.vouch,
-            dispute=share.dispute,
-            unsure=share.unsure,
-            version=version,
-            status=status,
-        )
-        self._live(claim_id, "consensus_update", payload, version)
+        self._live(claim_id, version, _share_event(claim_id, share, version, status))
 
     def push_claim(self, claim: Claim) -> None:
-        """Push count and percentages of a claim as it stands."""
-        self.update_validation_count(claim.id, claim.tally.total, claim.version)
-        self.update_consensus_percentage(claim.id, shares(claim), claim.version, claim.status)
+        """Push count and percentages of a claim as it stands, as one fact."""
+        self._live(
+            claim.id,
+            claim.version,
+            _count_event(claim.id, claim.tally.total, claim.version),
+            _share_event(claim.id, shares(claim), claim.version, claim.status),
+        )
 
-    def _live(self, claim_id: ClaimId, event: str, payload: events.Outgoing, version: int) -> None:
+    def _live(self, claim_id: ClaimId, version: int, *facts: tuple[str, Mapping[str, Any]]) -> None:
+        key = ":".join((claim_id, *(name for name, _ in facts)))
         self._emitter.push(
             [
-                _push(room, event, payload, key=claim_id, version=version)
+                Push(room, facts, DeliveryClass.SNAPSHOT, key, version)
                 for room in (LIVE_ROOM, claim_room(claim_id))
             ]
         )
@@ -232,4 +229,23 @@ def _push(
     room: str, event: str, payload: events.Outgoing, *, key: str | None = None, version: int = 0
 ) -> Push:
     delivery = events.SERVER_EVENTS[event].delivery
-    return Push(room, event, payload.model_dump(mode="json"), delivery, key, version)
+    return Push(room, ((event, payload.model_dump(mode="json")),), delivery, key, version)
+
+
+def _count_event(claim_id: ClaimId, count: int, version: int) -> tuple[str, Mapping[str, Any]]:
+    payload = events.ValidationCountUpdate(claim_id=claim_id, count=count, version=version)
+    return "validation_count_update", payload.model_dump(mode="json")
+
+
+def _share_event(
+    claim_id: ClaimId, share: Percentages, version: int, status: ClaimStatus
+) -> tuple[str, Mapping[str, Any]]:
+    payload = events.ConsensusUpdate(
+        claim_id=claim_id,
+        vouch=share.vouch,
+        dispute=share.dispute,
+        unsure=share.unsure,
+        version=version,
+        status=status,
+    )
+    return "consensus_update", payload.model_dump(mode="json")

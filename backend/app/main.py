@@ -1,0 +1,175 @@
+"""The composition root: one place where everything is built and wired, once per application.
+
+`create_app(settings)` connects nothing; the ASGI lifespan opens the store and starts the loops.
+`uvicorn backend.app.main:app` and `cd backend && uvicorn app.main:app` find the application as `app`.
+"""
+
+import asyncio
+import logging
+import os
+import random
+import socket
+import sys
+from typing import Any
+
+from . import __version__
+from .api.router import install, new_api
+from .clock import SortableIds, SystemClock
+from .errors import SetupError, UnavailableError
+from .logs import configure_logging
+from .metered_store import MeteredStore
+from .metrics import Metrics
+from .realtime.manager import RoomManager
+from .realtime.server import Realtime, asgi
+from .services.accounts import Accounts
+from .services.claims import Claims
+from .services.consensus_engine import ConsensusEngine
+from .services.container import Services
+from .services.health import Health
+from .services.notification_service import NotificationService
+from .services.passwords import Passwords
+from .services.reconciler import Reconciler
+from .services.tokens import Tokens
+from .services.websocket_service import WebSocketService
+from .settings import Settings, load_settings, signing_secret
+from .store.open import build_store
+from .tasks import Tasks
+
+log = logging.getLogger(__name__)
+
+OPEN_RETRY_S = 1.0
+
+
+class Application:
+    """The ASGI application of one node: sockets at `/ws/socket.io/`, REST and web UI beside them."""
+
+    def __init__(self, services: Services, realtime: Realtime, reconciler: Reconciler) -> None:
+        self.services = services
+        self.realtime = realtime
+        self.reconciler = reconciler
+        self.startup_error: SetupError | None = None
+        api = new_api()
+        install(api, services)
+        self._handle = asgi(realtime.sio, api)
+        self._tasks = Tasks()
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == "lifespan":
+            await self._lifespan(receive, send)
+        else:
+            await self._handle(scope, receive, send)
+
+    async def _lifespan(self, receive: Any, send: Any) -> None:
+        await receive()
+        try:
+            await self.start()
+        except SetupError as error:
+            self.startup_error = error
+            await send({"type": "lifespan.startup.failed", "message": str(error)})
+            return
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        await self.stop()
+        await send({"type": "lifespan.shutdown.complete"})
+
+    async def start(self) -> None:
+        """Open the store and start the loops. An unreachable store is retried behind the open doors.
+
+        Raises SetupError.
+        """
+        try:
+            await self._open()
+        except UnavailableError as error:
+            log.warning("starting without a store, requests get 503 until it answers: %s", error)
+            self._tasks.start("open the store", self._keep_opening)
+        self.realtime.start(self._tasks)
+        self._tasks.start("reconciler", self.reconciler.run)
+
+    async def _open(self) -> None:
+        await self.services.store.open()
+        await self.reconciler.repair(older_than_s=self.services.settings.reconcile_interval_s)
+
+    async def _keep_opening(self) -> None:
+        while True:
+            await asyncio.sleep(OPEN_RETRY_S)
+            try:
+                await self._open()
+            except UnavailableError as error:
+                log.info("the store does not answer yet: %s", error)
+            except SetupError:
+                log.exception("the store cannot be used as configured")
+            else:
+                log.info("the store answers, serving normally")
+                return
+
+    async def drain(self) -> None:
+        """Take no new work and send the clients away in slices."""
+        if not self.services.health.draining:
+            self.services.health.drain()
+            await self.realtime.drain()
+
+    async def stop(self) -> None:
+        """End the loops and close the store, in this order."""
+        self.services.health.drain()
+        self.realtime.close()
+        await self._tasks.close()
+        await self.services.store.close()
+
+
+def create_app(settings: Settings) -> Application:
+    """Build one node. Raises SetupError."""
+    node = settings.node or f"{socket.gethostname()}-{os.getpid()}"
+    clock = SystemClock()
+    ids = SortableIds(clock)
+    metrics = Metrics(__version__, node)
+    rng = random.Random()
+    store = MeteredStore(
+        build_store(
+            settings.resolved_store_url,
+            trust_policy=settings.trust_policy,
+            clock=clock,
+            timeout_s=settings.store_timeout_s,
+            mongo_driver=settings.mongo_driver,
+        ),
+        metrics,
+    )
+    realtime = Realtime(settings, store, metrics, RoomManager(), rng)
+    websocket = WebSocketService(realtime.emitter)
+    engine = ConsensusEngine(
+        store, websocket, clock, ids, settings.consensus_policy, settings.consensus_weighting
+    )
+    tokens = Tokens(signing_secret(settings), settings.token_ttl_s, clock)
+    passwords = Passwords(time_cost=settings.password_time_cost, memory_kib=settings.password_memory_kib)
+    health = Health()
+    health.register("store", store.ping)
+    services = Services(
+        settings=settings,
+        node=node,
+        store=store,
+        clock=clock,
+        ids=ids,
+        metrics=metrics,
+        health=health,
+        tokens=tokens,
+        accounts=Accounts(store, tokens, passwords, clock, ids),
+        claims=Claims(store, clock, ids, default_quorum=settings.default_quorum),
+        engine=engine,
+        notifications=NotificationService(store, websocket, ids),
+        websocket=websocket,
+    )
+    realtime.attach(services)
+    return Application(services, realtime, Reconciler(store, engine, clock, settings.reconcile_interval_s))
+
+
+def __getattr__(name: str) -> Any:
+    """`app`, built when a web server asks for it: importing this module reads no environment."""
+    if name != "app":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    try:
+        settings = load_settings()
+        configure_logging(settings.log_level, settings.log_format, settings.node or "node")
+        application = create_app(settings)
+    except SetupError as error:
+        sys.exit(str(error))
+    globals()["app"] = application
+    return application

@@ -1,0 +1,109 @@
+"""One node as a process: uvicorn with our websocket class, an orderly end, a ready line.
+
+Called by the command line and by the supervisor.
+"""
+
+import asyncio
+import errno
+import json
+import os
+import socket
+import sys
+from collections.abc import Callable
+
+import uvicorn
+import uvloop
+
+from .errors import SetupError
+from .main import Application, create_app
+from .realtime.wire import FanoutProtocol
+from .settings import Settings
+
+BACKLOG = 4_096
+SEND_BUFFER_BYTES = 131_072
+"""A slow client shows up early, and costs the kernel a bounded amount."""
+
+
+class Server(uvicorn.Server):
+    """uvicorn's server, which sends the clients away before it closes their connections."""
+
+    def __init__(
+        self, config: uvicorn.Config, application: Application, on_ready: Callable[[], None]
+    ) -> None:
+        super().__init__(config)
+        self._application = application
+        self._on_ready = on_ready
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets=sockets)
+        if self.started:
+            self._on_ready()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        for server in self.servers:
+            server.close()
+        if not self.force_exit:
+            await self._application.drain()
+        await super().shutdown(sockets=sockets)
+
+
+def listen(host: str, port: int, *, reuse_port: bool = False) -> socket.socket:
+    """A bound socket; port 0 takes a free one. Raises SetupError with what to do."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
+    if reuse_port:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    try:
+        sock.bind((host, port))
+    except OSError as error:
+        sock.close()
+        if error.errno == errno.EADDRINUSE:
+            raise SetupError(
+                f"Port {port} on {host} is in use; stop what uses it or choose another with --port."
+            ) from error
+        raise SetupError(f"Cannot listen on {host}:{port}: {error.strerror}.") from error
+    sock.set_inheritable(True)
+    return sock
+
+
+def run_node(settings: Settings, sock: socket.socket, announce: Callable[[str, str], None]) -> None:
+    """Serve on a bound socket until SIGTERM or SIGINT.
+
+    announce: called with (url, node name) once requests are answered.
+    Raises SetupError when the node cannot start as configured.
+    """
+    application = create_app(settings)
+    host, port = sock.getsockname()[:2]
+    url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
+    config = uvicorn.Config(
+        application,
+        ws=FanoutProtocol,
+        http="httptools",
+        lifespan="on",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        backlog=BACKLOG,
+        ws_per_message_deflate=False,
+        ws_ping_interval=None,
+        ws_max_size=settings.max_message_bytes,
+        timeout_keep_alive=30,
+        timeout_graceful_shutdown=10,
+        proxy_headers=bool(settings.trusted_proxies),
+        forwarded_allow_ips=settings.trusted_proxies or None,
+    )
+    server = Server(config, application, lambda: announce(url, application.services.node))
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(server.serve(sockets=[sock]))
+    if application.startup_error is not None:
+        raise application.startup_error
+
+
+def announce_ready(url: str, node: str) -> None:
+    """Say that the node is ready: one line for people on a terminal, one JSON document otherwise."""
+    if sys.stdout.isatty():
+        print(f"Vouchstorm is ready on {url}  (web UI {url}/app/, API {url}/docs, node {node})", flush=True)  # noqa: T201
+    else:
+        print(json.dumps({"ready": True, "url": url, "pid": os.getpid(), "node": node}), flush=True)  # noqa: T201

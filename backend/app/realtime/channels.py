@@ -1,0 +1,257 @@
+"""Durable delivery on one node: each connected user's notifications in `seq` order, without a gap.
+
+A *channel* exists for every user with a socket here. It knows the last seq it let through. Whatever arrives
+- from this node's services, from the bus, from the store - passes it once and in order; a hole is filled
+from the store. A socket that joins is given what it missed, then what arrived meanwhile, then live events:
+nothing twice, nothing left out.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass, field
+from typing import Any
+
+from ..contracts.rooms import user_room
+from ..contracts.words import UserId
+from ..domain.records import Notification
+from ..errors import VouchstormError
+from ..ports import Push, Store
+from ..services.websocket_service import notification_push
+from .engine import Session
+from .fanout import Fanout
+from .frames import Message, encode
+
+log = logging.getLogger(__name__)
+
+HOLE_WAIT_S = 0.1
+"""How long a missing seq may still be on its way before it is read from the store."""
+RETRY_S = 1.0
+JOIN_BUFFER = 2_000
+BATCH = 500
+
+
+@dataclass(slots=True)
+class Joined:
+    """How a socket joined: see `contracts.events.Authenticated`. `buffered` arrived during the replay."""
+
+    last_seq: int
+    recovered: bool | None
+    more: bool
+    replay: list[Message]
+    buffered: list[Message]
+
+
+@dataclass(slots=True)
+class _Channel:
+    user_id: UserId
+    known: int = 0
+    ready: bool = False
+    members: int = 0
+    joining: list[list[Message]] = field(default_factory=list)
+    held: dict[int, Message] = field(default_factory=dict)
+    filling: bool = False
+
+
+@dataclass(slots=True)
+class ChannelCounts:
+    replayed: int = 0
+    recovered: int = 0
+    unrecovered: int = 0
+    repeated: int = 0
+    holes: int = 0
+    behind: int = 0
+
+
+def encode_notification(notification: Notification) -> Message:
+    """A stored notification as it goes to a socket."""
+    return encode_push(notification_push(notification))
+
+
+def encode_push(push: Push) -> Message:
+    return encode(push.events, push.delivery, push.key, push.version)
+
+
+class Channels:
+    """The channels of one node."""
+
+    def __init__(
+        self,
+        store: Store,
+        fanout: Fanout,
+        replay_limit: int,
+        own: Callable[[Coroutine[Any, Any, None]], None],
+    ) -> None:
+        self._store = store
+        self._fanout = fanout
+        self._replay_limit = replay_limit
+        self._own = own
+        self._channels: dict[UserId, _Channel] = {}
+        self.counts = ChannelCounts()
+
+    def __len__(self) -> int:
+        return len(self._channels)
+
+    def known_seq(self, user_id: UserId) -> int | None:
+        """The newest seq let through to this user's sockets here; None without a socket."""
+        channel = self._channels.get(user_id)
+        return channel.known if channel is not None and channel.ready else None
+
+    def here(self, user_id: UserId) -> bool:
+        """Has this user a socket on this node, or one that is joining?"""
+        return user_id in self._channels
+
+    # -------------------------------------------------------------- live
+
+    def deliver(self, user_id: UserId, message: Message) -> None:
+        """Let a durable message through in its turn; what was let through before is dropped."""
+        channel = self._channels.get(user_id)
+        if channel is None:
+            return
+        if not channel.ready or message.version > channel.known + 1:
+            channel.held.setdefault(message.version, message)
+            if channel.ready:
+                self._fill(channel)
+            return
+        if message.version <= channel.known:
+            self.counts.repeated += 1
+            return
+        self._pass(channel, message)
+        self._pass_held(channel)
+
+    def _pass(self, channel: _Channel, message: Message) -> None:
+        channel.known = message.version
+        self._fanout.put(user_room(channel.user_id), message)
+        for buffer in channel.joining:
+            buffer.append(message)
+
+    def _pass_held(self, channel: _Channel) -> None:
+        while (message := channel.held.pop(channel.known + 1, None)) is not None:
+            self._pass(channel, message)
+        for seq in [seq for seq in channel.held if seq <= channel.known]:
+            del channel.held[seq]
+
+    # -------------------------------------------------------------- holes
+
+    def _fill(self, channel: _Channel) -> None:
+        if not channel.filling:
+            channel.filling = True
+            self._own(self._fill_hole(channel))
+
+    async def _fill_hole(self, channel: _Channel) -> None:
+        try:
+            await asyncio.sleep(HOLE_WAIT_S)
+            while channel.held and self._channels.get(channel.user_id) is channel:
+                self.counts.holes += 1
+                try:
+                    await self.catch_up(channel.user_id)
+                except VouchstormError as error:
+                    log.warning("cannot fill a hole yet: %s", error)
+                    await asyncio.sleep(RETRY_S)
+        finally:
+            channel.filling = False
+
+    async def catch_up(self, user_id: UserId) -> None:
+        """Let through whatever the store has beyond what was let through. Raises UnavailableError."""
+        channel = self._channels.get(user_id)
+        if channel is None or not channel.ready:
+            return
+        while True:
+            history = await self._store.history(user_id, channel.known, BATCH)
+            for row in history.items:
+                self.deliver(user_id, encode_notification(row))
+            if not history.complete:
+                # Rows are gone: the newest position is all there is to say. Clients see the gap and `sync`.
+                channel.known = max(channel.known, history.last_seq)
+                self._pass_held(channel)
+            if not history.items or channel.known >= history.last_seq:
+                return
+
+    async def catch_up_all(self) -> int:
+        """Compare every channel with the store and close what is behind; how many were behind.
+
+        Run periodically and after each gap of the bus: this is what makes the bus's losses harmless.
+        Raises UnavailableError.
+        """
+        behind = 0
+        users = list(self._channels)
+        for start in range(0, len(users), BATCH):
+            newest = await self._store.last_seqs(users[start : start + BATCH])
+            for user_id, seq in newest.items():
+                known = self.known_seq(user_id)
+                if known is not None and seq > known:
+                    behind += 1
+                    await self.catch_up(user_id)
+        self.counts.behind += behind
+        return behind
+
+    async def run(self, interval_s: float) -> None:
+        """Compare for ever."""
+        while True:
+            await asyncio.sleep(interval_s)
+            try:
+                await self.catch_up_all()
+            except VouchstormError as error:
+                log.warning("comparison with the store put off: %s", error)
+
+    # -------------------------------------------------------------- joining and leaving
+
+    async def join(
+        self, user_id: UserId, after_seq: int | None, enter: Callable[[Joined], Session | None]
+    ) -> Joined:
+        """Let a socket in.
+
+        enter: called once, in the same turn of the loop in which the position is taken: it must write the
+        answer, the replay and the buffered messages to the socket and put it into the user's room. It
+        returns None if the socket is gone by then.
+
+        Raises UnavailableError; nothing is left behind.
+        """
+        channel = self._channels.setdefault(user_id, _Channel(user_id))
+        buffer: list[Message] = []
+        channel.joining.append(buffer)
+        try:
+            joined = await self._position(channel, after_seq, buffer)
+            if enter(joined) is not None:
+                channel.members += 1
+        finally:
+            channel.joining = [other for other in channel.joining if other is not buffer]
+            self._drop_if_empty(channel)
+        return joined
+
+    async def _position(self, channel: _Channel, after_seq: int | None, buffer: list[Message]) -> Joined:
+        history = None
+        if after_seq is None:
+            last_seq = (await self._store.last_seqs([channel.user_id])).get(channel.user_id, 0)
+        else:
+            history = await self._store.history(channel.user_id, after_seq, self._replay_limit)
+            last_seq = history.last_seq
+        # No await from here on: the position, the replay and the entry into the room are one instant.
+        if not channel.ready:
+            channel.ready, channel.known = True, last_seq
+            self._pass_held(channel)
+        # Rows beyond what the channel let through are in flight and come live.
+        last_seq = min(last_seq, channel.known) if last_seq > channel.known else last_seq
+        self._fanout.settle(user_room(channel.user_id))
+        buffered = [message for message in buffer if message.version > last_seq]
+        if history is None:
+            return Joined(last_seq, None, False, [], buffered)
+        if not history.complete:
+            self.counts.unrecovered += 1
+            return Joined(last_seq, False, False, [], buffered)
+        replay = [encode_notification(row) for row in history.items if row.seq <= last_seq]
+        self.counts.recovered += 1
+        self.counts.replayed += len(replay)
+        more = bool(after_seq + len(replay) < last_seq) if after_seq is not None else False
+        return Joined(last_seq, True, more, replay, buffered)
+
+    def leave(self, user_id: UserId) -> None:
+        """One of the user's sockets is gone."""
+        channel = self._channels.get(user_id)
+        if channel is not None:
+            channel.members -= 1
+            self._drop_if_empty(channel)
+
+    def _drop_if_empty(self, channel: _Channel) -> None:
+        if channel.members <= 0 and not channel.joining:
+            self._channels.pop(channel.user_id, None)

@@ -1,0 +1,461 @@
+"""Engine.IO sessions: the library's for long-polling and the handshake, ours for established websockets.
+
+A session is *direct* once its websocket is adopted (`wire.FanoutProtocol.adopt`): it has no task, no queue
+and no timer while idle. Writing is `session.write(bytes)`, which is the transport's own method, or None
+when the peer is slow, closing, or on long-polling; then `post` finds the right way.
+
+Overrides of python-engineio 4.15 internals: `_handle_connect`, `_service_task` (switched off), and of its
+`AsyncSocket`: `_upgrade_websocket`, `_websocket_handler`, `send`, `schedule_ping`, `close`,
+`check_ping_timeout`.
+`selfcheck.py` compares what they rely on at start. Source: docs/adr/0003.
+"""
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import engineio
+from engineio import packet as eio
+from engineio.async_socket import AsyncSocket
+
+from ..contracts.words import DeliveryClass
+from .frames import ENGINE_PING, Message, frame
+from .heartbeat import Heartbeat
+from .wire import EXTENSION, FanoutProtocol
+
+log = logging.getLogger(__name__)
+
+INBOX_LIMIT = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """How much may wait for one socket, and how long."""
+
+    queue_packets: int = 1_000
+    queue_bytes: int = 1_048_576
+    slow_abort_s: float = 10.0
+    max_message_bytes: int = 65_536
+
+
+class Counts(Protocol):
+    """Where ends and drops are counted, by reason."""
+
+    def abort(self, reason: str) -> None: ...
+
+    def drop(self, delivery: DeliveryClass, reason: str) -> None: ...
+
+
+class Outbox:
+    """What waits for a slow direct socket: messages in order, and the newest snapshot per key."""
+
+    __slots__ = ("bytes", "latest", "messages")
+
+    def __init__(self) -> None:
+        self.messages: deque[bytes] = deque()
+        self.latest: dict[str, bytes] = {}
+        self.bytes = 0
+
+    def __bool__(self) -> bool:
+        return bool(self.messages or self.latest)
+
+    def __len__(self) -> int:
+        return len(self.messages) + len(self.latest)
+
+    def put(self, message: Message) -> None:
+        if message.delivery is DeliveryClass.SNAPSHOT and message.key is not None:
+            self.bytes += len(message.wire) - len(self.latest.pop(message.key, b""))
+            self.latest[message.key] = message.wire
+        else:
+            self.bytes += len(message.wire)
+            self.messages.append(message.wire)
+
+    def take(self) -> bytes:
+        """The next to write. Durable before snapshots: those only matter when they are the last word."""
+        if self.messages:
+            wire = self.messages.popleft()
+        else:
+            key = next(iter(self.latest))
+            wire = self.latest.pop(key)
+        self.bytes -= len(wire)
+        return wire
+
+
+class Session(AsyncSocket):  # type: ignore[misc]
+    """One Engine.IO session."""
+
+    server: "Engine"
+    sid: str
+    queue: Any
+    last_ping: float | None
+    connected: bool
+    upgrading: bool
+    upgraded: bool
+    closing: bool
+    closed: bool
+
+    def __init__(self, server: "Engine", sid: str) -> None:
+        super().__init__(server, sid)
+        self.protocol: FanoutProtocol | None = None
+        self.write: Callable[[bytes], None] | None = None
+        self.outbox: Outbox | None = None
+        self.paused_at: float | None = None
+        self.ping_sent_at: float | None = None
+        self.settled = False
+        """Set by the gateway once the socket may stay: it authenticated, or anonymous sockets may."""
+        self._inbox: deque[str] | None = None
+        self._reading = True
+
+    # -------------------------------------------------------------- out
+
+    @property
+    def direct(self) -> bool:
+        """Is the websocket adopted?"""
+        return self.protocol is not None and self.protocol.sink is self
+
+    @property
+    def transport_name(self) -> str:
+        return "websocket" if self.upgraded else "polling"
+
+    def post(self, messages: Iterable[Message]) -> None:
+        """Send messages in order by the way that is open now; never waits. Bounded: see `Bounds`."""
+        for message in messages:
+            if self.write is not None:
+                self.write(message.wire)
+            elif self.direct:
+                self._hold(message)
+            elif not self.closed:
+                self._queue(message)
+
+    def post_text(self, packet: str) -> None:
+        """Send one Socket.IO text packet (acks, connects): it belongs to this socket alone."""
+        if self.write is not None:
+            self.write(frame(b"4" + packet.encode()))
+        else:
+            self.post([Message([packet.encode()], DeliveryClass.CONTROL)])
+
+    def _hold(self, message: Message) -> None:
+        if self.closed or self.protocol is None or self.protocol.closing:
+            return
+        if message.delivery is DeliveryClass.STATE:
+            self.server.counts.drop(DeliveryClass.STATE, "paused")
+            return
+        if self.outbox is None:
+            self.outbox = Outbox()
+        self.outbox.put(message)
+        bounds = self.server.bounds
+        if len(self.outbox) > bounds.queue_packets or self.outbox.bytes > bounds.queue_bytes:
+            # A durable event must not be dropped in silence: end the connection, the client comes back
+            # with its last_seq and is caught up from the store.
+            self.abort("overflow")
+
+    def _queue(self, message: Message) -> None:
+        if self.queue.qsize() + len(message.packets) > self.server.bounds.queue_packets:
+            self.server.counts.abort("overflow")
+            self.server.own(self._give_up())
+            return
+        for packet in message.packets:
+            self.queue.put_nowait(eio.Packet(eio.MESSAGE, packet.decode()))
+
+    async def _give_up(self) -> None:
+        await self.close(wait=False, abort=True, reason=self.server.reason.TRANSPORT_ERROR)
+        self.server.sockets.pop(self.sid, None)
+
+    async def send(self, pkt: Any) -> None:
+        """The library's packets (open, connect, acks, close) on the same ordered road."""
+        if self.closed:
+            return
+        if not self.direct:
+            await self.queue.put(pkt)
+            return
+        encoded = pkt.encode()
+        wire = frame(encoded.encode()) if isinstance(encoded, str) else frame(encoded, 0x2)
+        if self.write is not None:
+            self.write(wire)
+        else:
+            message = Message((), DeliveryClass.CONTROL)
+            message.wire = wire
+            self._hold(message)
+
+    # -------------------------------------------------------------- becoming direct
+
+    async def _upgrade_websocket(self, environ: dict[str, Any]) -> Any:
+        handle = environ["asgi.scope"].get("extensions", {}).get(EXTENSION)
+        if handle is not None and self.server.direct:
+            self.protocol = handle["protocol"]
+        return await super()._upgrade_websocket(environ)
+
+    async def _websocket_handler(self, ws: Any) -> Any:
+        if self.protocol is None:
+            return await super()._websocket_handler(ws)
+        if self.connected and not await self._probe(ws):
+            self.protocol = None
+            return None
+        upgrade, self.connected = self.connected, True
+        self._adopt(upgraded_from_polling=upgrade)
+        return None
+
+    async def _probe(self, ws: Any) -> bool:
+        """The upgrade's dance: `2probe`, `3probe`, `5`. Packets stay in the polling queue until then."""
+        self.upgrading = True
+        try:
+            if await ws.wait() != "2probe":
+                return False
+            await ws.send("3probe")
+            await self.queue.put(eio.Packet(eio.NOOP))  # ends the poll that is under way
+            return bool(await ws.wait() == "5") and not self.closed
+        except OSError:
+            return False
+        finally:
+            self.upgrading = False
+
+    def _adopt(self, *, upgraded_from_polling: bool) -> None:
+        """From here on the websocket is ours; what the queue holds goes out first. Never awaits."""
+        protocol = self.protocol
+        if protocol is None:
+            raise RuntimeError("nothing to adopt")
+        self.upgraded = True
+        while not self.queue.empty():
+            packet = self.queue.get_nowait()
+            if packet is not None and packet.packet_type != eio.NOOP:
+                encoded = packet.encode()
+                protocol.transport.write(frame(encoded.encode()))
+        if upgraded_from_polling:
+            self.queue.put_nowait(None)  # releases a poll that a hasty client left behind
+        else:
+            self.queue = None  # 3 KiB that a direct session never needs
+        self.write = protocol.transport.write
+        protocol.adopt(self, self.server.bounds.max_message_bytes)
+        if protocol.write_paused:
+            self.paused()
+
+    # -------------------------------------------------------------- wire.Sink
+
+    def feed(self, message: bytes) -> None:
+        """One Engine.IO packet from the peer."""
+        kind = message[:1]
+        if kind == b"4":
+            self._receive(message)
+        elif kind == b"3":
+            self.pong()
+        elif kind == b"1":
+            self.server.own(self.close(wait=False, abort=True, reason=self.server.reason.CLIENT_DISCONNECT))
+        else:
+            self.abort("protocol")
+
+    def refuse_binary(self) -> None:
+        """No event of the contract is binary."""
+        self.abort("binary")
+
+    def paused(self) -> None:
+        self.write = None
+        if self.paused_at is None:
+            self.paused_at = asyncio.get_running_loop().time()
+            self.server.slow.add(self)
+
+    def resumed(self) -> None:
+        protocol = self.protocol
+        if protocol is None or protocol.closing:
+            return
+        while self.outbox and not protocol.write_paused:
+            protocol.transport.write(self.outbox.take())
+        if not protocol.write_paused:
+            self.outbox = None
+            self.paused_at = None
+            self.server.slow.discard(self)
+            self.write = protocol.transport.write
+
+    def lost(self) -> None:
+        self.write = None
+        self.server.slow.discard(self)
+        if not self.closed and not self.closing:
+            self.server.own(self.close(wait=False, abort=True, reason=self.server.reason.TRANSPORT_CLOSE))
+        self.server.sockets.pop(self.sid, None)
+
+    # -------------------------------------------------------------- in
+
+    def _receive(self, message: bytes) -> None:
+        try:
+            text = message[1:].decode()
+        except UnicodeDecodeError:
+            self.abort("protocol")
+            return
+        if self._inbox is not None:
+            self._inbox.append(text)
+            if len(self._inbox) >= INBOX_LIMIT and self._reading and self.protocol is not None:
+                self._reading = False
+                self.protocol.transport.pause_reading()
+            return
+        self._inbox = deque((text,))
+        self.server.own(self._work())
+
+    async def _work(self) -> None:
+        """Handle what arrived, one after the other; the task ends when nothing is left."""
+        inbox = self._inbox
+        while inbox and not self.closed:
+            text = inbox.popleft()
+            try:
+                await self.server.handlers["message"](self.sid, text)
+            except Exception:
+                log.warning("unreadable packet, connection aborted", exc_info=log.isEnabledFor(logging.DEBUG))
+                self.abort("protocol")
+        self._inbox = None
+        if not self._reading and self.protocol is not None and not self.protocol.closing:
+            self._reading = True
+            self.protocol.transport.resume_reading()
+
+    # -------------------------------------------------------------- heartbeat
+
+    def schedule_ping(self) -> None:
+        self.last_ping = None
+        self.server.heartbeat.schedule(self, asyncio.get_running_loop().time())
+
+    def pong(self) -> None:
+        """The peer answered; a pong nobody asked for changes nothing."""
+        if self.ping_sent_at is not None:
+            self.ping_sent_at = None
+            self.server.heartbeat.schedule(self, asyncio.get_running_loop().time())
+
+    async def receive(self, pkt: Any) -> None:
+        if pkt.packet_type == eio.PONG:
+            self.pong()
+            return
+        await super().receive(pkt)
+
+    def send_ping(self) -> None:
+        if self.write is not None:
+            self.write(ENGINE_PING)
+        elif not self.direct and self.queue is not None:
+            self.queue.put_nowait(eio.Packet(eio.PING))
+        # A paused peer is not pinged: if it stays so it is aborted as stuck.
+
+    async def ping_timed_out(self) -> None:
+        self.server.counts.abort("ping_timeout")
+        await self.close(wait=False, abort=True, reason=self.server.reason.PING_TIMEOUT)
+        self.server.sockets.pop(self.sid, None)
+
+    async def check_ping_timeout(self) -> bool:
+        return not self.closed
+
+    # -------------------------------------------------------------- the end
+
+    async def close(self, wait: bool = True, abort: bool = False, reason: str | None = None) -> None:
+        """Tell the application, then the peer. Never waits for a peer."""
+        if not self.direct:
+            await super().close(wait=False, abort=abort, reason=reason)
+            if self.queue is not None:
+                self.queue.put_nowait(None)  # releases a writer or a poll that waits
+            return
+        if self.closed or self.closing:
+            return
+        self.closing = True
+        self.write = None
+        await self.server.trigger_disconnect(self.sid, reason or self.server.reason.SERVER_DISCONNECT)
+        self.closed = True
+        self.server.slow.discard(self)
+        self.server.sockets.pop(self.sid, None)
+        if self.protocol is None:
+            return
+        if abort and reason not in (self.server.reason.CLIENT_DISCONNECT, self.server.reason.TRANSPORT_CLOSE):
+            self.protocol.abort()
+        else:
+            self.protocol.close()
+
+    def end(self, reason: str) -> None:
+        """Close in good order, counted by reason: what was posted before still goes out."""
+        if self.closed or self.closing:
+            return
+        self.server.counts.abort(reason)
+        self.server.own(self.close(wait=False, abort=False))
+
+    def abort(self, reason: str) -> None:
+        """Drop the connection now, counted by reason; the client may come back and is caught up."""
+        if self.closed or self.closing:
+            return
+        self.server.counts.abort(reason)
+        self.write = None
+        if self.protocol is not None:
+            self.protocol.abort()  # connection_lost follows and does the rest
+        else:
+            self.server.own(self._give_up())
+
+
+class Engine(engineio.AsyncServer):  # type: ignore[misc]
+    """The Engine.IO server: its sessions, their heartbeat, the slow ones."""
+
+    sockets: dict[str, Session]
+
+    def __init__(
+        self, *args: Any, bounds: Bounds, counts: Counts, direct: bool = True, **kwargs: Any
+    ) -> None:
+        super().__init__(*args, monitor_clients=False, **kwargs)
+        self.bounds = bounds
+        self.direct = direct
+        self.heartbeat = Heartbeat(self.ping_interval, self.ping_timeout)
+        self.slow: set[Session] = set()
+        self.counts = counts
+        self.on_open: Callable[[Session], None] | None = None
+        """Called for each new session, before anything is known of its user."""
+        self._tasks: set[asyncio.Task[Any]] = set()
+
+    def own(self, work: Any) -> None:
+        """Run a coroutine as a task that somebody holds."""
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def trigger_disconnect(self, sid: str, reason: str) -> None:
+        await self._trigger_event("disconnect", sid, reason, run_async=False)
+
+    async def _handle_connect(self, environ: dict[str, Any], transport: str, jsonp_index: Any = None) -> Any:
+        sid = self.generate_id()
+        session = Session(self, sid)
+        self.sockets[sid] = session
+        if self.on_open is not None:
+            self.on_open(session)
+        opening = {
+            "sid": sid,
+            "upgrades": self._upgrades(sid, transport),
+            "pingTimeout": int(self.ping_timeout * 1000),
+            "pingInterval": int(self.ping_interval * 1000),
+            "maxPayload": self.max_http_buffer_size,
+        }
+        await session.send(eio.Packet(eio.OPEN, opening))
+        accepted = await self._trigger_event("connect", sid, slim_environ(environ), run_async=False)
+        if accepted is not None and accepted is not True:
+            self.sockets.pop(sid, None)
+            return self._unauthorized(accepted or None)
+        session.schedule_ping()
+        if transport == "websocket":
+            answer = await session.handle_get_request(environ)
+            if session.closed:
+                self.sockets.pop(sid, None)
+            return answer
+        session.connected = True
+        return self._ok(await session.poll(), jsonp_index=jsonp_index)
+
+    async def watch(self) -> None:
+        """Every second: abort the peers that took nothing for too long, forget the closed."""
+        loop = asyncio.get_running_loop()
+        while True:
+            await asyncio.sleep(min(1.0, self.bounds.slow_abort_s / 4))
+            self.sweep(loop.time())
+
+    def sweep(self, now_s: float) -> None:
+        """Abort direct sessions paused for longer than `slow_abort_s`; drop closed leftovers."""
+        for session in [*self.slow]:
+            if session.paused_at is not None and now_s - session.paused_at > self.bounds.slow_abort_s:
+                session.abort("stuck")
+        for sid in [sid for sid, session in self.sockets.items() if session.closed]:
+            self.sockets.pop(sid, None)
+
+
+def slim_environ(environ: dict[str, Any]) -> dict[str, Any]:
+    """What the application may want to know of a connection for its whole life; the rest is let go."""
+    scope = environ["asgi.scope"]
+    client = scope.get("client") or ("unknown", 0)
+    slim = {key: environ[key] for key in ("HTTP_ORIGIN", "HTTP_USER_AGENT") if key in environ}
+    return slim | {"REMOTE_ADDR": client[0]}

@@ -1,0 +1,174 @@
+"""From pushes to sockets: one encode, one write per socket and flush, in order.
+
+A flush happens on the same turn of the loop when the node is idle; under load events are collected for up
+to `coalesce_s` and leave in one write per socket. Live counters go out at most `snapshot_hz` times a second
+per claim, the latest wins; the last value always goes out.
+"""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from ..contracts.words import DeliveryClass
+from .engine import Session
+from .frames import Message
+
+
+class Rooms(Protocol):
+    def sessions(self, room: str) -> list[Session]: ...
+
+    def room_size(self, room: str) -> int: ...
+
+
+@dataclass(slots=True)
+class FanoutCounts:
+    """flushes: rooms flushed. messages: pushes flushed. written: (push, socket) pairs handed to sockets."""
+
+    flushes: int = 0
+    messages: int = 0
+    written: int = 0
+    superseded: int = 0
+    dropped: int = 0
+
+
+class Fanout:
+    """The one flusher of a node. Everything that goes to a room goes through here, first in, first out.
+
+    on_flush: told per room: seconds since the oldest message came in, sockets written to, the messages.
+    """
+
+    def __init__(
+        self,
+        rooms: Rooms,
+        *,
+        coalesce_s: float,
+        snapshot_interval_s: float,
+        queue_messages: int,
+        on_flush: Callable[[float, int, list[Message]], None] | None = None,
+    ) -> None:
+        self._rooms = rooms
+        self._coalesce_s = coalesce_s
+        self._snapshot_interval_s = snapshot_interval_s
+        self._queue_messages = queue_messages
+        self._on_flush = on_flush
+        self._pending: dict[str, list[Message]] = {}
+        self._size = 0
+        self._oldest_s = 0.0
+        self._flushed_s = float("-inf")
+        self._timer: asyncio.Handle | None = None
+        self._snapshots: dict[tuple[str, str], tuple[float, Message | None]] = {}
+        self._snapshot_timer: asyncio.TimerHandle | None = None
+        self.counts = FanoutCounts()
+
+    def put(self, room: str, message: Message) -> None:
+        """Queue a message for a room; never waits. Rooms without a local member cost a look-up."""
+        if not self._rooms.room_size(room):
+            return
+        if message.delivery is DeliveryClass.SNAPSHOT and message.key is not None:
+            if self._hold_back(room, message.key, message):
+                return
+        elif self._size >= self._queue_messages:
+            # Not reached by a node that keeps up; a durable event lost here is found again by the
+            # periodic comparison with the store.
+            self.counts.dropped += 1
+            return
+        self._enqueue(room, message)
+
+    def _enqueue(self, room: str, message: Message) -> None:
+        loop = asyncio.get_running_loop()
+        now = loop.time()
+        if not self._size:
+            self._oldest_s = now
+        self._pending.setdefault(room, []).append(message)
+        self._size += 1
+        if self._timer is None:
+            wait_s = self._flushed_s + self._coalesce_s - now
+            self._timer = loop.call_later(wait_s, self.flush) if wait_s > 0 else loop.call_soon(self.flush)
+
+    def flush(self) -> None:
+        """Write everything that is pending, now."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        pending, self._pending = self._pending, {}
+        self._size = 0
+        for room, messages in pending.items():
+            sessions = self._rooms.sessions(room)
+            _write(sessions, messages)
+            self.counts.flushes += 1
+            self.counts.messages += len(messages)
+            self.counts.written += len(messages) * len(sessions)
+            if self._on_flush is not None:
+                waited_s = asyncio.get_running_loop().time() - self._oldest_s
+                self._on_flush(waited_s, len(sessions), messages)
+        self._flushed_s = asyncio.get_running_loop().time()
+
+    @property
+    def pending(self) -> int:
+        """Messages that wait for the next flush."""
+        return self._size
+
+    def settle(self, room: str) -> None:
+        """Flush now if this room has something pending: a socket is about to join with a known position."""
+        if room in self._pending:
+            self.flush()
+
+    def close(self) -> None:
+        """Write what is pending and stop the timers."""
+        for (room, key), (due, held) in list(self._snapshots.items()):
+            if held is not None:
+                self._snapshots[room, key] = (due, None)
+                self._pending.setdefault(room, []).append(held)
+        self.flush()
+        if self._snapshot_timer is not None:
+            self._snapshot_timer.cancel()
+            self._snapshot_timer = None
+
+    # -------------------------------------------------------------- snapshots
+
+    def _hold_back(self, room: str, key: str, message: Message) -> bool:
+        """Keep a snapshot for later if this key was sent a moment ago; True when it was kept."""
+        loop = asyncio.get_running_loop()
+        now = loop.time()
+        due, held = self._snapshots.get((room, key), (0.0, None))
+        if held is not None:
+            if held.version <= message.version:
+                self._snapshots[room, key] = (due, message)
+            self.counts.superseded += 1
+            return True
+        early = now < due
+        self._snapshots[room, key] = (due, message) if early else (now + self._snapshot_interval_s, None)
+        if self._snapshot_timer is None:
+            wait_s = due - now if early else self._snapshot_interval_s
+            self._snapshot_timer = loop.call_later(wait_s, self._release)
+        return early
+
+    def _release(self) -> None:
+        """Send the held snapshots that are due; forget the keys that went quiet."""
+        loop = asyncio.get_running_loop()
+        now = loop.time()
+        self._snapshot_timer = None
+        next_due: float | None = None
+        for (room, key), (due, held) in list(self._snapshots.items()):
+            if due <= now:
+                if held is None:
+                    del self._snapshots[room, key]
+                    continue
+                due = now + self._snapshot_interval_s
+                self._snapshots[room, key] = (due, None)
+                self._enqueue(room, held)
+            next_due = due if next_due is None else min(next_due, due)
+        if next_due is not None:
+            self._snapshot_timer = loop.call_later(max(0.0, next_due - now), self._release)
+
+
+def _write(sessions: list[Session], messages: list[Message]) -> None:
+    """One write per direct, healthy socket; the others take the messages one by one."""
+    wire = messages[0].wire if len(messages) == 1 else b"".join([message.wire for message in messages])
+    for session in sessions:
+        write = session.write
+        if write is not None:
+            write(wire)
+        else:
+            session.post(messages)

@@ -1,0 +1,79 @@
+"""Bytes on the wire: RFC 6455 server frames around Engine.IO/Socket.IO text packets.
+
+Pure. A `Message` is encoded once and written to any number of sockets.
+"""
+
+import struct
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import orjson
+
+from ..contracts.words import DeliveryClass
+
+TEXT, BINARY, CLOSE, PING, PONG = 0x1, 0x2, 0x8, 0x9, 0xA
+CONTINUATION = 0x0
+FIN = 0x80
+
+ENGINE_PING = b"\x81\x012"
+"""A whole frame: the Engine.IO heartbeat."""
+
+
+def frame(payload: bytes, opcode: int = TEXT) -> bytes:
+    """One unmasked, unfragmented frame. Source: RFC 6455 section 5.2."""
+    size = len(payload)
+    if size < 126:
+        head = bytes((FIN | opcode, size))
+    elif size < 65_536:
+        head = struct.pack("!BBH", FIN | opcode, 126, size)
+    else:
+        head = struct.pack("!BBQ", FIN | opcode, 127, size)
+    return head + payload
+
+
+def close_frame(code: int, reason: str = "") -> bytes:
+    """A close frame; the reason is cut to what a control frame holds."""
+    return frame(struct.pack("!H", code) + reason.encode()[:120], CLOSE)
+
+
+def event_packet(name: str, data: Mapping[str, Any]) -> bytes:
+    """A Socket.IO EVENT packet of the default namespace: `2["name",{...}]`."""
+    return b'2["%b",%b]' % (name.encode(), orjson.dumps(data))
+
+
+class Message:
+    """One push, ready to be written.
+
+    packets: Socket.IO packets in order, for sockets that take them one by one (polling).
+    wire: the same packets as joined websocket frames, for one write.
+    version: seq of a durable push, version of a snapshot.
+    names: event names, for the metrics.
+    """
+
+    __slots__ = ("delivery", "key", "names", "packets", "version", "wire")
+
+    def __init__(
+        self,
+        packets: Sequence[bytes],
+        delivery: DeliveryClass,
+        key: str | None = None,
+        version: int = 0,
+        names: Sequence[str] = (),
+    ) -> None:
+        self.names = names
+        self.packets = tuple(packets)
+        self.wire = b"".join([frame(b"4" + packet) for packet in packets])
+        self.delivery = delivery
+        self.key = key
+        self.version = version
+
+
+def encode(
+    events: Sequence[tuple[str, Mapping[str, Any]]],
+    delivery: DeliveryClass,
+    key: str | None = None,
+    version: int = 0,
+) -> Message:
+    """Encode events that belong together, once."""
+    packets = [event_packet(name, data) for name, data in events]
+    return Message(packets, delivery, key, version, [name for name, _ in events])

@@ -1,0 +1,167 @@
+"""Builds the real-time room of a node and runs its loops.
+
+Two steps, because the services need the way to the sockets and the gateway needs the services:
+`Realtime(...)` gives the emitter, `attach(services)` lets clients in.
+"""
+
+import asyncio
+import logging
+import random
+from typing import Any
+
+import socketio
+from socketio.packet import BINARY_ACK, BINARY_EVENT, Packet
+
+from ..contracts.words import DeliveryClass
+from ..metrics import Metrics
+from ..ports import Store
+from ..services.container import Services
+from ..settings import Settings
+from ..tasks import Tasks
+from .channels import Channels
+from .deadlines import Deadlines
+from .emitter import LocalEmitter
+from .engine import Bounds, Engine
+from .fanout import Fanout
+from .frames import Message
+from .gateway import Gateway
+from .manager import RoomManager
+from .selfcheck import unexpected
+
+log = logging.getLogger(__name__)
+
+COMPARE_INTERVAL_S = 30.0
+LAG_INTERVAL_S = 0.1
+
+
+class TextPacket(Packet):  # type: ignore[misc]
+    """Socket.IO packets without binary attachments: no event of the contract has any."""
+
+    def decode(self, encoded_packet: str) -> int:
+        count: int = super().decode(encoded_packet)
+        if self.packet_type in (BINARY_EVENT, BINARY_ACK):
+            raise ValueError("binary packets are not accepted")
+        return count
+
+
+class SocketServer(socketio.AsyncServer):  # type: ignore[misc]
+    """python-socketio's server on our Engine.IO."""
+
+    def _engineio_server_class(self) -> type[Engine]:
+        return Engine
+
+
+class _MetricCounts:
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
+
+    def abort(self, reason: str) -> None:
+        self._metrics.aborts.inc(reason)
+
+    def drop(self, delivery: DeliveryClass, reason: str) -> None:
+        self._metrics.dropped(delivery, reason)
+
+
+class Realtime:
+    """The sockets of one node."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        store: Store,
+        metrics: Metrics,
+        manager: RoomManager,
+        rng: random.Random,
+    ) -> None:
+        self._settings = settings
+        self._metrics = metrics
+        self._rng = rng
+        self.manager = manager
+        self.sio = self._build_server()
+        self.engine: Engine = self.sio.eio
+        self.deadlines = Deadlines()
+        self.fanout = Fanout(
+            manager,
+            coalesce_s=settings.coalesce_ms / 1000,
+            snapshot_interval_s=1 / settings.snapshot_hz,
+            queue_messages=settings.push_queue_events,
+            on_flush=self._count_flush,
+        )
+        self.channels = Channels(store, self.fanout, settings.replay_limit, self.engine.own)
+        self.emitter = LocalEmitter(manager, self.fanout, self.channels)
+        self.gateway: Gateway | None = None
+
+    def _build_server(self) -> SocketServer:
+        settings = self._settings
+        surprises = unexpected() if settings.fast_fanout else ["switched off by VOUCHSTORM_FAST_FANOUT"]
+        if surprises:
+            log.warning("fast fan-out is off, the library's way is used: %s", "; ".join(surprises))
+        return SocketServer(
+            async_mode="asgi",
+            client_manager=self.manager,
+            serializer=TextPacket,
+            async_handlers=False,
+            cors_allowed_origins=list(settings.cors_origins) or None,
+            ping_interval=settings.ping_interval_s,
+            ping_timeout=settings.ping_timeout_s,
+            max_http_buffer_size=settings.max_message_bytes,
+            http_compression=False,
+            counts=_MetricCounts(self._metrics),
+            bounds=Bounds(
+                settings.socket_queue_packets,
+                settings.socket_queue_bytes,
+                settings.slow_abort_s,
+                settings.max_message_bytes,
+            ),
+            direct=not surprises,
+        )
+
+    def _count_flush(self, waited_s: float, sockets: int, messages: list[Message]) -> None:
+        self._metrics.emit_seconds.observe(waited_s)
+        self._metrics.fanout_sockets.observe(sockets)
+        for message in messages:
+            for name in message.names:
+                self._metrics.events_emitted.inc(name, sockets)
+
+    def attach(self, services: Services) -> None:
+        """Let clients in: their events go to these services."""
+        self.gateway = Gateway(services, self.engine, self.manager, self.channels, self.deadlines, self._rng)
+        self.gateway.install(self.sio)
+
+    def start(self, tasks: Tasks) -> None:
+        """Start the loops of this room."""
+        tasks.start("heartbeat", self.engine.heartbeat.run)
+        tasks.start("slow sockets", self.engine.watch)
+        tasks.start("deadlines", self.deadlines.run)
+        tasks.start("comparison with the store", lambda: self.channels.run(COMPARE_INTERVAL_S))
+        tasks.start("loop lag", self._measure_lag)
+
+    async def drain(self) -> None:
+        """Send the clients away in slices, each with its own moment to come back."""
+        self.fanout.flush()
+        if self.gateway is not None:
+            await self.gateway.drain(self._settings.drain_s)
+
+    def close(self) -> None:
+        """Write what is pending; the sockets themselves are closed by the web server."""
+        self.fanout.close()
+
+    async def _measure_lag(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            due = loop.time() + LAG_INTERVAL_S
+            await asyncio.sleep(LAG_INTERVAL_S)
+            self._metrics.event_loop_lag.observe(max(0.0, loop.time() - due))
+            self._metrics.slow_sockets.set(len(self.engine.slow))
+            self._metrics.push_queue.set(self.fanout.pending)
+            self._count_sockets()
+
+    def _count_sockets(self) -> None:
+        websockets = sum(1 for session in self.engine.sockets.values() if session.upgraded)
+        self._metrics.connected_sockets.set("websocket", websockets)
+        self._metrics.connected_sockets.set("polling", len(self.engine.sockets) - websockets)
+
+
+def asgi(sio: SocketServer, other: Any) -> Any:
+    """The sockets at `/ws/socket.io/`, everything else to the other application."""
+    return socketio.ASGIApp(sio, other_asgi_app=other, socketio_path="ws/socket.io")
