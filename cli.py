@@ -1,13 +1,20 @@
 """`vouchstorm`: parse, call, exit code. No logic lives here.
 
 Exit codes: 0 PASS, 1 FAIL, 2 usage, 3 target unreachable or set-up failed, 4 INVALID, 130 interrupted.
+Imports happen inside the commands: `vouchstorm --help` answers at once.
 """
 
+import asyncio
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from backend.app.settings import Settings
 
 app = typer.Typer(
     name="vouchstorm",
@@ -21,6 +28,9 @@ app = typer.Typer(
 EXIT_SETUP = 3
 EXIT_INTERRUPTED = 130
 
+DataDir = Annotated[Path | None, typer.Option(help="Directory of the embedded store [default: data].")]
+StoreUrl = Annotated[str | None, typer.Option(help="`sqlite:///path` or `mongodb://...`.")]
+
 
 @app.callback()
 def _vouchstorm() -> None:
@@ -32,12 +42,34 @@ def _fail(message: str, code: int = EXIT_SETUP) -> typer.Exit:
     return typer.Exit(code)
 
 
+@contextmanager
+def _one_sentence() -> Iterator[None]:
+    """Expected trouble becomes one sentence and an exit code."""
+    from backend.app.errors import VouchstormError
+
+    try:
+        yield
+    except VouchstormError as error:
+        raise _fail(str(error)) from error
+    except KeyboardInterrupt:
+        raise typer.Exit(EXIT_INTERRUPTED) from None
+
+
+def _settings(data_dir: Path | None, store_url: str | None, log_level: str | None = None) -> "Settings":
+    from backend.app.logs import configure_logging
+    from backend.app.settings import load_settings
+
+    settings = load_settings(data_dir=data_dir, store_url=store_url, log_level=log_level)
+    configure_logging(settings.log_level, settings.log_format, settings.node or "node")
+    return settings
+
+
 @app.command()
 def serve(
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 takes a free one.")] = 8000,
-    data_dir: Annotated[Path | None, typer.Option(help="Directory of the embedded store.")] = None,
-    store_url: Annotated[str | None, typer.Option(help="`sqlite:///path` or `mongodb://...`.")] = None,
+    data_dir: DataDir = None,
+    store_url: StoreUrl = None,
     log_level: Annotated[str | None, typer.Option(help="debug, info, warning or error.")] = None,
 ) -> None:
     """Run one node.
@@ -46,20 +78,71 @@ def serve(
 
     Every other setting is an environment variable, see docs/SETTINGS.md.
     """
-    from backend.app.errors import SetupError
-    from backend.app.logs import configure_logging
     from backend.app.node import announce_ready, listen, run_node
-    from backend.app.settings import load_settings
 
-    try:
-        settings = load_settings(data_dir=data_dir, store_url=store_url, log_level=log_level)
-        configure_logging(settings.log_level, settings.log_format, settings.node or "node")
-        sock = listen(host, port)
-        run_node(settings, sock, announce_ready)
-    except SetupError as error:
-        raise _fail(str(error)) from error
-    except KeyboardInterrupt:
-        raise typer.Exit(EXIT_INTERRUPTED) from None
+    with _one_sentence():
+        settings = _settings(data_dir, store_url, log_level)
+        run_node(settings, listen(host, port), announce_ready)
+
+
+@app.command()
+def seed(
+    users: Annotated[int, typer.Option(min=0, max=200_000, help="How many users.")] = 100,
+    claims: Annotated[int, typer.Option(min=0, max=100_000, help="How many claims.")] = 20,
+    validations: Annotated[int, typer.Option(min=0, max=1_000_000, help="How many answers.")] = 0,
+    quorum: Annotated[int, typer.Option(min=1, max=100_000, help="Quorum of each claim.")] = 3,
+    seed_number: Annotated[int, typer.Option("--seed", help="The same seed, the same data.")] = 1,
+    prefix: Annotated[str, typer.Option(help="Start of each username.")] = "user",
+    tokens: Annotated[Path | None, typer.Option(help="Write a token per user here (JSON lines).")] = None,
+    claims_file: Annotated[Path | None, typer.Option(help="Write the claims here (JSON lines).")] = None,
+    data_dir: DataDir = None,
+    store_url: StoreUrl = None,
+) -> None:
+    """Fill a store with users, claims and validations, and write the tokens that the simulator uses.
+
+    Seeded users log in with the password `vouchstorm-demo`.
+
+    Examples: `vouchstorm seed --users 300 --claims 40 --tokens data/tokens.jsonl` ·
+    `vouchstorm seed --validations 200 --seed 7`
+    """
+    from backend.app.main import seed_store
+    from backend.app.seeding import SeedSize
+
+    size = SeedSize(users, claims, validations, quorum, prefix)
+    with _one_sentence():
+        settings = _settings(data_dir, store_url, "warning")
+        summary = asyncio.run(
+            seed_store(settings, size, seed_number, tokens, claims_file, progress=_progress())
+        )
+    typer.echo(summary)
+
+
+def _progress() -> "_Progress":
+    return _Progress()
+
+
+class _Progress:
+    """Counts on standard error where it is a terminal; silent otherwise."""
+
+    def __call__(self, what: str, done: int, total: int) -> None:
+        if sys.stderr.isatty():
+            typer.echo(f"\r{what}: {done}/{total}", nl=done == total, err=True)
+
+
+@app.command()
+def token(
+    user: Annotated[str, typer.Argument(help="A username.")],
+    data_dir: DataDir = None,
+    store_url: StoreUrl = None,
+) -> None:
+    """Print a token for a user, for curl and scripts (whoever holds the signing secret may do this).
+
+    Example: `curl -H "Authorization: Bearer $(vouchstorm token user00000)" localhost:8000/api/auth/me`
+    """
+    from backend.app.main import issue_token
+
+    with _one_sentence():
+        typer.echo(asyncio.run(issue_token(_settings(data_dir, store_url, "warning"), user)))
 
 
 def main() -> None:
@@ -68,4 +151,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -10,6 +10,8 @@ import os
 import random
 import socket
 import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 from . import __version__
@@ -19,8 +21,10 @@ from .errors import SetupError, UnavailableError
 from .logs import configure_logging
 from .metered_store import MeteredStore
 from .metrics import Metrics
+from .ports import Clock, Push, Store
 from .realtime.manager import RoomManager
 from .realtime.server import Realtime, asgi
+from .seeding import SEED_PASSWORD, SeedSize, plan_seed, write_claims, write_seed, write_tokens
 from .services.accounts import Accounts
 from .services.claims import Claims
 from .services.consensus_engine import ConsensusEngine
@@ -116,6 +120,74 @@ class Application:
         await self.services.store.close()
 
 
+class _Nobody:
+    """The emitter of a process without sockets."""
+
+    def push(self, pushes: Sequence[Push]) -> None:
+        """Nobody listens."""
+
+
+async def seed_store(
+    settings: Settings,
+    size: SeedSize,
+    seed: int,
+    tokens_file: Path | None,
+    claims_file: Path | None,
+    progress: Callable[[str, int, int], None],
+) -> str:
+    """Fill the configured store from a seed; one sentence about what was written.
+
+    Raises SetupError, UnavailableError.
+    """
+    clock = SystemClock()
+    plan = plan_seed(size, seed, clock.now())
+    tokens = Tokens(signing_secret(settings), settings.token_ttl_s, clock)
+    passwords = Passwords(time_cost=settings.password_time_cost, memory_kib=settings.password_memory_kib)
+    store = _store(settings, clock)
+    engine = ConsensusEngine(
+        store,
+        WebSocketService(_Nobody()),
+        clock,
+        SortableIds(clock),
+        settings.consensus_policy,
+        settings.consensus_weighting,
+    )
+    try:
+        await store.open()
+        accepted = await write_seed(plan, store, engine, await passwords.hash(SEED_PASSWORD), progress)
+    finally:
+        await store.close()
+    if tokens_file is not None:
+        write_tokens(tokens_file, plan.users, tokens)
+    if claims_file is not None:
+        write_claims(claims_file, plan.claims)
+    return f"Seeded {len(plan.users)} users, {len(plan.claims)} claims, {accepted} validations (seed {seed})."
+
+
+async def issue_token(settings: Settings, username: str) -> str:
+    """A token for a user of the configured store. Raises SetupError for an unknown name."""
+    clock = SystemClock()
+    store = _store(settings, clock)
+    try:
+        await store.open()
+        known = await store.credentials(username)
+    finally:
+        await store.close()
+    if known is None:
+        raise SetupError(f"There is no user {username!r} in {settings.resolved_store_url}.")
+    return Tokens(signing_secret(settings), settings.token_ttl_s, clock).issue(known.user.id).token
+
+
+def _store(settings: Settings, clock: Clock) -> Store:
+    return build_store(
+        settings.resolved_store_url,
+        trust_policy=settings.trust_policy,
+        clock=clock,
+        timeout_s=settings.store_timeout_s,
+        mongo_driver=settings.mongo_driver,
+    )
+
+
 def create_app(settings: Settings) -> Application:
     """Build one node. Raises SetupError."""
     node = settings.node or f"{socket.gethostname()}-{os.getpid()}"
@@ -123,16 +195,7 @@ def create_app(settings: Settings) -> Application:
     ids = SortableIds(clock)
     metrics = Metrics(__version__, node)
     rng = random.Random()
-    store = MeteredStore(
-        build_store(
-            settings.resolved_store_url,
-            trust_policy=settings.trust_policy,
-            clock=clock,
-            timeout_s=settings.store_timeout_s,
-            mongo_driver=settings.mongo_driver,
-        ),
-        metrics,
-    )
+    store = MeteredStore(_store(settings, clock), metrics)
     realtime = Realtime(settings, store, metrics, RoomManager(), rng)
     websocket = WebSocketService(realtime.emitter)
     engine = ConsensusEngine(

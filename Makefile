@@ -1,0 +1,72 @@
+# Every target sets up what it needs; the second time that is quick.
+VENV := .venv
+PY := $(VENV)/bin/python
+export PYTHONUNBUFFERED := 1
+APT := apt-get install -y --no-install-recommends
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test check serve bench chaos observe docs lock clean
+
+help: ## show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(VENV)/.installed frontend/dist/.built ## install what is locked, build the web UI
+
+demo: setup ## run the main job on the embedded default, end with a verdict
+	$(PY) cli.py simulate demo --json reports/demo.json --html reports/demo.html
+
+test: setup $(VENV)/.browser ## run all fast tests (Python, JavaScript, browser)
+	cd frontend && npm test --silent
+	$(PY) -m pytest -m "not slow and not chaos" -p no:cacheprovider $(ARGS)
+
+check: setup ## formatting, lint, types, import rules, generated files
+	$(PY) -m ruff format --check .
+	$(PY) -m ruff check .
+	$(PY) -m mypy
+	$(VENV)/bin/lint-imports
+	$(PY) -m backend.app.contracts.generate --check
+	$(PY) -m backend.app.api.openapi --check
+
+serve: setup ## run one node on http://127.0.0.1:8000
+	$(PY) cli.py serve
+
+bench: setup ## fan-out side by side with its peers, writes reports/bench.json
+	$(PY) -m loadtest.bench --json reports/bench.json
+
+chaos: setup ## break things on purpose; the ledger judges
+	$(PY) -m pytest -m chaos -p no:cacheprovider tests/chaos $(ARGS)
+
+observe: setup ## the stack with Prometheus and a simulator loop
+	$(PY) cli.py up --observe
+
+docs: setup ## write the generated documents again
+	$(PY) -m backend.app.contracts.generate
+	$(PY) -m backend.app.api.openapi
+
+lock: $(VENV)/.installed ## resolve the dependencies again, with hashes
+	$(VENV)/bin/uv pip compile -q --generate-hashes --python-version 3.11 --universal --no-header \
+		pyproject.toml -o requirements/run.txt
+	$(VENV)/bin/uv pip compile -q --generate-hashes --python-version 3.11 --universal --no-header \
+		--extra dev pyproject.toml -o requirements/dev.txt
+
+clean: ## remove what the targets made, but not your data
+	rm -rf $(VENV) frontend/dist frontend/node_modules reports build *.egg-info
+
+$(VENV)/.installed: requirements/dev.txt pyproject.toml
+	python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Vouchstorm needs Python 3.11 or newer."; exit 1; }
+	python3 -m venv $(VENV) || { $(APT) python3-venv && python3 -m venv $(VENV); }
+	$(PY) -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
+	$(PY) -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	touch $@
+
+frontend/dist/.built: $(shell find frontend -path frontend/node_modules -prune -o -path frontend/dist -prune -o -type f -print 2>/dev/null)
+	@if command -v npm >/dev/null; then \
+		cd frontend && npm ci --silent --no-audit --no-fund && npm run build --silent && touch dist/.built; \
+	else \
+		echo "No Node.js: the backend runs, the web UI at /app/ will say how to build it."; \
+	fi
+
+$(VENV)/.browser: $(VENV)/.installed
+	@command -v chromium >/dev/null || { apt-get update -qq && $(APT) chromium; } \
+		|| echo "No Chromium: browser tests will say so."
+	touch $@
