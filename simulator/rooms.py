@@ -2,7 +2,8 @@
 
 For messages with a large audience: live counters (snapshots: versioned, latest wins) and plain broadcast
 events (each must arrive). Receipts may come before the publisher's own answer says which message they
-belong to, so nothing is judged here: `audience` does that when the run is over. Pure: times are monotonic nanoseconds.
+belong to, so nothing is judged here: `audience` does that when the run is over. Pure: times are monotonic
+nanoseconds.
 
 Called by the profiles' members (hot path: `Row.receive`, well below a microsecond) and by the ledger.
 """
