@@ -80,8 +80,8 @@ async def test_a_wrong_method_is_a_problem(world: World) -> None:
 
 
 async def test_a_wrong_method_tells_the_right_ones(world: World) -> None:
-    answer = await world.client.put("/api/badges")
-    assert answer.headers["allow"] == "GET"
+    answer = await world.client.put("/api/claims")
+    assert answer.headers["allow"] == "GET, POST"
 
 
 @pytest.mark.parametrize(

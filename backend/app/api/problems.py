@@ -5,11 +5,12 @@ Knows our own errors, those of the framework and those of request validation. Wh
 """
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
+from fastapi.routing import APIRoute
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
@@ -120,7 +121,11 @@ async def _of_validation(request: Request, error: Exception) -> Response:
 async def _of_framework(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)  # noqa: S101 - registered for this class only
     fallback = Code.INVALID_INPUT if error.status_code < 500 else Code.INTERNAL
-    return problem_response(_CODE_OF_STATUS.get(error.status_code, fallback), headers=error.headers)
+    headers = dict(error.headers or {})
+    if error.status_code == 405:
+        path = getattr(request.scope.get("route"), "path", None)
+        headers["Allow"] = request.app.state.allowed_methods.get(path, headers.get("Allow", ""))
+    return problem_response(_CODE_OF_STATUS.get(error.status_code, fallback), headers=headers)
 
 
 def _field_problem(item: Mapping[str, Any]) -> FieldProblem:
@@ -141,8 +146,15 @@ def _sentence(kind: str, facts: Mapping[str, Any]) -> str | None:
     return None
 
 
-def add_problem_handlers(app: FastAPI) -> None:
-    """Answer every expected error of this application with a problem document."""
+def add_problem_handlers(app: FastAPI, routes: Iterable[APIRoute]) -> None:
+    """Answer every expected error of this application with a problem document.
+
+    routes: where `Allow` comes from: the framework names only the methods of the first route of a path.
+    """
+    methods: dict[str, set[str]] = {}
+    for route in routes:
+        methods.setdefault(route.path, set()).update(route.methods or ())
+    app.state.allowed_methods = {path: ", ".join(sorted(known)) for path, known in methods.items()}
     app.add_exception_handler(VouchstormError, _of_ours)
     app.add_exception_handler(RequestValidationError, _of_validation)
     app.add_exception_handler(HTTPException, _of_framework)

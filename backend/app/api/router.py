@@ -4,11 +4,12 @@ From the outside in: envelope (id, headers, latency), CORS, limits (body, last-r
 even a refused or a broken request carries the headers and is counted. Called by `main`.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import AbstractAsyncContextManager
 from typing import Any
 
 from fastapi import APIRouter, FastAPI
+from fastapi.routing import APIRoute
 
 from .. import __version__
 from ..services.container import Services
@@ -64,13 +65,18 @@ def build_router() -> APIRouter:
     return router
 
 
+def _routes() -> Iterator[APIRoute]:
+    for noun in _NOUNS:
+        yield from (route for route in noun.router.routes if isinstance(route, APIRoute))
+
+
 def install(app: FastAPI, services: Services) -> None:
     """Give an application the REST room of these services."""
     app.state.services = services
     app.router.redirect_slashes = False
     app.include_router(build_router())
     app.include_router(web_ui_router(find_web_ui(services.settings)))
-    add_problem_handlers(app)
+    add_problem_handlers(app, _routes())
     # Added last is outermost.
     app.add_middleware(Limits, max_body_bytes=services.settings.max_body_bytes)
     if services.settings.cors_origins:
