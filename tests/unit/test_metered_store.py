@@ -53,7 +53,7 @@ def test_signatures_are_those_of_the_port(method: str) -> None:
 async def test_a_call_arrives_unchanged_and_is_timed(method: str) -> None:
     metrics = Metrics("0", "n")
     echo = Echo()
-    store = MeteredStore(echo, metrics)  # type: ignore[arg-type]
+    store = MeteredStore(echo, metrics)
     parameters = list(inspect.signature(getattr(Store, method)).parameters.values())[1:]
     args = [item.name for item in parameters if item.kind is not item.KEYWORD_ONLY]
     kwargs = {item.name: item.name for item in parameters if item.kind is item.KEYWORD_ONLY}
@@ -67,7 +67,7 @@ async def test_the_answer_is_the_stores(method: str) -> None:
     parameters = inspect.signature(getattr(Store, method)).parameters.values()
     args = [item.name for item in list(parameters)[1:] if item.kind is not item.KEYWORD_ONLY]
     kwargs = {item.name: item.name for item in parameters if item.kind is item.KEYWORD_ONLY}
-    store = MeteredStore(Echo(), Metrics("0", "n"))  # type: ignore[arg-type]
+    store = MeteredStore(Echo(), Metrics("0", "n"))
     assert await getattr(store, method)(*args, **kwargs) == method
 
 
@@ -77,7 +77,7 @@ async def test_the_answer_is_the_stores(method: str) -> None:
 )
 async def test_errors_pass_through_and_are_counted_by_kind(error: Exception, kind: str) -> None:
     metrics = Metrics("0", "n")
-    store = MeteredStore(Echo(error), metrics)  # type: ignore[arg-type]
+    store = MeteredStore(Echo(error), metrics)
     with pytest.raises(type(error)):
         await store.claim(ClaimId("c"))
     assert counted(metrics, "store_errors_total", method="claim", kind=kind) == 1
@@ -85,7 +85,7 @@ async def test_errors_pass_through_and_are_counted_by_kind(error: Exception, kin
 
 async def test_a_failed_call_is_timed_too() -> None:
     metrics = Metrics("0", "n")
-    store = MeteredStore(Echo(KeyError("x")), metrics)  # type: ignore[arg-type]
+    store = MeteredStore(Echo(KeyError("x")), metrics)
     with pytest.raises(KeyError):
         await store.claim(ClaimId("c"))
     assert counted(metrics, "store_call_seconds_count", method="claim") == 1
