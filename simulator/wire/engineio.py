@@ -59,13 +59,13 @@ def decode_handshake(data: bytes) -> Handshake:
     return Handshake(
         sid,
         tuple(str(name) for name in upgrades),
-        _milliseconds(fields, "pingInterval") / 1e3,
-        _milliseconds(fields, "pingTimeout") / 1e3,
-        int(_milliseconds(fields, "maxPayload", DEFAULT_MAX_PAYLOAD_BYTES)),
+        _positive(fields, "pingInterval") / 1e3,
+        _positive(fields, "pingTimeout") / 1e3,
+        int(_positive(fields, "maxPayload", DEFAULT_MAX_PAYLOAD_BYTES)),
     )
 
 
-def _milliseconds(fields: dict[str, Any], name: str, default: float | None = None) -> float:
+def _positive(fields: dict[str, Any], name: str, default: float | None = None) -> float:
     number = fields.get(name, default)
     if isinstance(number, bool) or not isinstance(number, int | float) or not 0 < number <= 1e12:
         raise ProtocolError(f"the Engine.IO handshake's {name} is not a positive number")

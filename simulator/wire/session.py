@@ -16,6 +16,7 @@ from .engineio import Handshake
 from .errors import ProtocolError
 from .link import Link, LinkFailure
 from .polling_link import PollingLink
+from .socketio import split_event
 from .upgrade import Upgrade
 from .websocket_link import WebsocketLink
 
@@ -82,7 +83,7 @@ class Session:
     def packet(self, packet: bytes, at_ns: int) -> None:
         """One Engine.IO packet. Raises ProtocolError, which the link turns into its end."""
         if packet.startswith(self._event_prefix) and not self._attachments:
-            name, args = socketio.split_event(packet, self._array_at)
+            name, args = split_event(packet, self._array_at)
             self._event(name, args, at_ns)
         else:
             self._control(packet, at_ns)
@@ -161,7 +162,7 @@ class Session:
             return  # only our own namespace was ever joined
         kind = packet.kind
         if kind in (socketio.EVENT, socketio.BINARY_EVENT):
-            name, args = socketio.split_event(packet.body, 0)
+            name, args = split_event(packet.body, 0)
             if packet.ack_id is not None:
                 self._send(socketio.encode_ack(packet.namespace, packet.ack_id))
             self._event(name, args, at_ns)

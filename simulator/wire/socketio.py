@@ -7,6 +7,7 @@ Called by `session`; knows no connection.
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from json import JSONDecoder
 from typing import Any, Final
 
@@ -66,21 +67,25 @@ def _text(raw: bytes) -> str:
         raise ProtocolError("a name in a Socket.IO packet is not UTF-8") from error
 
 
+@lru_cache(maxsize=1024)
+def _plain_name(raw: bytes) -> str | None:
+    """An event name without quotes and escapes as text; None for anything else. A server has few names."""
+    if b'"' in raw or b"\\" in raw:
+        return None
+    return _text(raw)
+
+
 def split_event(packet: bytes, start: int) -> tuple[str, bytes]:
     """Name and raw arguments of the event array that begins at `packet[start]` and ends the packet.
 
     The arguments are the text between the comma after the name and the closing bracket, unparsed. Raises
     ProtocolError if there is no such array or its first item is no string.
     """
-    end = packet.find(b'"', start + 2)
-    if end > 0 and packet.startswith(b'["', start) and packet.endswith(b"]"):
-        name = packet[start + 2 : end]
-        after = packet[end + 1]
-        if b"\\" not in name:
-            if after == 0x2C:
-                return _text(name), packet[end + 2 : -1]
-            if after == 0x5D and end + 2 == len(packet):
-                return _text(name), b""
+    end = packet.find(b'",', start)
+    if end > 0 and packet[start + 1] == 0x22 and packet[-1] == 0x5D and packet[start] == 0x5B:
+        name = _plain_name(packet[start + 2 : end])
+        if name is not None:
+            return name, packet[end + 2 : -1]
     return _split_unusual(packet[start:])
 
 

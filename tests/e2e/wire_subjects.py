@@ -1,0 +1,104 @@
+"""Servers to test the lean client against, and a handler that remembers what it was told."""
+
+import asyncio
+import json
+import random
+import sys
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from simulator.wire import Endpoint, LeanClient, ReconnectPolicy
+
+SUPPORT = Path(__file__).resolve().parents[1] / "support"
+DEADLINE_S = 20.0
+QUICK = ReconnectPolicy(delay_s=0.05, delay_max_s=0.2)
+
+
+@asynccontextmanager
+async def running(script: str, *arguments: str) -> AsyncIterator[int]:
+    """Run a support server in a child process; gives its port, stops it at the end."""
+    child = await asyncio.create_subprocess_exec(
+        sys.executable,
+        str(SUPPORT / script),
+        "--port",
+        "0",
+        *arguments,
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+    )
+    assert child.stdin is not None
+    assert child.stdout is not None
+    try:
+        ready = json.loads(await asyncio.wait_for(child.stdout.readline(), DEADLINE_S))
+        yield ready["port"]
+    finally:
+        child.stdin.close()
+        try:
+            await asyncio.wait_for(child.wait(), 10.0)
+        except TimeoutError:
+            child.kill()
+            await child.wait()
+
+
+async def until(condition: Callable[[], object], timeout_s: float = DEADLINE_S) -> None:
+    """Wait until the condition holds; fails at the deadline."""
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < deadline, "the condition did not come about in time"
+        await asyncio.sleep(0.005)
+
+
+@dataclass
+class Witness:
+    """A ClientHandler that writes everything down; events as (name, parsed arguments)."""
+
+    connects: list[str] = field(default_factory=list)
+    events: list[tuple[str, Any]] = field(default_factory=list)
+    refusals: list[bytes] = field(default_factory=list)
+    disconnects: list[str] = field(default_factory=list)
+    times_ns: list[int] = field(default_factory=list)
+
+    def on_connect(self, client: LeanClient, sid: str, at_ns: int) -> None:
+        self.connects.append(sid)
+        self.times_ns.append(at_ns)
+
+    def on_event(self, client: LeanClient, name: str, args: bytes, at_ns: int) -> None:
+        self.events.append((name, json.loads(b"[" + args + b"]")))
+        self.times_ns.append(at_ns)
+
+    def on_refused(self, client: LeanClient, body: bytes, at_ns: int) -> None:
+        self.refusals.append(body)
+        self.times_ns.append(at_ns)
+
+    def on_disconnect(self, client: LeanClient, reason: str, at_ns: int) -> None:
+        self.disconnects.append(reason)
+        self.times_ns.append(at_ns)
+
+    def named(self, name: str) -> list[Any]:
+        """The first argument of each event of that name."""
+        return [args[0] for event, args in self.events if event == name]
+
+
+def make_client(port: int, witness: Witness, transport: Any = "websocket", **options: Any) -> LeanClient:
+    """A client of a loopback server; never started."""
+    settings: dict[str, Any] = {"rng": random.Random(1), "policy": QUICK, **options}
+    endpoint = Endpoint.parse(f"http://127.0.0.1:{port}")
+    return LeanClient(endpoint, witness, transport=transport, **settings)
+
+
+@asynccontextmanager
+async def connected(
+    port: int, witness: Witness, transport: Any = "websocket", **options: Any
+) -> AsyncIterator[LeanClient]:
+    """A client that is connected, and stopped at the end."""
+    client = make_client(port, witness, transport, **options)
+    client.start()
+    try:
+        await client.wait_connected(DEADLINE_S)
+        yield client
+    finally:
+        await client.stop()
