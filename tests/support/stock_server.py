@@ -4,12 +4,12 @@
 
 Prints one JSON line {"port": ...} when it listens. Stops on SIGTERM, or when standard input ends.
 
-CONNECT is refused if `auth.refuse` is set, with its value as the reason; `auth` comes back in `hello`.
-Client events: `echo *args` -> ack of the same args; `join {room}`; `say {room?, ...}` -> `said` to the room or
-to all; `count {n, gap_ms?}` -> `tick {n: 1..n}` to the caller, ack at the end; `attach` -> `picture` with bytes;
-`ask` -> the server asks `question` of the caller and acks whether it was acknowledged; `kick`; `silent` (no
-ack ever); `close` (the transport without a word).
-GET /connected -> {"connected": n, "pings_answered": n}
+CONNECT is refused if `auth.refuse` is set, with its value as the reason; `auth` comes back in `hello`, with
+the Cookie header. Client events: `echo *args` -> ack of the same args; `join {room}` -> ack; `say {room?, ...}`
+-> `said` to the room or to all; `count {n, gap_ms?}` -> `tick {n: 1..n}` to the caller, ack at the end;
+`attach` -> `picture` with bytes; `ask` -> the server asks `question` of the caller, and acks how that ended;
+`silent` (no ack for an hour); `kick` (a DISCONNECT packet); `close` (the transport is closed).
+GET /connected -> {"connected": n}
 """
 
 import argparse
@@ -40,9 +40,9 @@ class StockServer:
         )
         self.connected = 0
         self.tasks: set[asyncio.Task[None]] = set()
-        for name in ("connect", "disconnect", "echo", "join", "say", "count", "attach", "ask", "kick", "silent"):
+        words = "connect disconnect echo join say count attach ask kick silent close"
+        for name in words.split():
             self.sio.on(name, getattr(self, f"on_{name}"))
-        self.sio.on("close", self.on_close)
 
     async def on_connect(self, sid: str, environ: Scope, auth: Any) -> None:
         if isinstance(auth, dict) and "refuse" in auth:
