@@ -30,7 +30,7 @@ OTHER = "other"
 UNKNOWN_EVENT = "unknown"
 
 TRANSPORTS = ("websocket", "polling")
-CONNECT_OUTCOMES = ("accepted", "authenticated", "anonymous", "refused", "expired", "draining", "failed")
+CONNECT_OUTCOMES = ("accepted", "authenticated", "anonymous", "refused", "draining")
 DISCONNECT_REASONS = (
     "client disconnect",
     "server disconnect",
@@ -46,14 +46,13 @@ ABORT_REASONS = (
     "overflow",
     "ping_timeout",
     "protocol",
-    "refused",
-    "store_unavailable",
     "stuck",
     "token_expired",
 )
-DROP_REASONS = ("queue_full", "no_socket", "paused", "stale", "closed", "bus_full", "bus_down", "too_large")
+DROP_REASONS = ("queue_full", "paused", "stale", "bus_full", "bus_down")
 RECOVERY_OUTCOMES = ("nothing_missed", "replayed", "partial", "unrecoverable", "failed")
 RATE_LIMITED_SCOPES = ("socket_event", "handshake", "password", "watch")
+BUS_DIRECTIONS = ("published", "received", "ignored", "failed")
 STORE_ERROR_KINDS = ("refused", "unavailable", "bug")
 HTTP_METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 
@@ -261,7 +260,7 @@ class Metrics:
         )
         self.bus_messages = CounterBy(
             self._counter("bus_messages_total", "Messages between nodes.", ("direction",)),
-            ("published", "received", "ignored", "failed"),
+            BUS_DIRECTIONS,
         )
         self.bus_gaps = self._counter("bus_gaps_total", "Times that bus messages may have been missed.")
         self.bus_heartbeat_seconds = self._histogram(

@@ -1,14 +1,24 @@
 """Metrics: names, units, and labels that stay bounded."""
 
 import re
+from pathlib import Path
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+import backend.app
 from backend.app.contracts.errors import Code
 from backend.app.contracts.events import CLIENT_EVENTS, SERVER_EVENTS
 from backend.app.contracts.words import DeliveryClass
-from backend.app.metrics import HTTP_METHODS, Metrics
+from backend.app.metrics import (
+    ABORT_REASONS,
+    BUS_DIRECTIONS,
+    CONNECT_OUTCOMES,
+    DROP_REASONS,
+    HTTP_METHODS,
+    RATE_LIMITED_SCOPES,
+    Metrics,
+)
 
 CONTRACT_NAMES = {
     "websocket_connected_users",
@@ -40,6 +50,16 @@ KNOWN_LABELS = {
     "transport", "type", "version",
 }  # fmt: skip
 AN_ID = "01c2ac8bb8282f5f625fd42fb470cfe6"
+
+
+SOURCES = "\n".join(path.read_text() for path in Path(backend.app.__file__).parent.rglob("*.py"))
+WRITTEN = [
+    (ABORT_REASONS, r"\babort\(\"(\w+)\"\)"),
+    (DROP_REASONS, r"\bdrop(?:ped)?\(DeliveryClass\.\w+, \"(\w+)\""),
+    (BUS_DIRECTIONS, r"bus_messages\.inc\(\"(\w+)\""),
+    (CONNECT_OUTCOMES, r"(?:connects\.inc\(|_count_connect\(peer, )\"(\w+)\""),
+    (RATE_LIMITED_SCOPES, r"rate_limited\.inc\(\"(\w+)\""),
+]
 
 
 @pytest.fixture
@@ -151,3 +171,9 @@ def test_a_gauge_by_transport_goes_up_and_down(metrics: Metrics) -> None:
     metrics.connected_sockets.inc("websocket", 2)
     metrics.connected_sockets.dec("websocket")
     assert sample(metrics, "websocket_connected_sockets", transport="websocket") == 1
+
+
+@pytest.mark.parametrize(("vocabulary", "pattern"), WRITTEN, ids=["abort", "drop", "bus", "connect", "rate"])
+def test_what_the_code_counts_is_in_the_vocabulary(vocabulary: tuple[str, ...], pattern: str) -> None:
+    written = set(re.findall(pattern, SOURCES))
+    assert written <= set(vocabulary)
