@@ -22,7 +22,10 @@ from .logs import configure_logging
 from .metered_store import MeteredStore
 from .metrics import Metrics
 from .ports import Clock, Push, Store
+from .realtime.bus import Bus
+from .realtime.bus_manager import BusManager
 from .realtime.manager import RoomManager
+from .realtime.redis_client import connect
 from .realtime.server import Realtime, asgi
 from .seeding import SEED_PASSWORD, SeedSize, plan_seed, write_claims, write_seed, write_tokens
 from .services.accounts import Accounts
@@ -115,7 +118,7 @@ class Application:
     async def stop(self) -> None:
         """End the loops and close the store, in this order."""
         self.services.health.drain()
-        self.realtime.close()
+        await self.realtime.close()
         await self._tasks.close()
         await self.services.store.close()
 
@@ -188,6 +191,18 @@ def _store(settings: Settings, clock: Clock) -> Store:
     )
 
 
+def _manager(
+    settings: Settings, node: str, metrics: Metrics, rng: random.Random
+) -> tuple[RoomManager, Bus | None]:
+    """The rooms of this node, and the bus to the other nodes if one is configured. Raises SetupError."""
+    if settings.bus_url is None:
+        return RoomManager(), None
+    url = settings.bus_url.get_secret_value()
+    connect(url, blocking=False)  # refuses a bad URL now, connects nothing
+    bus = Bus(url, node, metrics, rng)
+    return BusManager(url, bus), bus
+
+
 def create_app(settings: Settings) -> Application:
     """Build one node. Raises SetupError."""
     node = settings.node or f"{socket.gethostname()}-{os.getpid()}"
@@ -196,15 +211,20 @@ def create_app(settings: Settings) -> Application:
     metrics = Metrics(__version__, node)
     rng = random.Random()
     store = MeteredStore(_store(settings, clock), metrics)
-    realtime = Realtime(settings, store, metrics, RoomManager(), rng)
-    websocket = WebSocketService(realtime.emitter)
+    health = Health()
+    health.register("store", store.ping)
+    manager, bus = _manager(settings, node, metrics, rng)
+    if bus is not None:
+        health.register("bus", bus.check)
+    realtime = Realtime(settings, store, metrics, manager, rng, bus)
+    websocket = WebSocketService(realtime.emitter, bus.users_elsewhere if bus is not None else lambda: 0)
+    if bus is not None:
+        bus.users_here = websocket.connected_here
     engine = ConsensusEngine(
         store, websocket, clock, ids, settings.consensus_policy, settings.consensus_weighting
     )
     tokens = Tokens(signing_secret(settings), settings.token_ttl_s, clock)
     passwords = Passwords(time_cost=settings.password_time_cost, memory_kib=settings.password_memory_kib)
-    health = Health()
-    health.register("store", store.ping)
     services = Services(
         settings=settings,
         node=node,

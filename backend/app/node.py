@@ -7,6 +7,7 @@ import asyncio
 import errno
 import json
 import os
+import signal
 import socket
 import sys
 from collections.abc import Callable
@@ -45,6 +46,8 @@ class Server(uvicorn.Server):
         if not self.force_exit:
             await self._application.drain()
         await super().shutdown(sockets=sockets)
+        # A SIGTERM that was obeyed in full is a success; uvicorn would raise it again and exit by signal.
+        self._captured_signals = [sig for sig in self._captured_signals if sig != signal.SIGTERM]
 
 
 def listen(host: str, port: int, *, reuse_port: bool = False) -> socket.socket:

@@ -82,6 +82,8 @@ class Channels:
         replay_limit: int,
         own: Callable[[Coroutine[Any, Any, None]], None],
     ) -> None:
+        self.on_user: Callable[[UserId, bool], None] | None = None
+        """Told (user, True) when a user's first socket comes, (user, False) when the last is gone."""
         self._store = store
         self._fanout = fanout
         self._replay_limit = replay_limit
@@ -173,8 +175,11 @@ class Channels:
         Run periodically and after each gap of the bus: this is what makes the bus's losses harmless.
         Raises UnavailableError.
         """
+        return await self.catch_up_many(list(self._channels))
+
+    async def catch_up_many(self, users: list[UserId]) -> int:
+        """As `catch_up_all`, for these users. Raises UnavailableError."""
         behind = 0
-        users = list(self._channels)
         for start in range(0, len(users), BATCH):
             newest = await self._store.last_seqs(users[start : start + BATCH])
             for user_id, seq in newest.items():
@@ -207,7 +212,11 @@ class Channels:
 
         Raises UnavailableError; nothing is left behind.
         """
-        channel = self._channels.setdefault(user_id, _Channel(user_id))
+        channel = self._channels.get(user_id)
+        if channel is None:
+            channel = self._channels[user_id] = _Channel(user_id)
+            if self.on_user is not None:
+                self.on_user(user_id, True)
         buffer: list[Message] = []
         channel.joining.append(buffer)
         try:
@@ -253,5 +262,8 @@ class Channels:
             self._drop_if_empty(channel)
 
     def _drop_if_empty(self, channel: _Channel) -> None:
-        if channel.members <= 0 and not channel.joining:
-            self._channels.pop(channel.user_id, None)
+        if channel.members > 0 or channel.joining or self._channels.get(channel.user_id) is not channel:
+            return
+        del self._channels[channel.user_id]
+        if self.on_user is not None:
+            self.on_user(channel.user_id, False)

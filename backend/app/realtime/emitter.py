@@ -9,14 +9,14 @@ from .channels import Channels, encode_push
 from .fanout import Fanout, Rooms
 from .frames import Message
 
-Publish = Callable[[Push], None]
+Publish = Callable[[str, Message], None]
 
 
 class LocalEmitter:
-    """Delivers to this node.
+    """Delivers to this node, and publishes to the others.
 
-    publish: hands a push to the other nodes first, so that they do not wait for this node's own fan-out;
-    must neither wait nor raise.
+    publish: hands a message for a room to the other nodes; must neither wait nor raise. It is called before
+    this node's own fan-out, so that the others do not wait for that. None: there are no others.
     """
 
     def __init__(
@@ -28,25 +28,27 @@ class LocalEmitter:
         self._publish = publish
 
     def push(self, pushes: Sequence[Push]) -> None:
-        """See `ports.Emitter.push`."""
-        if self._publish is not None:
-            for push in pushes:
-                self._publish(push)
-        self.deliver(pushes)
-
-    def deliver(self, pushes: Sequence[Push]) -> None:
-        """Deliver to the sockets of this node only. Events that nobody here wants are not even encoded."""
+        """See `ports.Emitter.push`. Each fact is encoded once; what nobody anywhere wants is not."""
         encoded: tuple[object, Message] | None = None
         for push in pushes:
-            user_id = user_of_room(push.room) if push.delivery is DeliveryClass.DURABLE else None
-            wanted = (
-                self._channels.here(user_id) if user_id is not None else self._rooms.room_size(push.room) > 0
-            )
-            if not wanted:
+            if self._publish is None and not self._wanted(push.room, push.delivery):
                 continue
             if encoded is None or encoded[0] is not push.events:
                 encoded = (push.events, encode_push(push))
-            if user_id is not None:
-                self._channels.deliver(user_id, encoded[1])
-            else:
-                self._fanout.put(push.room, encoded[1])
+            if self._publish is not None:
+                self._publish(push.room, encoded[1])
+            self.deliver(push.room, encoded[1])
+
+    def deliver(self, room: str, message: Message) -> None:
+        """Deliver to the sockets of this node only: also the way in for what the bus brings."""
+        user_id = user_of_room(room) if message.delivery is DeliveryClass.DURABLE else None
+        if user_id is not None:
+            self._channels.deliver(user_id, message)
+        else:
+            self._fanout.put(room, message)
+
+    def _wanted(self, room: str, delivery: DeliveryClass) -> bool:
+        user_id = user_of_room(room) if delivery is DeliveryClass.DURABLE else None
+        if user_id is not None:
+            return self._channels.here(user_id)
+        return self._rooms.room_size(room) > 0

@@ -14,6 +14,8 @@ from ..contracts.words import DeliveryClass
 from .engine import Session
 from .frames import Message
 
+VERSIONS_KEPT = 20_000
+
 
 class Rooms(Protocol):
     def sessions(self, room: str) -> list[Session]: ...
@@ -59,6 +61,7 @@ class Fanout:
         self._timer: asyncio.Handle | None = None
         self._snapshots: dict[tuple[str, str], tuple[float, Message | None]] = {}
         self._snapshot_timer: asyncio.TimerHandle | None = None
+        self._versions: dict[tuple[str, str], int] = {}
         self.counts = FanoutCounts()
 
     def put(self, room: str, message: Message) -> None:
@@ -66,6 +69,10 @@ class Fanout:
         if not self._rooms.room_size(room):
             return
         if message.delivery is DeliveryClass.SNAPSHOT and message.key is not None:
+            if message.version < self._versions.get((room, message.key), 0):
+                self.counts.superseded += 1
+                return
+            self.note(room, message.key, message.version)
             if self._hold_back(room, message.key, message):
                 return
         elif self._size >= self._queue_messages:
@@ -103,6 +110,16 @@ class Fanout:
                 waited_s = asyncio.get_running_loop().time() - self._oldest_s
                 self._on_flush(waited_s, len(sessions), messages)
         self._flushed_s = asyncio.get_running_loop().time()
+
+    def note(self, room: str, key: str, version: int) -> None:
+        """This room has seen this version: older ones, delayed on their way here, are not sent any more."""
+        self._versions[room, key] = max(version, self._versions.pop((room, key), 0))
+        if len(self._versions) > VERSIONS_KEPT:
+            del self._versions[next(iter(self._versions))]
+
+    def recent(self) -> list[tuple[str, str]]:
+        """(room, key) of the snapshots seen lately, the longest ago first."""
+        return list(self._versions)
 
     @property
     def pending(self) -> int:

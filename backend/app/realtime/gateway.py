@@ -24,6 +24,7 @@ from ..services.websocket_service import notification_event, shares
 from .channels import Channels, Joined
 from .deadlines import Deadlines
 from .engine import Engine, Session
+from .fanout import Fanout
 from .frames import Message, encode
 from .limits import AbuseCount, TokenBucket
 from .manager import RoomManager
@@ -47,6 +48,7 @@ class Gateway:
         engine: Engine,
         manager: RoomManager,
         channels: Channels,
+        fanout: Fanout,
         deadlines: Deadlines,
         rng: random.Random,
     ) -> None:
@@ -55,6 +57,7 @@ class Gateway:
         self._engine = engine
         self._manager = manager
         self._channels = channels
+        self._fanout = fanout
         self._deadlines = deadlines
         self._rng = rng
         self._peers: dict[SocketId, Peer] = {}
@@ -192,7 +195,7 @@ class Gateway:
 
     def _count_connect(self, peer: Peer, outcome: str) -> None:
         self._services.metrics.connects.inc(outcome)
-        self._services.metrics.connected_users.set(self._services.websocket.get_connected_count())
+        self._services.metrics.connected_users.set(self._services.websocket.connected_here())
 
     def _count_recovery(self, joined: Joined) -> None:
         metrics = self._services.metrics
@@ -211,7 +214,7 @@ class Gateway:
         if peer.joined and peer.user_id is not None:
             self._channels.leave(peer.user_id)
         self._services.metrics.disconnects.inc(reason)
-        self._services.metrics.connected_users.set(self._services.websocket.get_connected_count())
+        self._services.metrics.connected_users.set(self._services.websocket.connected_here())
 
     async def drain(self, over_s: float) -> None:
         """Send everybody away, evenly over `over_s` seconds, each told to come back at another moment."""
@@ -336,6 +339,8 @@ class Gateway:
             if new:
                 self._leave_claim(peer, claim_id)
             raise
+        for room in (LIVE_ROOM, claim_room(claim_id)):
+            self._fanout.note(room, claim_id, claim.version)
         share = shares(claim)
         return events.ClaimSnapshot(
             claim_id=claim.id,

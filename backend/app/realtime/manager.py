@@ -40,6 +40,8 @@ class RoomManager(AsyncManager):  # type: ignore[misc]
         self._leaving: set[str] = set()
         self.on_connected: ConnectedHook | None = None
         """Awaited once the CONNECT packet is on its way: the first moment a socket may enter rooms."""
+        self.on_room: Callable[[str, bool], None] | None = None
+        """Told (room, True) when a room gets its first member here, (room, False) after its last left."""
 
     # -------------------------------------------------------------- who is here
 
@@ -96,7 +98,12 @@ class RoomManager(AsyncManager):  # type: ignore[misc]
             return
         if room in everybody:
             raise ValueError("cannot enter a sid room")
-        self.rooms[namespace].setdefault(room, Members())[sid] = everybody[sid]
+        members = self.rooms[namespace].get(room)
+        if members is None:
+            members = self.rooms[namespace][room] = Members()
+            if self.on_room is not None:
+                self.on_room(room, True)
+        members[sid] = everybody[sid]
         self._rooms_of.setdefault(sid, set()).add(room)
 
     def basic_leave_room(self, sid: str, namespace: str, room: str) -> None:
@@ -112,6 +119,8 @@ class RoomManager(AsyncManager):  # type: ignore[misc]
             return
         if not members:
             del rooms[room]
+            if room is not None and self.on_room is not None:
+                self.on_room(room, False)
             if not rooms:
                 del self.rooms[namespace]
 
@@ -133,6 +142,10 @@ class RoomManager(AsyncManager):  # type: ignore[misc]
     def room_size(self, room: str) -> int:
         """Sockets of this node in a room of the default namespace."""
         return len(self.rooms.get("/", {}).get(room, ()))
+
+    def room_names(self) -> list[str]:
+        """Rooms with a member on this node."""
+        return [room for room in self.rooms.get("/", {}) if room is not None]
 
     def sessions(self, room: str) -> list[Session]:
         """This node's Engine.IO sessions in a room of the default namespace."""

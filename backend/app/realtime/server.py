@@ -18,6 +18,8 @@ from ..ports import Store
 from ..services.container import Services
 from ..settings import Settings
 from ..tasks import Tasks
+from .bus import Bus
+from .bus_listener import BusListener
 from .channels import Channels
 from .deadlines import Deadlines
 from .emitter import LocalEmitter
@@ -72,6 +74,7 @@ class Realtime:
         metrics: Metrics,
         manager: RoomManager,
         rng: random.Random,
+        bus: Bus | None = None,
     ) -> None:
         self._settings = settings
         self._metrics = metrics
@@ -88,7 +91,12 @@ class Realtime:
             on_flush=self._count_flush,
         )
         self.channels = Channels(store, self.fanout, settings.replay_limit, self.engine.own)
-        self.emitter = LocalEmitter(manager, self.fanout, self.channels)
+        self.bus = bus
+        self.emitter = LocalEmitter(
+            manager, self.fanout, self.channels, publish=bus.publish if bus is not None else None
+        )
+        if bus is not None:
+            BusListener(bus, store, manager, self.fanout, self.channels, self.emitter).attach()
         self.gateway: Gateway | None = None
 
     def _build_server(self) -> SocketServer:
@@ -125,7 +133,9 @@ class Realtime:
 
     def attach(self, services: Services) -> None:
         """Let clients in: their events go to these services."""
-        self.gateway = Gateway(services, self.engine, self.manager, self.channels, self.deadlines, self._rng)
+        self.gateway = Gateway(
+            services, self.engine, self.manager, self.channels, self.fanout, self.deadlines, self._rng
+        )
         self.gateway.install(self.sio)
 
     def start(self, tasks: Tasks) -> None:
@@ -135,6 +145,13 @@ class Realtime:
         tasks.start("deadlines", self.deadlines.run)
         tasks.start("comparison with the store", lambda: self.channels.run(COMPARE_INTERVAL_S))
         tasks.start("loop lag", self._measure_lag)
+        if self.bus is None:
+            self._metrics.bus_connected.set(1)
+            return
+        tasks.start("bus publisher", self.bus.run_publisher)
+        tasks.start("bus listener", self.bus.run_listener)
+        tasks.start("bus heartbeat", self.bus.run_heartbeat)
+        tasks.start("bus repairs", self.bus.run_repairs)
 
     async def drain(self) -> None:
         """Send the clients away in slices, each with its own moment to come back."""
@@ -142,9 +159,12 @@ class Realtime:
         if self.gateway is not None:
             await self.gateway.drain(self._settings.drain_s)
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """Write what is pending; the sockets themselves are closed by the web server."""
         self.fanout.close()
+        if self.bus is not None:
+            await self.bus.flush(1.0)
+            await self.bus.close()
 
     async def _measure_lag(self) -> None:
         loop = asyncio.get_running_loop()

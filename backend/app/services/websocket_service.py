@@ -4,7 +4,7 @@ Turns records into the contract's events and hands them to the `Emitter`; never 
 a client, and never fails the caller.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from ..contracts import events
@@ -69,11 +69,22 @@ def notification_push(notification: Notification) -> Push:
     )
 
 
+def claim_pushes(claim: Claim) -> list[Push]:
+    """Count and percentages of a claim as it stands, for everybody who may see it live."""
+    facts = (
+        _count_event(claim.id, claim.tally.total, claim.version),
+        _share_event(claim.id, shares(claim), claim.version, claim.status),
+    )
+    return _live_pushes(claim.id, claim.id, claim.version, facts)
+
+
 class WebSocketService:
     """Presence on this node, and pushing."""
 
-    def __init__(self, emitter: Emitter) -> None:
+    def __init__(self, emitter: Emitter, elsewhere: Callable[[], int] = lambda: 0) -> None:
+        """elsewhere: how many users are connected to the other nodes."""
         self._emitter = emitter
+        self._elsewhere = elsewhere
         self._user_of: dict[SocketId, UserId] = {}
         self._sockets_of: dict[UserId, set[SocketId]] = {}
 
@@ -95,6 +106,10 @@ class WebSocketService:
             del self._sockets_of[user_id]
 
     def get_connected_count(self) -> int:
+        """Authenticated users with at least one socket, on all nodes (a user on two nodes counts twice)."""
+        return self.connected_here() + self._elsewhere()
+
+    def connected_here(self) -> int:
         """Distinct authenticated users with at least one socket on this node."""
         return len(self._sockets_of)
 
@@ -191,31 +206,21 @@ class WebSocketService:
 
     def update_validation_count(self, claim_id: ClaimId, count: int, version: int) -> None:
         """Push the live count of a claim; under pressure only the newest version is sent."""
-        self._live(claim_id, version, _count_event(claim_id, count, version))
+        self._live(claim_id, f"{claim_id}:count", version, _count_event(claim_id, count, version))
 
     def update_consensus_percentage(
         self, claim_id: ClaimId, share: Percentages, version: int, status: ClaimStatus = ClaimStatus.OPEN
     ) -> None:
         """Push the live percentages of a claim; under pressure only the newest version is sent."""
-        self._live(claim_id, version, _share_event(claim_id, share, version, status))
+        event = _share_event(claim_id, share, version, status)
+        self._live(claim_id, f"{claim_id}:share", version, event)
 
     def push_claim(self, claim: Claim) -> None:
         """Push count and percentages of a claim as it stands, as one fact."""
-        self._live(
-            claim.id,
-            claim.version,
-            _count_event(claim.id, claim.tally.total, claim.version),
-            _share_event(claim.id, shares(claim), claim.version, claim.status),
-        )
+        self._emitter.push(claim_pushes(claim))
 
-    def _live(self, claim_id: ClaimId, version: int, *facts: tuple[str, Mapping[str, Any]]) -> None:
-        key = ":".join((claim_id, *(name for name, _ in facts)))
-        self._emitter.push(
-            [
-                Push(room, facts, DeliveryClass.SNAPSHOT, key, version)
-                for room in (LIVE_ROOM, claim_room(claim_id))
-            ]
-        )
+    def _live(self, claim_id: ClaimId, key: str, version: int, *facts: tuple[str, Mapping[str, Any]]) -> None:
+        self._emitter.push(_live_pushes(claim_id, key, version, facts))
 
     def _emit(self, room: str, event: str, data: Mapping[str, Any]) -> None:
         contract = events.SERVER_EVENTS[event]
@@ -223,6 +228,14 @@ class WebSocketService:
         version: int = getattr(payload, "seq", 0) or getattr(payload, "version", 0)
         key = getattr(payload, "claim_id", None) if contract.delivery is DeliveryClass.SNAPSHOT else None
         self._emitter.push([_push(room, event, payload, key=key, version=version)])
+
+
+def _live_pushes(
+    claim_id: ClaimId, key: str, version: int, facts: tuple[tuple[str, Mapping[str, Any]], ...]
+) -> list[Push]:
+    return [
+        Push(room, facts, DeliveryClass.SNAPSHOT, key, version) for room in (LIVE_ROOM, claim_room(claim_id))
+    ]
 
 
 def _push(

@@ -1,0 +1,355 @@
+"""The bus between nodes: Redis Pub/Sub with routed channels, its own listen loop, and a heartbeat to itself.
+
+Publishing never waits: a bounded queue and one task that sends batches. Listening survives anything: back-off
+50 ms to 2 s with jitter, and every interruption is a *gap*, after which this node compares with the store.
+Losing a message here never loses a durable event, it only delays it. Used by `bus_manager.py`.
+"""
+
+import asyncio
+import logging
+import random
+import secrets
+from collections import deque
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from typing import Any
+
+from redis.asyncio import Redis
+from redis.asyncio.client import PubSub
+from redis.exceptions import RedisError
+
+from ..errors import UnavailableError, VouchstormError
+from ..metrics import Metrics
+from . import bus_wire as wire
+from .frames import Message
+from .redis_client import connect
+
+log = logging.getLogger(__name__)
+
+BEAT_S = 1.0
+DEAF_AFTER_S = 3.5
+NODE_GONE_AFTER_S = 5.0
+QUEUE_MESSAGES = 50_000
+BATCH = 200
+SUBSCRIBE_BATCH = 500
+LINGER_S = 5.0
+"""A channel stays subscribed this long after its last local member: reloads and flapping are cheap."""
+
+TROUBLE = (RedisError, OSError, asyncio.TimeoutError)
+
+
+class Bus:
+    """One node's connection to the others.
+
+    on_message: a message for a room of this node. on_raw: anything on the python-socketio channel.
+    on_missed: messages may have been missed, in these rooms (just subscribed: what was published a moment
+    ago), or None for all rooms (a gap): compare with the store. Tried again if it raises.
+    users_here: how many users are connected to this node.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        node: str,
+        metrics: Metrics,
+        rng: random.Random,
+        *,
+        raw_channel: str = "socketio",
+    ) -> None:
+        self._url = url
+        self._node = node
+        self._metrics = metrics
+        self._rng = rng
+        self._raw_channel = raw_channel
+        self._origin = secrets.token_bytes(8)
+        self._queue: deque[tuple[str, bytes]] = deque()
+        self._wake = asyncio.Event()
+        self._sending = False
+        self._sent = asyncio.Event()
+        self._failed_to_publish = False
+        self._publisher: Redis | None = None
+        self._pubsub: PubSub | None = None
+        self._wanted: dict[str, float | None] = {}
+        self._subscribed: set[str] = set()
+        self._changed = asyncio.Event()
+        self._beat = 0
+        self._beats_sent: dict[int, float] = {}
+        self._heard_s: float | None = None
+        self._nodes: dict[str, tuple[float, int]] = {}
+        self._attempt = 0
+        self._missed_rooms: list[str] = []
+        self._missed_all = False
+        self._missed = asyncio.Event()
+        self.on_message: Callable[[str, Message], None] = lambda room, message: None
+        self.on_raw: Callable[[bytes], None] = lambda data: None
+        self.on_missed: Callable[[list[str] | None], Awaitable[None]] = _nothing
+        self.users_here: Callable[[], int] = lambda: 0
+
+    # -------------------------------------------------------------- for the node
+
+    def publish(self, room: str, message: Message) -> None:
+        """Queue a message for the other nodes; never waits, never raises. Overflow is counted."""
+        self._put(wire.room_channel(room), wire.pack(self._origin, message))
+
+    def publish_raw(self, data: str | bytes) -> None:
+        """Queue a message of python-socketio's own format on its own channel."""
+        self._put(self._raw_channel, data.encode() if isinstance(data, str) else data)
+
+    def _put(self, channel: str, data: bytes) -> None:
+        if len(self._queue) >= QUEUE_MESSAGES:
+            self._metrics.bus_messages.inc("failed")
+            self._failed_to_publish = True
+            return
+        self._queue.append((channel, data))
+        self._wake.set()
+
+    def want(self, room: str) -> None:
+        """Hear this room from now on. Cheap and idempotent."""
+        if self._wanted.get(room, 0.0) is not None:
+            self._wanted[room] = None
+            if room not in self._subscribed:
+                self._changed.set()
+
+    def unwant(self, room: str) -> None:
+        """This room has no member here any more; the subscription lingers for a while."""
+        if room in self._wanted:
+            self._wanted[room] = asyncio.get_running_loop().time() + LINGER_S
+
+    async def check(self) -> None:
+        """Readiness: returns while this node hears itself through the bus. Raises UnavailableError."""
+        if not self.hearing:
+            raise UnavailableError(
+                "The bus does not answer: events of other nodes arrive late, by comparison with the store."
+            )
+
+    @property
+    def hearing(self) -> bool:
+        now = asyncio.get_running_loop().time()
+        return self._heard_s is not None and now - self._heard_s < DEAF_AFTER_S
+
+    def users_elsewhere(self) -> int:
+        """Users connected to the other nodes; a node that died is forgotten within NODE_GONE_AFTER_S."""
+        now = asyncio.get_running_loop().time()
+        return sum(users for seen, users in self._nodes.values() if now - seen < NODE_GONE_AFTER_S)
+
+    def nodes(self) -> list[str]:
+        """Names of the other nodes that are alive."""
+        now = asyncio.get_running_loop().time()
+        return sorted(name for name, (seen, _) in self._nodes.items() if now - seen < NODE_GONE_AFTER_S)
+
+    # -------------------------------------------------------------- publishing
+
+    async def run_publisher(self) -> None:
+        """Send what is queued, in order, for ever. What cannot be sent is dropped, a resync follows."""
+        while True:
+            await self._wake.wait()
+            batch = [self._queue.popleft() for _ in range(min(BATCH, len(self._queue)))]
+            self._sending = True
+            if not self._queue:
+                self._wake.clear()
+            try:
+                await self._send(batch)
+            except TROUBLE as error:
+                self._metrics.bus_messages.inc("failed", len(batch))
+                if not self._failed_to_publish:
+                    log.warning("cannot publish to the bus, other nodes catch up from the store: %s", error)
+                self._failed_to_publish = True
+                await self._drop_publisher()
+                await asyncio.sleep(0.05 + 0.1 * self._rng.random())
+            finally:
+                self._sending = False
+                self._sent.set()
+
+    async def _send(self, batch: list[tuple[str, bytes]]) -> None:
+        if self._publisher is None:
+            self._publisher = connect(self._url, blocking=False, attempt=self._attempt)
+        async with asyncio.timeout(2.0), self._publisher.pipeline(transaction=False) as pipeline:
+            for channel, data in batch:
+                pipeline.publish(channel, data)
+            if self._failed_to_publish:
+                pipeline.publish(wire.CONTROL_CHANNEL, wire.RESYNC)
+            await pipeline.execute()
+        if self._failed_to_publish:
+            self._failed_to_publish = False
+            log.info("publishing to the bus again")
+        self._metrics.bus_messages.inc("published", len(batch))
+
+    async def _drop_publisher(self) -> None:
+        publisher, self._publisher = self._publisher, None
+        if publisher is not None:
+            with suppress(*TROUBLE):
+                await publisher.aclose()
+
+    async def run_heartbeat(self) -> None:
+        """Say that this node lives, to the others and to itself."""
+        while True:
+            self._beat += 1
+            now = asyncio.get_running_loop().time()
+            self._beats_sent[self._beat] = now
+            self._beats_sent.pop(self._beat - 10, None)
+            beat = wire.Heartbeat(self._node, self._beat, self.users_here())
+            self._put(wire.CONTROL_CHANNEL, wire.pack_heartbeat(beat))
+            self._metrics.bus_connected.set(self.hearing)
+            self._nodes = {
+                name: entry for name, entry in self._nodes.items() if now - entry[0] < NODE_GONE_AFTER_S
+            }
+            await asyncio.sleep(BEAT_S)
+
+    # -------------------------------------------------------------- listening
+
+    async def run_listener(self) -> None:
+        """Listen for ever; each new connection starts with a gap."""
+        delay_s = 0.05
+        while True:
+            try:
+                await self._listen()
+            except TROUBLE as error:
+                if self._pubsub is not None:
+                    log.warning("the bus connection is lost: %s", error)
+                    delay_s = 0.05
+            finally:
+                await self._drop_pubsub()
+            await asyncio.sleep(delay_s * (0.5 + self._rng.random()))
+            delay_s = min(2.0, delay_s * 2)
+
+    async def _listen(self) -> None:
+        self._attempt += 1
+        client = connect(self._url, blocking=True, attempt=self._attempt)
+        pubsub = client.pubsub(ignore_subscribe_messages=False)
+        started_s = asyncio.get_running_loop().time()
+        try:
+            async with asyncio.timeout(3.0):
+                await pubsub.subscribe(wire.CONTROL_CHANNEL, self._raw_channel)
+            self._pubsub, self._subscribed = pubsub, set()
+            self._changed.set()
+            async with asyncio.TaskGroup() as group:
+                keeper = group.create_task(self._keep_subscriptions(pubsub))
+                try:
+                    await self._read(pubsub, started_s)
+                finally:
+                    keeper.cancel()
+        except BaseExceptionGroup as group_error:
+            raise group_error.exceptions[0] from None
+        finally:
+            with suppress(*TROUBLE):
+                await client.aclose()
+
+    async def _read(self, pubsub: PubSub, started_s: float) -> None:
+        loop = asyncio.get_running_loop()
+        fresh = True
+        while True:
+            message = await pubsub.get_message(timeout=0.2)
+            if loop.time() - max(started_s, self._heard_s or 0.0) > DEAF_AFTER_S:
+                raise OSError("no heartbeat came back through the bus")
+            if message is None:
+                continue
+            if message["type"] == "message":
+                self._take(message["channel"].decode(), message["data"])
+            elif message["type"] == "subscribe":
+                room = _room(message["channel"])
+                if room is not None:
+                    self._missed_rooms.append(room)
+                    self._missed.set()
+                elif fresh:
+                    fresh = False
+                    self._gap()
+
+    def _gap(self) -> None:
+        self._metrics.bus_gaps.inc()
+        self._missed_all = True
+        self._missed.set()
+
+    async def run_repairs(self) -> None:
+        """Have what was missed looked up, for ever; beside the listener, which must never wait."""
+        while True:
+            await self._missed.wait()
+            self._missed.clear()
+            everything, self._missed_all = self._missed_all, False
+            rooms, self._missed_rooms = self._missed_rooms, []
+            try:
+                await self.on_missed(None if everything else rooms)
+            except VouchstormError as error:
+                log.warning("cannot look up what the bus missed yet: %s", error)
+                self._missed_rooms += rooms
+                self._missed_all = self._missed_all or everything
+                self._missed.set()
+                await asyncio.sleep(1.0)
+
+    async def _keep_subscriptions(self, pubsub: PubSub) -> None:
+        """Bring the subscriptions in line with what is wanted, in batches."""
+        loop = asyncio.get_running_loop()
+        while True:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(1.0):
+                    await self._changed.wait()
+            self._changed.clear()
+            now = loop.time()
+            for room in [room for room, until in self._wanted.items() if until is not None and until < now]:
+                del self._wanted[room]
+            missing = [room for room in self._wanted if room not in self._subscribed]
+            extra = [room for room in self._subscribed if room not in self._wanted]
+            for start in range(0, len(missing), SUBSCRIBE_BATCH):
+                rooms = missing[start : start + SUBSCRIBE_BATCH]
+                self._subscribed.update(rooms)
+                await pubsub.subscribe(*map(wire.room_channel, rooms))
+            for start in range(0, len(extra), SUBSCRIBE_BATCH):
+                rooms = extra[start : start + SUBSCRIBE_BATCH]
+                self._subscribed.difference_update(rooms)
+                await pubsub.unsubscribe(*map(wire.room_channel, rooms))
+
+    def _take(self, channel: str, data: bytes) -> None:
+        try:
+            if channel == wire.CONTROL_CHANNEL:
+                self._take_control(data)
+            elif channel == self._raw_channel:
+                self.on_raw(data)
+            elif wire.origin_of(data) == self._origin:
+                return
+            elif self._wanted.get(wire.room_of(channel), 0.0) is not None:
+                self._metrics.bus_messages.inc("ignored")
+            else:
+                self._metrics.bus_messages.inc("received")
+                self.on_message(wire.room_of(channel), wire.unpack(data))
+        except wire.BusFormatError as error:
+            self._metrics.bus_messages.inc("ignored")
+            log.warning("unreadable message on the bus: %s", error)
+
+    def _take_control(self, data: bytes) -> None:
+        now = asyncio.get_running_loop().time()
+        beat = wire.unpack_heartbeat(data)
+        if beat is None:
+            if data == wire.RESYNC:
+                self._gap()
+        elif beat.node != self._node:
+            self._nodes[beat.node] = (now, beat.users)
+        elif (sent_s := self._beats_sent.pop(beat.sequence, None)) is not None:
+            self._heard_s = now
+            self._metrics.bus_heartbeat_seconds.observe(now - sent_s)
+
+    async def _drop_pubsub(self) -> None:
+        pubsub, self._pubsub = self._pubsub, None
+        self._subscribed = set()
+        if pubsub is not None:
+            with suppress(*TROUBLE):
+                await pubsub.aclose()  # type: ignore[no-untyped-call]
+
+    async def flush(self, timeout_s: float) -> None:
+        """Wait until what is queued has been sent, for a process that is about to end. Bounded."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(timeout_s):
+                while self._queue or self._sending:
+                    self._sent.clear()
+                    await self._sent.wait()
+
+    async def close(self) -> None:
+        """Let go of the connections."""
+        await self._drop_publisher()
+
+
+def _room(channel: Any) -> str | None:
+    name = channel.decode() if isinstance(channel, bytes) else str(channel)
+    return wire.room_of(name) if name.startswith(wire.ROOM_PREFIX) else None
+
+
+async def _nothing(rooms: list[str] | None) -> None:
+    return None

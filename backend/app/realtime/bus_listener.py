@@ -1,0 +1,95 @@
+"""What this node does with the bus: which rooms it hears, where messages go, how it closes a gap."""
+
+import logging
+
+from ..contracts.rooms import LIVE_ROOM, claim_room, user_of_room, user_room
+from ..contracts.words import ClaimId, UserId
+from ..domain.records import Claim
+from ..ports import Store
+from ..services.websocket_service import claim_pushes
+from .bus import Bus
+from .channels import Channels, encode_push
+from .emitter import LocalEmitter
+from .fanout import Fanout
+from .manager import RoomManager
+
+log = logging.getLogger(__name__)
+
+CLAIM_PREFIX = claim_room(ClaimId(""))
+REFRESHED_CLAIMS = 1_000
+
+
+class BusListener:
+    """Connects a bus to the rooms of a node."""
+
+    def __init__(
+        self,
+        bus: Bus,
+        store: Store,
+        manager: RoomManager,
+        fanout: Fanout,
+        channels: Channels,
+        emitter: LocalEmitter,
+    ) -> None:
+        self._bus = bus
+        self._store = store
+        self._manager = manager
+        self._fanout = fanout
+        self._channels = channels
+        self._emitter = emitter
+
+    def attach(self) -> None:
+        """Hear the rooms that have members here, for as long as they have."""
+        self._bus.on_message = self._emitter.deliver
+        self._bus.on_missed = self.repair
+        self._channels.on_user = self._user_changed
+        self._manager.on_room = self._room_changed
+        self._bus.want(LIVE_ROOM)
+
+    def _user_changed(self, user_id: UserId, here: bool) -> None:
+        self._want(user_room(user_id), here)
+
+    def _room_changed(self, room: str, here: bool) -> None:
+        # User rooms follow the channels, which exist a little longer than the room has members.
+        if room.startswith(CLAIM_PREFIX):
+            self._want(room, here)
+
+    def _want(self, room: str, here: bool) -> None:
+        if here:
+            self._bus.want(room)
+        else:
+            self._bus.unwant(room)
+
+    async def repair(self, rooms: list[str] | None) -> None:
+        """Compare these rooms (None: all) with the store, send what is missing. Raises UnavailableError."""
+        if rooms is None:
+            behind = await self._channels.catch_up_all()
+            refreshed = await self._refresh(self._live_claims())
+            log.info("bus gap closed: %d users were behind, %d claims sent again", behind, refreshed)
+            return
+        users = [user_id for room in rooms if (user_id := user_of_room(room)) is not None]
+        await self._channels.catch_up_many(users)
+        await self._refresh([_claim_of(room) for room in rooms if room.startswith(CLAIM_PREFIX)])
+
+    def _live_claims(self) -> list[ClaimId]:
+        """Claims that somebody here watches, and those that moved lately."""
+        watched = [_claim_of(room) for room in self._manager.room_names() if room.startswith(CLAIM_PREFIX)]
+        moved = [ClaimId(key) for room, key in reversed(self._fanout.recent()) if room == LIVE_ROOM]
+        return list(dict.fromkeys([*watched, *moved]))[:REFRESHED_CLAIMS]
+
+    async def _refresh(self, claim_ids: list[ClaimId]) -> int:
+        sent = 0
+        for claim_id in claim_ids:
+            claim = await self._store.claim(claim_id)
+            if claim is not None:
+                self._send(claim)
+                sent += 1
+        return sent
+
+    def _send(self, claim: Claim) -> None:
+        for push in claim_pushes(claim):
+            self._emitter.deliver(push.room, encode_push(push))
+
+
+def _claim_of(room: str) -> ClaimId:
+    return ClaimId(room[len(CLAIM_PREFIX) :])

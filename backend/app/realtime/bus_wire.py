@@ -1,0 +1,91 @@
+"""What travels between nodes: one pre-encoded message per push. Pure.
+
+The receiver learns from the channel name which room it is for and from fixed offsets who sent it; it parses
+nothing else before it knows that the room is wanted, and it never decodes or encodes JSON.
+"""
+
+import struct
+from dataclasses import dataclass
+
+from ..contracts.words import DeliveryClass
+from .frames import Message
+
+FORMAT = 1
+_HEAD = struct.Struct("!B8sBQHB")
+_SEPARATOR = b"\x1e"  # never occurs in JSON text
+_CLASSES = tuple(DeliveryClass)
+MAX_BYTES = 1_048_576
+
+ROOM_PREFIX = "vouchstorm:room:"
+CONTROL_CHANNEL = "vouchstorm:control"
+
+
+class BusFormatError(ValueError):
+    """Not a message of ours: counted and dropped, the bus is not trusted blindly."""
+
+
+@dataclass(frozen=True, slots=True)
+class Heartbeat:
+    """sequence: proves to its sender that the bus delivers; users: connected there, for the total."""
+
+    node: str
+    sequence: int
+    users: int
+
+
+def room_channel(room: str) -> str:
+    return ROOM_PREFIX + room
+
+
+def room_of(channel: str) -> str:
+    """The room behind a room channel."""
+    return channel[len(ROOM_PREFIX) :]
+
+
+def pack(origin: bytes, message: Message) -> bytes:
+    """origin: 8 bytes that identify the sending process."""
+    key = (message.key or "").encode()
+    head = _HEAD.pack(
+        FORMAT, origin, _CLASSES.index(message.delivery), message.version, len(key), message.key is not None
+    )
+    return b"".join((head, key, _SEPARATOR.join(message.packets)))
+
+
+def origin_of(data: bytes) -> bytes:
+    """Who sent it. Raises BusFormatError."""
+    if len(data) < _HEAD.size or data[0] != FORMAT or len(data) > MAX_BYTES:
+        raise BusFormatError("not a message of this format")
+    return data[1:9]
+
+
+def unpack(data: bytes) -> Message:
+    """Raises BusFormatError."""
+    origin_of(data)
+    _, _, delivery, version, key_size, has_key = _HEAD.unpack_from(data)
+    body = data[_HEAD.size :]
+    packets = body[key_size:].split(_SEPARATOR)
+    if delivery >= len(_CLASSES) or not all(packet.startswith(b'2["') for packet in packets):
+        raise BusFormatError("a broken message")
+    names = [packet[3 : packet.find(b'"', 3)].decode("ascii", "replace") for packet in packets]
+    key = body[:key_size].decode() if has_key else None
+    return Message(packets, _CLASSES[delivery], key, version, names)
+
+
+def pack_heartbeat(beat: Heartbeat) -> bytes:
+    return f"beat {beat.node} {beat.sequence} {beat.users}".encode()
+
+
+def unpack_heartbeat(data: bytes) -> Heartbeat | None:
+    """None for other control messages. Raises BusFormatError."""
+    parts = data.decode("utf-8", "replace").split(" ")
+    if parts[0] != "beat":
+        return None
+    try:
+        _, node, sequence, users = parts
+        return Heartbeat(node, int(sequence), int(users))
+    except ValueError as error:
+        raise BusFormatError("a broken heartbeat") from error
+
+
+RESYNC = b"resync"
+"""Control: some node could not publish for a while; compare with the store now."""

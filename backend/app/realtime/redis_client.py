@@ -1,0 +1,75 @@
+"""Redis clients from a bus URL: plain, TLS, Sentinel, Cluster.
+
+Pub/Sub of a Cluster reaches every node whichever one is asked, so a plain connection to any of the listed
+hosts serves; Sentinel names the current master at each connect. The clients never retry by themselves: a
+lost connection must be *seen*, because what was published meanwhile is gone.
+"""
+
+from typing import Any
+from urllib.parse import urlsplit, urlunsplit
+
+from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.asyncio.sentinel import Sentinel
+from redis.backoff import NoBackoff
+
+from ..errors import SetupError
+
+CONNECT_TIMEOUT_S = 2.0
+COMMAND_TIMEOUT_S = 1.0
+SCHEMES = ("redis", "rediss", "redis+sentinel", "rediss+sentinel", "redis+cluster", "rediss+cluster")
+
+
+def connect(url: str, *, blocking: bool, attempt: int = 0) -> Redis:
+    """A client that has not connected yet.
+
+    blocking: for a subscriber, which waits for ever; otherwise each command has COMMAND_TIMEOUT_S.
+    attempt: counts up; picks another of several listed hosts each time.
+    Raises SetupError for a URL that means no Redis.
+    """
+    parts = urlsplit(url)
+    if parts.scheme not in SCHEMES:
+        raise SetupError(
+            f"VOUCHSTORM_BUS_URL must start with one of {', '.join(s + '://' for s in SCHEMES)}."
+        )
+    options: dict[str, Any] = {
+        "socket_connect_timeout": CONNECT_TIMEOUT_S,
+        "socket_timeout": None if blocking else COMMAND_TIMEOUT_S,
+        "socket_keepalive": True,
+        "retry": Retry(NoBackoff(), 0),
+    }
+    base, _, kind = parts.scheme.partition("+")
+    if kind == "sentinel":
+        return _sentinel(parts.netloc, parts.path, base, options)
+    if kind == "cluster":
+        credentials, _, hosts = parts.netloc.rpartition("@")
+        listed = hosts.split(",")
+        host = listed[attempt % len(listed)]
+        netloc = f"{credentials}@{host}" if credentials else host
+        url = urlunsplit((base, netloc, "", parts.query, ""))
+    return Redis.from_url(url, **options)
+
+
+def _sentinel(netloc: str, path: str, scheme: str, options: dict[str, Any]) -> Redis:
+    """`redis+sentinel://user:password@host:port,host:port/database/service`."""
+    credentials, _, hosts = netloc.rpartition("@")
+    username, _, password = credentials.partition(":")
+    database, _, service = path.strip("/").partition("/")
+    if not service or not database.isdigit():
+        raise SetupError("A Sentinel URL ends with /database/service, for example /0/mymaster.")
+    addresses = []
+    for host in hosts.split(","):
+        name, _, port = host.partition(":")
+        addresses.append((name, int(port or 26379)))
+    sentinel = Sentinel(  # type: ignore[no-untyped-call]
+        addresses, sentinel_kwargs={"socket_timeout": CONNECT_TIMEOUT_S}
+    )
+    client: Redis = sentinel.master_for(
+        service,
+        db=int(database),
+        username=username or None,
+        password=password or None,
+        ssl=scheme == "rediss",
+        **options,
+    )
+    return client
