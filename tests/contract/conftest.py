@@ -1,17 +1,25 @@
 """The stores under contract: each test of the suite runs once per store."""
 
-from collections.abc import AsyncIterator, Callable
+import os
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from pymongo import MongoClient
 from store_records import StubClock, a_claim, a_user
 
 from backend.app.domain.records import Claim, User
 from backend.app.domain.trust import TrustPolicy
 from backend.app.ports import Store
 from backend.app.store.open import build_store
+from tests.support.services import MissingServiceError, Mongod, running_mongod
 
-STORES = ["sqlite"]
+STORES = [
+    "sqlite",
+    pytest.param("motor", marks=pytest.mark.services),
+    pytest.param("pymongo", marks=pytest.mark.services),
+]
 TIMEOUT_S = 20.0
 
 BuildStore = Callable[[], Store]
@@ -22,16 +30,56 @@ def clock() -> StubClock:
     return StubClock()
 
 
+@pytest.fixture(scope="session")
+def mongod() -> Iterator[Mongod]:
+    """One real server for the session; without its program the tests skip, in CI they fail."""
+    try:
+        with running_mongod() as server:
+            yield server
+    except MissingServiceError as error:
+        if os.environ.get("CI"):
+            raise
+        pytest.skip(str(error))
+
+
+@pytest.fixture(scope="session")
+def mongo_client(mongod: Mongod) -> Iterator[MongoClient[dict[str, Any]]]:
+    """An independent client, to prepare and to look behind the store's back."""
+    with MongoClient(mongod.url()) as client:
+        yield client
+
+
+def emptied(client: MongoClient[dict[str, Any]], database: str) -> str:
+    """The database's name, its documents gone; indexes stay, which makes opening it again fast."""
+    for name in client[database].list_collection_names():
+        client[database][name].delete_many({})
+    return database
+
+
 @pytest.fixture(params=STORES)
-def store_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """A place of its own for each test, empty at first."""
-    return f"sqlite:///{tmp_path / 'store.db'}"
+def backend(request: pytest.FixtureRequest) -> str:
+    """Which store: the embedded one, or MongoDB by one of its two drivers."""
+    name: str = request.param
+    return name
 
 
 @pytest.fixture
-def build(store_url: str, clock: StubClock) -> BuildStore:
+def store_url(backend: str, tmp_path: Path, request: pytest.FixtureRequest) -> str:
+    """An empty place for each test."""
+    if backend == "sqlite":
+        return f"sqlite:///{tmp_path / 'store.db'}"
+    client = request.getfixturevalue("mongo_client")
+    server = request.getfixturevalue("mongod")
+    return str(server.url(emptied(client, f"contract_{backend}")))
+
+
+@pytest.fixture
+def build(backend: str, store_url: str, clock: StubClock) -> BuildStore:
     """Makes stores, not open yet, that share one place."""
-    return lambda: build_store(store_url, trust_policy=TrustPolicy(), clock=clock, timeout_s=TIMEOUT_S)
+    driver: Any = "motor" if backend == "sqlite" else backend
+    return lambda: build_store(
+        store_url, trust_policy=TrustPolicy(), clock=clock, timeout_s=TIMEOUT_S, mongo_driver=driver
+    )
 
 
 @pytest.fixture

@@ -2,17 +2,16 @@
 
 import random
 from pathlib import Path
-from typing import Literal
 
 from ..domain.trust import TrustPolicy
 from ..errors import SetupError
 from ..ports import Clock, Store
+from .mongo import MongoStore
+from .mongo_driver import MongoDriver
 from .sqlite import SqliteStore
 
 _SQLITE = "sqlite:///"
 _MONGO = ("mongodb://", "mongodb+srv://")
-
-MongoDriver = Literal["motor", "pymongo"]
 
 
 def build_store(
@@ -39,4 +38,6 @@ def build_store(
                 "VOUCHSTORM_STORE_URL must name a file, for example sqlite:///data/vouchstorm.db."
             )
         return SqliteStore(Path(path), trust_policy, clock, timeout_s)
+    if url.startswith(_MONGO):
+        return MongoStore(url, trust_policy, clock, timeout_s, mongo_driver, rng or random.Random())
     raise SetupError("VOUCHSTORM_STORE_URL must start with sqlite:/// or mongodb://.")

@@ -10,6 +10,7 @@ MongoDB would have none. What effects write does refer to its user.
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any
 
 APPLICATION_ID = 0x564F5543
 """Marks an SQLite file as ours (`PRAGMA application_id`)."""
@@ -240,3 +241,50 @@ _VERSION_1 = (
 
 MIGRATIONS: tuple[tuple[str, ...], ...] = (_VERSION_1,)
 """Statements that bring an SQLite file from version n to n + 1; never edited once released, only appended."""
+
+
+@dataclass(frozen=True, slots=True)
+class MongoIndex:
+    """columns: (name, 1 or -1). only: which documents are indexed. expires: the column is a time to live."""
+
+    name: str
+    columns: tuple[tuple[str, int], ...]
+    unique: bool = False
+    only: dict[str, Any] | None = None
+    expires: bool = False
+
+
+MONGO_VERSION = 1
+"""Kept in the document `schema` of the collection `meta`."""
+
+MONGO_INDEXES: dict[Name, tuple[MongoIndex, ...]] = {
+    Name.USERS: (
+        MongoIndex("users_by_name", (("username_key", 1),), unique=True),
+        MongoIndex("users_by_rank", (("trust_score", -1), ("validations", -1), ("_id", 1))),
+    ),
+    Name.CLAIMS: (
+        MongoIndex("claims_by_age", (("created_at_us", 1), ("_id", 1))),
+        MongoIndex("claims_by_status", (("status", 1), ("created_at_us", 1), ("_id", 1))),
+        MongoIndex("claims_by_owner", (("owner_id", 1), ("created_at_us", 1), ("_id", 1))),
+        MongoIndex(
+            "claims_by_idempotency_key",
+            (("owner_id", 1), ("idempotency_key", 1)),
+            unique=True,
+            only={"idempotency_key": {"$type": "string"}},
+        ),
+        MongoIndex("claims_pending", (("settled_at_us", 1), ("_id", 1)), only={"pending": True}),
+    ),
+    Name.VALIDATIONS: (
+        MongoIndex("validations_by_author", (("claim_id", 1), ("user_id", 1)), unique=True),
+        MongoIndex("validations_by_version", (("claim_id", 1), ("version", 1)), unique=True),
+        MongoIndex("validations_pending", (("created_at_us", 1), ("_id", 1)), only={"pending": True}),
+    ),
+    Name.NOTIFICATIONS: (
+        MongoIndex("notifications_by_seq", (("user_id", 1), ("seq", 1)), unique=True),
+        MongoIndex("notifications_unread", (("user_id", 1), ("seq", 1), ("read", 1)), only={"read": False}),
+    ),
+    Name.EFFECTS: (
+        MongoIndex("effects_by_claim", (("claim_id", 1), ("_id", 1)), only={"claim_id": {"$type": "string"}}),
+    ),
+    Name.REVOKED_TOKENS: (MongoIndex("revoked_tokens_by_expiry", (("expires_at", 1),), expires=True),),
+}

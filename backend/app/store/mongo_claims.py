@@ -1,0 +1,196 @@
+"""MongoDB queries about claims, validations and settlements."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from pymongo import ReturnDocument
+from pymongo.errors import DuplicateKeyError
+
+from ..contracts.words import ClaimId, ClaimStatus, UserId, ValidationId
+from ..domain.consensus import Decision
+from ..domain.records import Claim, Validation
+from ..errors import RefusedError
+from ..ports import Page, Recorded
+from . import cursors
+from .mongo_driver import Session
+from .mongo_link import MongoLink, loaded, stored
+from .refusals import check_same_request, check_validation
+from .rows import (
+    bounded,
+    claim_document,
+    claim_record,
+    counted,
+    settlement_document,
+    tally_document,
+    to_us,
+    validation_document,
+    validation_record,
+)
+from .schema import Name
+
+_CLAIMS = "claims"
+_VALIDATIONS = "validations"
+
+
+async def create(link: MongoLink, claim: Claim) -> tuple[Claim, bool]:
+    """Insert, or find what the owner made with the same idempotency key."""
+    try:
+        await link[Name.CLAIMS].insert_one(stored(claim_document(claim)))
+    except DuplicateKeyError:
+        if claim.idempotency_key is None:
+            raise
+        found = await link[Name.CLAIMS].find_one(
+            {"owner_id": claim.owner_id, "idempotency_key": claim.idempotency_key}
+        )
+        if found is None:
+            raise
+        earlier = claim_record(loaded(found))
+        check_same_request(earlier, claim)
+        return earlier, False
+    return claim, True
+
+
+async def create_many(link: MongoLink, claims: Sequence[Claim]) -> None:
+    """Insert all or none."""
+    if not claims:
+        return
+    documents = [stored(claim_document(claim)) for claim in claims]
+
+    async def insert(session: Session) -> None:
+        await link[Name.CLAIMS].insert_many(documents, session=session)
+
+    await link.transact(insert)
+
+
+async def claim(link: MongoLink, claim_id: ClaimId) -> Claim | None:
+    found = await link[Name.CLAIMS].find_one({"_id": claim_id})
+    return None if found is None else claim_record(loaded(found))
+
+
+async def page(
+    link: MongoLink, limit: int, cursor: str | None, status: ClaimStatus | None, owner_id: UserId | None
+) -> Page[Claim]:
+    limit = bounded(limit)
+    wanted: dict[str, Any] = {}
+    if status is not None:
+        wanted["status"] = status.value
+    if owner_id is not None:
+        wanted["owner_id"] = owner_id
+    if cursor is not None:
+        created_at_us, claim_id = cursors.decode(cursor, _CLAIMS, (int, str))
+        wanted["created_at_us"] = {"$lte": created_at_us}
+        wanted["$or"] = [{"created_at_us": {"$lt": created_at_us}}, {"_id": {"$lt": claim_id}}]
+    newest_first = [("created_at_us", -1), ("_id", -1)]
+    found = await link[Name.CLAIMS].find(wanted).sort(newest_first).limit(limit + 1).to_list(length=None)
+    following = None
+    if len(found) > limit:
+        last = found[limit - 1]
+        following = cursors.encode(_CLAIMS, (last["created_at_us"], last["_id"]))
+    return Page([claim_record(loaded(item)) for item in found[:limit]], following)
+
+
+async def record(
+    link: MongoLink, claim_id: ClaimId, validations: Sequence[Validation]
+) -> list[Recorded | RefusedError]:
+    """Record validations of one claim in one transaction, each as if it came alone, in this order."""
+
+    async def body(session: Session) -> list[Recorded | RefusedError]:
+        found = await link[Name.CLAIMS].find_one({"_id": claim_id}, session=session)
+        before = None if found is None else claim_record(loaded(found))
+        answers = _count(before, validations, await _authors_among(link, claim_id, validations, session))
+        accepted = [answer for answer in answers if isinstance(answer, Recorded)]
+        if accepted:
+            await link[Name.CLAIMS].update_one(
+                {"_id": claim_id}, {"$set": tally_document(accepted[-1].claim)}, session=session
+            )
+            await link[Name.VALIDATIONS].insert_many(
+                [stored(validation_document(answer.validation)) for answer in accepted], session=session
+            )
+        return answers
+
+    return await link.transact(body)
+
+
+def _count(
+    claim: Claim | None, validations: Sequence[Validation], authors: set[UserId]
+) -> list[Recorded | RefusedError]:
+    """Each validation on top of the ones before it. authors: who has validated the claim already."""
+    answers: list[Recorded | RefusedError] = []
+    for validation in validations:
+        try:
+            claim = check_validation(claim, validation, repeated=validation.user_id in authors)
+        except RefusedError as refusal:
+            answers.append(refusal)
+            continue
+        recorded = counted(claim, validation)
+        claim = recorded.claim
+        authors.add(validation.user_id)
+        answers.append(recorded)
+    return answers
+
+
+async def _authors_among(
+    link: MongoLink, claim_id: ClaimId, validations: Sequence[Validation], session: Session
+) -> set[UserId]:
+    wanted = {"claim_id": claim_id, "user_id": {"$in": [item.user_id for item in validations]}}
+    found = await link[Name.VALIDATIONS].find(wanted, {"user_id": 1}, session=session).to_list(length=None)
+    return {UserId(item["user_id"]) for item in found}
+
+
+async def validation_by(link: MongoLink, claim_id: ClaimId, user_id: UserId) -> Validation | None:
+    found = await link[Name.VALIDATIONS].find_one({"claim_id": claim_id, "user_id": user_id})
+    return None if found is None else validation_record(loaded(found))
+
+
+async def validations(link: MongoLink, claim_id: ClaimId, limit: int, cursor: str | None) -> Page[Validation]:
+    limit = bounded(limit)
+    after: int | str = 0
+    if cursor is not None:
+        (after,) = cursors.decode(cursor, _VALIDATIONS, (int,))
+    wanted = {"claim_id": claim_id, "version": {"$gt": after}}
+    found = await link[Name.VALIDATIONS].find(wanted).sort("version", 1).limit(limit + 1).to_list(length=None)
+    following = cursors.encode(_VALIDATIONS, (found[limit - 1]["version"],)) if len(found) > limit else None
+    return Page([validation_record(loaded(item)) for item in found[:limit]], following)
+
+
+async def participants(link: MongoLink, claim_id: ClaimId) -> list[Validation]:
+    found = await link[Name.VALIDATIONS].find({"claim_id": claim_id}).sort("version", 1).to_list(length=None)
+    return [validation_record(loaded(item)) for item in found]
+
+
+async def settle(
+    link: MongoLink, claim_id: ClaimId, version: int, decision: Decision, settled_at: datetime
+) -> Claim | None:
+    found = await link[Name.CLAIMS].find_one_and_update(
+        {"_id": claim_id, "version": version, "status": ClaimStatus.OPEN.value},
+        {"$set": settlement_document(decision, settled_at)},
+        return_document=ReturnDocument.AFTER,
+    )
+    return None if found is None else claim_record(loaded(found))
+
+
+async def finish(link: MongoLink, finished: ValidationId | ClaimId) -> None:
+    """The validation or the settled claim with this id is no longer pending."""
+    for name in (Name.VALIDATIONS, Name.CLAIMS):
+        answer = await link[name].update_one({"_id": finished}, {"$set": {"pending": False}})
+        if answer.matched_count:
+            return
+
+
+async def pending_validations(link: MongoLink, before: datetime, limit: int) -> list[Validation]:
+    found = await _pending(link, Name.VALIDATIONS, "created_at_us", before, limit)
+    return [validation_record(loaded(item)) for item in found]
+
+
+async def pending_settlements(link: MongoLink, before: datetime, limit: int) -> list[Claim]:
+    found = await _pending(link, Name.CLAIMS, "settled_at_us", before, limit)
+    return [claim_record(loaded(item)) for item in found]
+
+
+async def _pending(link: MongoLink, name: Name, column: str, before: datetime, limit: int) -> list[Any]:
+    wanted = {"pending": True, column: {"$lt": to_us(before)}}
+    oldest_first = [(column, 1), ("_id", 1)]
+    cursor = link[name].find(wanted).sort(oldest_first).limit(bounded(limit))
+    found: list[Any] = await cursor.to_list(length=None)
+    return found
