@@ -26,6 +26,7 @@ check: setup ## formatting, lint, types, import rules, generated files
 	$(VENV)/bin/lint-imports
 	$(PY) -m backend.app.contracts.generate --check
 	$(PY) -m backend.app.api.openapi --check
+	$(PY) -m backend.app.reference --check
 
 serve: setup ## run one node on http://127.0.0.1:8000
 	$(PY) cli.py serve
@@ -42,6 +43,7 @@ observe: setup ## the stack with Prometheus and a simulator loop
 docs: setup ## write the generated documents again
 	$(PY) -m backend.app.contracts.generate
 	$(PY) -m backend.app.api.openapi
+	$(PY) -m backend.app.reference
 
 lock: $(VENV)/.installed ## resolve the dependencies again, with hashes
 	$(VENV)/bin/uv pip compile -q --generate-hashes --python-version 3.11 --universal --no-header \
