@@ -1,0 +1,85 @@
+"""For processes without sockets (cron jobs, workers): create notifications that reach connected users.
+
+    async with outside(load_settings()) as services:
+        await services.notifications.create_notification(user_id, NotificationType.SYSTEM, "Hello", "...")
+
+The row is stored first, as always; the push goes over the bus (none configured: users see it when they next
+sync). Processes that only want to send an event and have no access to the store can use a write-only
+`socketio.AsyncRedisManager(url, write_only=True)` on the same Redis and emit to a room.
+"""
+
+import asyncio
+import os
+import random
+import socket
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+
+from . import __version__
+from .clock import SortableIds, SystemClock
+from .metrics import Metrics
+from .ports import Emitter, Push
+from .realtime.bus import Bus
+from .realtime.channels import encode_push
+from .services.notification_service import NotificationService
+from .services.websocket_service import WebSocketService
+from .settings import Settings
+from .store.open import build_store
+
+FLUSH_TIMEOUT_S = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Outside:
+    notifications: NotificationService
+    websocket: WebSocketService
+
+
+class BusEmitter:
+    """Pushes to the nodes over the bus; without a bus, to nobody."""
+
+    def __init__(self, bus: Bus | None) -> None:
+        self._bus = bus
+
+    def push(self, pushes: Sequence[Push]) -> None:
+        """See `ports.Emitter.push`."""
+        if self._bus is not None:
+            for push in pushes:
+                self._bus.publish(push.room, encode_push(push))
+
+
+@asynccontextmanager
+async def outside(settings: Settings) -> AsyncIterator[Outside]:
+    """Services of a process beside the nodes; what was pushed has been sent when the block ends.
+
+    Raises SetupError, UnavailableError.
+    """
+    clock = SystemClock()
+    ids = SortableIds(clock)
+    node = f"outside-{socket.gethostname()}-{os.getpid()}"
+    bus = None
+    if settings.bus_url is not None:
+        bus = Bus(settings.bus_url.get_secret_value(), node, Metrics(__version__, node), random.Random())
+    store = build_store(
+        settings.resolved_store_url,
+        trust_policy=settings.trust_policy,
+        clock=clock,
+        timeout_s=settings.store_timeout_s,
+        mongo_driver=settings.mongo_driver,
+    )
+    emitter: Emitter = BusEmitter(bus)
+    websocket = WebSocketService(emitter)
+    publisher = asyncio.create_task(bus.run_publisher()) if bus is not None else None
+    try:
+        await store.open()
+        yield Outside(NotificationService(store, websocket, ids), websocket)
+        if bus is not None:
+            await bus.flush(FLUSH_TIMEOUT_S)
+    finally:
+        if publisher is not None and bus is not None:
+            publisher.cancel()
+            with suppress(asyncio.CancelledError):
+                await publisher
+            await bus.close()
+        await store.close()
