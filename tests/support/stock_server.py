@@ -5,8 +5,8 @@
 Prints one JSON line {"port": ...} when it listens. Stops on SIGTERM, or when standard input ends.
 
 CONNECT is refused if `auth.refuse` is set, with its value as the reason; `auth` comes back in `hello`, with
-the Cookie header. Client events: `echo *args` -> ack of the same args; `join {room}` -> ack; `say {room?, ...}`
--> `said` to the room or to all; `count {n, gap_ms?}` -> `tick {n: 1..n}` to the caller, ack at the end;
+the Cookie header. Client events: `echo *args` -> ack of the same args; `join {room}` -> ack;
+`say {room?, ...}` -> `said` to the room or to all; `count {n, gap_ms?}` -> `tick {n: 1..n}`, ack at the end;
 `attach` -> `picture` with bytes; `ask` -> the server asks `question` of the caller, and acks how that ended;
 `silent` (no ack for an hour); `kick` (a DISCONNECT packet); `close` (the transport is closed).
 GET /connected -> {"connected": n}
