@@ -216,7 +216,7 @@ def create_app(settings: Settings) -> Application:
     manager, bus = _manager(settings, node, metrics, rng)
     if bus is not None:
         health.register("bus", bus.check)
-    realtime = Realtime(settings, store, metrics, manager, rng, bus)
+    realtime = Realtime(settings, store, clock, metrics, manager, rng, bus)
     websocket = WebSocketService(realtime.emitter, bus.users_elsewhere if bus is not None else lambda: 0)
     if bus is not None:
         bus.users_here = websocket.connected_here

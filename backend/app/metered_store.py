@@ -130,6 +130,9 @@ class MeteredStore:
     async def pending_settlements(self, before: datetime, limit: int) -> list[Claim]:
         return await self._timed("pending_settlements", self._store.pending_settlements(before, limit))
 
+    async def claims_moved(self, since: datetime, limit: int) -> list[ClaimId]:
+        return await self._timed("claims_moved", self._store.claims_moved(since, limit))
+
     async def trust_changes(self, claim_id: ClaimId) -> list[TrustChange]:
         return await self._timed("trust_changes", self._store.trust_changes(claim_id))
 

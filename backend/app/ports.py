@@ -184,6 +184,10 @@ class Store(Protocol):
         """Claims settled before `before` whose effects were not all applied, oldest first."""
         ...
 
+    async def claims_moved(self, since: datetime, limit: int) -> list[ClaimId]:
+        """Claims validated at or after `since`, the most recently validated first, each once."""
+        ...
+
     async def trust_changes(self, claim_id: ClaimId) -> list[TrustChange]:
         """One per participant and owner of a settled claim once it is no longer pending."""
         ...

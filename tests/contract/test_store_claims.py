@@ -337,3 +337,16 @@ async def test_pending_settlements_come_oldest_first_and_bounded(store: Store) -
     for age, name in ((3, "c1"), (1, "c2"), (2, "c3")):
         await store.settle(ClaimId(name), 0, VERIFIED, after(age))
     assert [claim.id for claim in await store.pending_settlements(after(9), 2)] == ["c2", "c3"]
+
+
+# ------------------------------------------------------------------ claims that moved
+
+
+async def test_a_validated_claim_has_moved(store: Store, claim: Claim) -> None:
+    made = await record(store, claim, "ann")
+    assert await store.claims_moved(made[0].created_at, 10) == [claim.id]
+
+
+async def test_an_older_validation_is_no_move(store: Store, claim: Claim) -> None:
+    await record(store, claim, "ann")
+    assert await store.claims_moved(after(3_600), 10) == []

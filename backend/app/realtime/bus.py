@@ -75,6 +75,7 @@ class Bus:
         self._beat = 0
         self._beats_sent: dict[int, float] = {}
         self._heard_s: float | None = None
+        self._gap_s = 0.0
         self._nodes: dict[str, tuple[float, int]] = {}
         self._attempt = 0
         self._missed_rooms: list[str] = []
@@ -126,6 +127,10 @@ class Bus:
     def hearing(self) -> bool:
         now = asyncio.get_running_loop().time()
         return self._heard_s is not None and now - self._heard_s < DEAF_AFTER_S
+
+    def silent_s(self) -> float:
+        """Seconds that the last gap may have lasted: since this node last heard itself."""
+        return self._gap_s
 
     def users_elsewhere(self) -> int:
         """Users connected to the other nodes; a node that died is forgotten within NODE_GONE_AFTER_S."""
@@ -255,6 +260,8 @@ class Bus:
                     self._gap()
 
     def _gap(self) -> None:
+        now = asyncio.get_running_loop().time()
+        self._gap_s = now - self._heard_s if self._heard_s is not None else 0.0
         self._metrics.bus_gaps.inc()
         self._missed_all = True
         self._missed.set()

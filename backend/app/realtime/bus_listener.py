@@ -1,11 +1,12 @@
 """What this node does with the bus: which rooms it hears, where messages go, how it closes a gap."""
 
 import logging
+from datetime import timedelta
 
 from ..contracts.rooms import LIVE_ROOM, claim_room, user_of_room, user_room
 from ..contracts.words import ClaimId, UserId
 from ..domain.records import Claim
-from ..ports import Store
+from ..ports import Clock, Store
 from ..services.websocket_service import claim_pushes
 from .bus import Bus
 from .channels import Channels, encode_push
@@ -17,6 +18,7 @@ log = logging.getLogger(__name__)
 
 CLAIM_PREFIX = claim_room(ClaimId(""))
 REFRESHED_CLAIMS = 1_000
+CLOCKS_APART_S = 10.0
 
 
 class BusListener:
@@ -26,6 +28,7 @@ class BusListener:
         self,
         bus: Bus,
         store: Store,
+        clock: Clock,
         manager: RoomManager,
         fanout: Fanout,
         channels: Channels,
@@ -33,6 +36,7 @@ class BusListener:
     ) -> None:
         self._bus = bus
         self._store = store
+        self._clock = clock
         self._manager = manager
         self._fanout = fanout
         self._channels = channels
@@ -64,18 +68,21 @@ class BusListener:
         """Compare these rooms (None: all) with the store, send what is missing. Raises UnavailableError."""
         if rooms is None:
             behind = await self._channels.catch_up_all()
-            refreshed = await self._refresh(self._live_claims())
+            refreshed = await self._refresh(await self._live_claims())
             log.info("bus gap closed: %d users were behind, %d claims sent again", behind, refreshed)
             return
         users = [user_id for room in rooms if (user_id := user_of_room(room)) is not None]
         await self._channels.catch_up_many(users)
         await self._refresh([_claim_of(room) for room in rooms if room.startswith(CLAIM_PREFIX)])
 
-    def _live_claims(self) -> list[ClaimId]:
-        """Claims that somebody here watches, and those that moved lately."""
+    async def _live_claims(self) -> list[ClaimId]:
+        """Claims that somebody here watches, and those that moved since this node last heard the others."""
         watched = [_claim_of(room) for room in self._manager.room_names() if room.startswith(CLAIM_PREFIX)]
-        moved = [ClaimId(key) for room, key in reversed(self._fanout.recent()) if room == LIVE_ROOM]
-        return list(dict.fromkeys([*watched, *moved]))[:REFRESHED_CLAIMS]
+        deaf_s = self._bus.silent_s() + CLOCKS_APART_S
+        moved = await self._store.claims_moved(
+            self._clock.now() - timedelta(seconds=deaf_s), REFRESHED_CLAIMS
+        )
+        return list(dict.fromkeys([*watched, *moved]))
 
     async def _refresh(self, claim_ids: list[ClaimId]) -> int:
         sent = 0

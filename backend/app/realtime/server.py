@@ -14,7 +14,7 @@ from socketio.packet import BINARY_ACK, BINARY_EVENT, Packet
 
 from ..contracts.words import DeliveryClass
 from ..metrics import Metrics
-from ..ports import Store
+from ..ports import Clock, Store
 from ..services.container import Services
 from ..settings import Settings
 from ..tasks import Tasks
@@ -71,6 +71,7 @@ class Realtime:
         self,
         settings: Settings,
         store: Store,
+        clock: Clock,
         metrics: Metrics,
         manager: RoomManager,
         rng: random.Random,
@@ -96,7 +97,7 @@ class Realtime:
             manager, self.fanout, self.channels, publish=bus.publish if bus is not None else None
         )
         if bus is not None:
-            BusListener(bus, store, manager, self.fanout, self.channels, self.emitter).attach()
+            BusListener(bus, store, clock, manager, self.fanout, self.channels, self.emitter).attach()
         self.gateway: Gateway | None = None
 
     def _build_server(self) -> SocketServer:

@@ -59,7 +59,7 @@ class MongoStore:
         client = make_client(self._url, self._driver, self._timeout_s)
         link = MongoLink(client, self._driver, self._timeout_s, self._rng)
         try:
-            await link.call(lambda: mongo_setup.prepare(link, self._url))
+            await mongo_setup.prepare(link, self._url)
         except BaseException:
             await link.close()
             raise
@@ -201,6 +201,9 @@ class MongoStore:
 
     async def pending_settlements(self, before: datetime, limit: int) -> list[Claim]:
         return await self._call(lambda link: mongo_claims.pending_settlements(link, before, limit))
+
+    async def claims_moved(self, since: datetime, limit: int) -> list[ClaimId]:
+        return await self._call(lambda link: mongo_claims.moved(link, since, limit))
 
     async def trust_changes(self, claim_id: ClaimId) -> list[TrustChange]:
         return await self._call(lambda link: mongo_notifications.trust_changes(link, claim_id))

@@ -183,6 +183,18 @@ async def pending_validations(link: MongoLink, before: datetime, limit: int) -> 
     return [validation_record(loaded(item)) for item in found]
 
 
+async def moved(link: MongoLink, since: datetime, limit: int) -> list[ClaimId]:
+    limit = bounded(limit)
+    newest_first = (
+        link[Name.VALIDATIONS]
+        .find({"created_at_us": {"$gte": to_us(since)}}, {"claim_id": 1})
+        .sort([("created_at_us", -1)])
+        .limit(limit * 20)
+    )
+    rows = await newest_first.to_list(length=None)
+    return list(dict.fromkeys(ClaimId(row["claim_id"]) for row in rows))[:limit]
+
+
 async def pending_settlements(link: MongoLink, before: datetime, limit: int) -> list[Claim]:
     found = await _pending(link, Name.CLAIMS, "settled_at_us", before, limit)
     return [claim_record(loaded(item)) for item in found]

@@ -203,6 +203,7 @@ _VERSION_1 = (
     )""",
     "CREATE UNIQUE INDEX validations_by_author ON validations (claim_id, user_id)",
     "CREATE UNIQUE INDEX validations_by_version ON validations (claim_id, version)",
+    "CREATE INDEX validations_by_age ON validations (created_at_us, claim_id)",
     "CREATE INDEX validations_pending ON validations (created_at_us, id) WHERE pending = 1",
     """CREATE TABLE notifications (
         id TEXT NOT NULL,
@@ -277,6 +278,7 @@ MONGO_INDEXES: dict[Name, tuple[MongoIndex, ...]] = {
     Name.VALIDATIONS: (
         MongoIndex("validations_by_author", (("claim_id", 1), ("user_id", 1)), unique=True),
         MongoIndex("validations_by_version", (("claim_id", 1), ("version", 1)), unique=True),
+        MongoIndex("validations_by_age", (("created_at_us", 1), ("claim_id", 1))),
         MongoIndex("validations_pending", (("created_at_us", 1), ("_id", 1)), only={"pending": True}),
     ),
     Name.NOTIFICATIONS: (

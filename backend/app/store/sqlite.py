@@ -163,6 +163,9 @@ class SqliteStore:
             lambda connection: sqlite_claims.pending_settlements(connection, before, limit)
         )
 
+    async def claims_moved(self, since: datetime, limit: int) -> list[ClaimId]:
+        return await self._read(lambda connection: sqlite_claims.moved(connection, since, limit))
+
     async def trust_changes(self, claim_id: ClaimId) -> list[TrustChange]:
         return await self._read(lambda connection: sqlite_notifications.trust_changes(connection, claim_id))
 

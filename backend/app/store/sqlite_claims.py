@@ -149,6 +149,15 @@ def pending_validations(connection: Connection, before: datetime, limit: int) ->
     return [validation_record(row) for row in rows]
 
 
+def moved(connection: Connection, since: datetime, limit: int) -> list[ClaimId]:
+    rows = connection.execute(
+        "SELECT claim_id FROM validations WHERE created_at_us >= ? GROUP BY claim_id "
+        "ORDER BY MAX(created_at_us) DESC LIMIT ?",
+        (to_us(since), bounded(limit)),
+    )
+    return [ClaimId(claim_id) for (claim_id,) in rows]
+
+
 def pending_settlements(connection: Connection, before: datetime, limit: int) -> list[Claim]:
     rows = select(
         connection,
