@@ -70,19 +70,27 @@ def serve(
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 takes a free one.")] = 8000,
     data_dir: DataDir = None,
     store_url: StoreUrl = None,
+    workers: Annotated[int, typer.Option(min=1, max=256, help="Processes that share the port.")] = 1,
     log_level: Annotated[str | None, typer.Option(help="debug, info, warning or error.")] = None,
 ) -> None:
-    """Run one node.
+    """Run one node, or several workers on one port (they need a bus: set `VOUCHSTORM_BUS_URL`).
 
-    Examples: `vouchstorm serve` · `vouchstorm serve --port 0 --data-dir /tmp/demo`
+    SIGTERM sends the clients away in slices, then stops. SIGHUP replaces the workers one by one.
+
+    Examples: `vouchstorm serve` · `vouchstorm serve --port 0 --data-dir /tmp/demo` ·
+    `VOUCHSTORM_BUS_URL=redis://localhost vouchstorm serve --workers 2`
 
     Every other setting is an environment variable, see docs/SETTINGS.md.
     """
     from backend.app.node import announce_ready, listen, run_node
+    from backend.app.supervisor import run_workers
 
     with _one_sentence():
         settings = _settings(data_dir, store_url, log_level)
-        run_node(settings, listen(host, port), announce_ready)
+        if workers > 1:
+            run_workers(settings, host, port, workers, announce_ready)
+        else:
+            run_node(settings, listen(host, port), announce_ready)
 
 
 @app.command()
@@ -143,6 +151,28 @@ def token(
 
     with _one_sentence():
         typer.echo(asyncio.run(issue_token(_settings(data_dir, store_url, "warning"), user)))
+
+
+@app.command()
+def doctor(
+    port: Annotated[int, typer.Option(min=1, max=65535, help="The port a node would use.")] = 8000,
+    data_dir: Annotated[Path, typer.Option(help="The directory the store would use.")] = Path("data"),
+) -> None:
+    """Look at this machine: limits, services, ports; say what is missing and how to get it.
+
+    Example: `vouchstorm doctor`
+    """
+    from rich.console import Console
+    from rich.table import Table
+
+    from backend.stack.doctor import Level, examine
+
+    marks = {Level.OK: "[green]ok[/]", Level.WARN: "[yellow]warn[/]", Level.MISSING: "[red]missing[/]"}
+    table = Table("", "what", "found", "needed for", box=None, pad_edge=False)
+    findings = examine(port, data_dir)
+    for finding in findings:
+        table.add_row(marks[finding.level], finding.name, finding.fact, finding.needed_for)
+    Console().print(table)
 
 
 def main() -> None:
