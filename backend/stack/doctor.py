@@ -26,7 +26,7 @@ class Level(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """`fact`: what was found, and for anything but OK what to do. `needed_for`: what does not work without."""
+    """`fact`: what was found, or what to do. `needed_for`: what does not work without."""
 
     name: str
     level: Level
