@@ -67,7 +67,10 @@ def unpack(data: bytes) -> Message:
     if delivery >= len(_CLASSES) or not all(packet.startswith(b'2["') for packet in packets):
         raise BusFormatError("a broken message")
     names = [packet[3 : packet.find(b'"', 3)].decode("ascii", "replace") for packet in packets]
-    key = body[:key_size].decode() if has_key else None
+    try:
+        key = body[:key_size].decode() if has_key else None
+    except UnicodeDecodeError as error:
+        raise BusFormatError("a broken key") from error
     return Message(packets, _CLASSES[delivery], key, version, names)
 
 

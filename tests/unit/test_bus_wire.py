@@ -1,0 +1,72 @@
+"""What travels between nodes comes out as it went in; anything else is refused."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from backend.app.contracts.words import DeliveryClass
+from backend.app.realtime import bus_wire as wire
+from backend.app.realtime.frames import encode
+
+ORIGIN = b"12345678"
+
+names = st.sampled_from(["new_notification", "validation_count_update", "x"])
+payloads = st.dictionaries(
+    st.text(max_size=20), st.text(max_size=50) | st.integers(-(2**53), 2**53), max_size=5
+)
+
+
+@given(
+    events=st.lists(st.tuples(names, payloads), min_size=1, max_size=4),
+    delivery=st.sampled_from(DeliveryClass),
+    key=st.none() | st.text(alphabet="abcdef0123456789:", max_size=80),
+    version=st.integers(0, 2**53),
+)
+def test_a_message_survives_the_bus(events, delivery, key, version) -> None:
+    sent = encode(events, delivery, key, version)
+    got = wire.unpack(wire.pack(ORIGIN, sent))
+    assert (got.wire, got.packets, list(got.names)) == (sent.wire, sent.packets, list(sent.names))
+    assert (got.delivery, got.key, got.version) == (delivery, key, version)
+
+
+def test_the_origin_is_read_without_the_rest() -> None:
+    assert wire.origin_of(wire.pack(ORIGIN, encode([("x", {})], DeliveryClass.CONTROL))) == ORIGIN
+
+
+@given(st.binary(max_size=200))
+def test_garbage_is_refused(data: bytes) -> None:
+    try:
+        message = wire.unpack(data)
+    except wire.BusFormatError:
+        return
+    assert all(packet.startswith(b'2["') for packet in message.packets)
+
+
+def test_a_huge_message_is_refused() -> None:
+    data = wire.pack(ORIGIN, encode([("x", {})], DeliveryClass.CONTROL)) + b" " * wire.MAX_BYTES
+    with pytest.raises(wire.BusFormatError):
+        wire.unpack(data)
+
+
+def test_a_key_that_is_not_text_is_refused() -> None:
+    data = wire.pack(ORIGIN, encode([("x", {})], DeliveryClass.SNAPSHOT, "key", 1))
+    with pytest.raises(wire.BusFormatError):
+        wire.unpack(data.replace(b"key", b"\xff\xfe\xfd"))
+
+
+def test_a_heartbeat_survives_the_bus() -> None:
+    beat = wire.Heartbeat("node-1", 7, 300)
+    assert wire.unpack_heartbeat(wire.pack_heartbeat(beat)) == beat
+
+
+def test_a_resync_is_no_heartbeat() -> None:
+    assert wire.unpack_heartbeat(wire.RESYNC) is None
+
+
+def test_a_broken_heartbeat_is_refused() -> None:
+    with pytest.raises(wire.BusFormatError):
+        wire.unpack_heartbeat(b"beat node seven 1")
+
+
+def test_a_room_finds_its_channel_and_back() -> None:
+    assert wire.room_of(wire.room_channel("user:a:b")) == "user:a:b"
