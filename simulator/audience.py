@@ -60,6 +60,7 @@ class _Columns:
         self.start = np.array([spell.from_ns for spell in spells], dtype=np.int64)
         ends = [min(spell.until_ns, bounds.closed_ns) for spell in spells]
         self.end = np.array(ends, dtype=np.int64)
+        self.gone = np.array([spell.gone_ns for spell in spells], dtype=np.int64)
         self.durable = {spell.client for spell in spells} if room.durable else set()
 
 
@@ -71,6 +72,7 @@ class _Audience:
         self.asked = np.concatenate([room.asked for room in rooms])
         self.start = np.concatenate([room.start for room in rooms])
         self.end = np.concatenate([room.end for room in rooms])
+        self.gone = np.concatenate([room.gone for room in rooms])
         self.durable = set[int]().union(*(room.durable for room in rooms))
         self.here = presence.now
 
@@ -83,7 +85,7 @@ class _Audience:
     def entitled(self, client: int, at_ns: int, grace_ns: int) -> bool:
         """Whether the client had a right to receive something then."""
         mine = self.client == client
-        return bool(np.any(mine & (self.asked <= at_ns) & (at_ns <= self.end + grace_ns)))
+        return bool(np.any(mine & (self.asked <= at_ns) & (at_ns <= self.gone + grace_ns)))
 
 
 class _Judge:
@@ -103,13 +105,16 @@ class _Judge:
         else:
             owed = until = np.empty(0, dtype=np.int64)
         tally.expected += owed.size
-        self._served(owed)
+        self._served(owed, until)
         self._missing(owed, until)
         self._strangers(set(owed.tolist()))
         self.judged.delivered_ns.append(self.at[self.at > 0])
 
-    def _served(self, owed: Ints) -> None:
-        """Pairs that took a receipt, or were overtaken."""
+    def _served(self, owed: Ints, until: Ints) -> None:
+        """Pairs that took a receipt, or were overtaken.
+
+        What came by recovery, or only in a later stay, says nothing of the speed of pushing: it is not timed.
+        """
         tally, row = self.judged.tally, self.row
         at = self.at[owed]
         odd = {client: kind for client, kind in row.odd.items() if _has(owed, client)}
@@ -125,7 +130,7 @@ class _Judge:
         replayed = np.array(
             [client for client, kind in odd.items() if kind is Class.REPLAYED], dtype=np.int64
         )
-        timely = at != 0
+        timely = (at != 0) & (np.abs(at) <= until)
         timely[np.searchsorted(owed, np.sort(replayed))] = False
         if row.measured and timely.any():
             came = np.abs(at[timely])

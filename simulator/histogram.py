@@ -29,14 +29,19 @@ PERCENTILES = {"p50": 50.0, "p90": 90.0, "p95": 95.0, "p99": 99.0, "p999": 99.9}
 class Histogram:
     """Counts of latencies. Values below 0 count as 0, values above 120 s as 120 s (the exact max is kept)."""
 
-    __slots__ = ("_counts", "_max_us", "_min_us", "_pending", "count")
+    __slots__ = ("_count", "_counts", "_max_us", "_min_us", "_pending")
 
     def __init__(self) -> None:
         self._counts: NDArray[np.int64] = np.zeros(_cells(), dtype=np.int64)
         self._pending = array("q")
         self._min_us = HIGHEST_US
         self._max_us = 0
-        self.count = 0
+        self._count = 0
+
+    @property
+    def count(self) -> int:
+        """How many latencies were recorded."""
+        return self._count + len(self._pending)
 
     def record(self, value_us: int) -> None:
         """Count one latency; about 0.1 us."""
@@ -54,7 +59,7 @@ class Histogram:
         self._max_us = max(self._max_us, high)
         clamped = np.clip(values, 0, HIGHEST_US)
         self._counts += np.bincount(_index_of(clamped), minlength=self._counts.size)
-        self.count += int(values.size)
+        self._count += int(values.size)
 
     def merge(self, other: "Histogram") -> None:
         """Add another histogram's counts to these."""
@@ -63,7 +68,7 @@ class Histogram:
         self._counts += other._counts
         self._min_us = min(self._min_us, other._min_us)
         self._max_us = max(self._max_us, other._max_us)
-        self.count += other.count
+        self._count += other._count
 
     def value_at(self, percentile: float) -> int:
         """The value in us that `percentile` (0..100) percent do not exceed, as HdrHistogram rounds it."""
@@ -110,7 +115,7 @@ class Histogram:
         )
         used = np.flatnonzero(counts)
         histogram._counts = counts
-        histogram.count = int(counts.sum())
+        histogram._count = int(counts.sum())
         if used.size:
             histogram._min_us = _lowest_at(int(used[0]))
             histogram._max_us = _highest_at(int(used[-1]))

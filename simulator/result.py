@@ -136,6 +136,8 @@ class Generator(Part):
     rss_bytes: int = 0
     bytes_per_connection: int = 0
     source_addresses: int = 1
+    handler_errors: int = Field(0, description="Events the harness itself failed to understand.")
+    overrun: str = Field("", description="The phase that did not end in its time; empty when all did.")
 
 
 class Server(Part):

@@ -9,12 +9,14 @@ Called by the profiles' members (hot path: `Row.receive`, well below a microseco
 """
 
 from array import array
+from collections import deque
 from dataclasses import dataclass, field
 from enum import Enum
 
 from .tally import Class
 
 NEVER_NS = 2**62
+RECENT_ROWS = 256
 MAX_GAP = 1_000
 """Versions skipped at once that are marked one by one; a larger jump is judged at the end."""
 
@@ -28,12 +30,16 @@ class Kind(Enum):
 
 @dataclass(slots=True)
 class Spell:
-    """One stay of a client in a room. Entitled from `asked_ns`, owed from the acknowledgement on."""
+    """One stay of a client in a room: owed in [from_ns, until_ns), entitled from `asked_ns` to `gone_ns`.
+
+    The two ends differ when a client stopped reading before it was cut off.
+    """
 
     client: int
     asked_ns: int
     from_ns: int = NEVER_NS
     until_ns: int = NEVER_NS
+    gone_ns: int = NEVER_NS
 
 
 @dataclass(slots=True, eq=False)
@@ -85,6 +91,7 @@ class Row:
         """Own the message: owed to whoever was in the room at `sent_ns`. measured: its latency counts."""
         self.intended_ns, self.sent_ns, self.answered_ns = intended_ns, sent_ns, answered_ns
         self.measured = measured
+        self.stream.book.recent.append(self)
 
     def disown(self) -> None:
         """The publish failed, so nobody is owed anything; receipts become `unowed`."""
@@ -207,6 +214,7 @@ class RoomBook:
         self.streams: dict[str, Stream] = {}
         self.presence = Room("")
         self.overflow = 0
+        self.recent: deque[Row] = deque(maxlen=RECENT_ROWS)
         self._rows_left = max_rows
         self._rooms_of: dict[int, set[Room]] = {}
 
@@ -248,18 +256,22 @@ class RoomBook:
         spell = room.now[client]
         spell.from_ns = min(spell.from_ns, at_ns)
 
-    def leave(self, room: Room, client: int, at_ns: int) -> None:
-        """The client left, was dropped, or asked to be let out."""
+    def leave(self, room: Room, client: int, at_ns: int, deaf_since_ns: int = NEVER_NS) -> None:
+        """The client left, was dropped, or asked to be let out.
+
+        deaf_since_ns: when it stopped reading, if it did: nothing sent from then on was owed.
+        """
         spell = room.now.pop(client, None)
         if spell is not None:
-            spell.until_ns = at_ns
+            spell.until_ns = min(at_ns, deaf_since_ns)
+            spell.gone_ns = at_ns
             self._rooms_of[client].discard(room)
 
     def connected(self, client: int, at_ns: int) -> None:
         """The client is there."""
         self.enter(self.presence, client, at_ns)
 
-    def disconnected(self, client: int, at_ns: int) -> None:
+    def disconnected(self, client: int, at_ns: int, deaf_since_ns: int = NEVER_NS) -> None:
         """The client is away: it leaves every room that does not keep it."""
         for room in [room for room in self._rooms_of.get(client, ()) if not room.durable]:
-            self.leave(room, client, at_ns)
+            self.leave(room, client, at_ns, deaf_since_ns)

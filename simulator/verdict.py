@@ -127,6 +127,10 @@ def _harness_doubts(findings: Findings, honesty: Honesty) -> list[str]:
             f"{publishes.dropped} of {publishes.scheduled} publishes found no free worker "
             f"(bound {honesty.dropped_share:.0%}): raise publish.workers, or the server answers too slowly."
         )
+    if generator.handler_errors:
+        doubts.append(f"The harness failed on {generator.handler_errors} events it should understand.")
+    if generator.overrun:
+        doubts.append(f"The phase {generator.overrun!r} did not end in its time.")
     if not findings.ledger.balanced:
         doubts.append("The ledger does not balance: the expected messages are not the sum of their classes.")
     return doubts

@@ -338,3 +338,23 @@ def test_both_sums_hold_whatever_comes_in(receipts: list[tuple[int, int, bool]])
         row = stream.row(position)
         (row.reread if asked else row.receive)(client, (10 + moment) * MS)
     close(ledger)
+
+
+def test_a_client_that_stopped_reading_before_it_was_cut_off_is_owed_nothing_from_then_on(
+    ledger: Ledger,
+) -> None:
+    stream = ready(ledger, Kind.EVENT)
+    row = publish(stream, 1, 500 * MS)
+    for client in range(1, CLIENTS):
+        row.receive(client, 501 * MS)
+    ledger.rooms.disconnected(0, 5_000 * MS, deaf_since_ns=400 * MS)
+    tally = close(ledger)
+    assert (tally.expected, tally.lost) == (CLIENTS - 1, 0)
+
+
+def test_what_such_a_client_still_got_is_unowed_not_misrouted(ledger: Ledger) -> None:
+    stream = ready(ledger, Kind.EVENT)
+    publish(stream, 1, 500 * MS).receive(0, 4_000 * MS)
+    ledger.rooms.disconnected(0, 5_000 * MS, deaf_since_ns=400 * MS)
+    tally = close(ledger)
+    assert (tally.unowed, tally.misrouted) == (1, 0)

@@ -1,0 +1,137 @@
+"""From what was measured to the findings of the result. Pure; called by the runner."""
+
+import importlib.metadata
+import platform
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from .histogram import Histogram
+from .ledger import Account, Ledger
+from .result import (
+    Connections,
+    Conservation,
+    FaultMark,
+    Findings,
+    Generator,
+    Host,
+    Latency,
+    Phase,
+    Publishes,
+    Reconnect,
+    Second,
+    Server,
+)
+from .result import Ledger as LedgerPart
+from .scenario import Scenario
+from .tally import Tally
+
+PACKAGES = ("vouchstorm", "uvloop", "numpy", "hdrhistogram")
+RECENT_NS = 2_000_000_000
+
+
+@dataclass(slots=True)
+class Measured:
+    """Everything a run leaves behind, before it is judged."""
+
+    scenario: Scenario
+    target: str
+    host: Host
+    started_at: str
+    phases: list[Phase] = field(default_factory=list)
+    connections: Connections = field(default_factory=Connections)
+    publishes: Publishes = field(default_factory=Publishes)
+    account: Account | None = None
+    schedule_lag: Histogram = field(default_factory=Histogram)
+    http: Histogram = field(default_factory=Histogram)
+    reconnect: Reconnect = field(default_factory=Reconnect)
+    conservation: Conservation = field(default_factory=Conservation)
+    generator: Generator = field(default_factory=Generator)
+    server: Server = field(default_factory=Server)
+    faults: list[FaultMark] = field(default_factory=list)
+    timeline: list[Second] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    interrupted: bool = False
+
+
+def findings_of(measured: Measured) -> Findings:
+    """The findings document."""
+    account = measured.account
+    return Findings(
+        scenario=measured.scenario.model_dump(mode="json"),
+        seed=measured.scenario.seed,
+        target=measured.target,
+        versions=versions(),
+        host=measured.host,
+        started_at=measured.started_at,
+        duration_s=round(max((phase.ended_s for phase in measured.phases), default=0.0), 3),
+        interrupted=measured.interrupted,
+        phases=measured.phases,
+        connections=measured.connections,
+        publishes=measured.publishes,
+        ledger=ledger_part(account.total, account.balanced) if account else LedgerPart(),
+        ledger_by_kind=(
+            {name: ledger_part(tally, tally.balanced) for name, tally in account.by_kind.items()}
+            if account
+            else {}
+        ),
+        latency_ms=latencies(measured),
+        reconnect=measured.reconnect,
+        conservation=measured.conservation,
+        generator=measured.generator,
+        server=measured.server,
+        faults=measured.faults,
+        timeline=measured.timeline,
+        notes=measured.notes,
+    )
+
+
+def ledger_part(tally: Tally, balanced: bool) -> LedgerPart:
+    """A tally as the result holds it."""
+    return LedgerPart(**tally.as_dict(), balanced=balanced)
+
+
+def latencies(measured: Measured) -> dict[str, Latency]:
+    """All distributions by name.
+
+    fanout: intended publish time to the receipt of that message (of a snapshot: that version or a newer one),
+    all kinds together; then each kind; replay: the same for what came by recovery; schedule_lag: intended to
+    actual sending; http: the publishing request.
+    """
+    found: dict[str, Histogram] = {"fanout": Histogram()}
+    if measured.account is not None:
+        for name, sample in measured.account.samples.items():
+            found[name] = Histogram()
+            found[name].record_many(sample.latency_us)
+            found["fanout"].merge(found[name])
+        if measured.account.replay_us.size:
+            found["replay"] = Histogram()
+            found["replay"].record_many(measured.account.replay_us)
+    found["schedule_lag"], found["http"] = measured.schedule_lag, measured.http
+    return {name: histogram.latency() for name, histogram in found.items()}
+
+
+def versions() -> dict[str, str]:
+    """Versions of what took part."""
+    found = {"python": platform.python_version()}
+    for package in PACKAGES:
+        try:
+            found[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def recent(ledger: Ledger, now_ns: int) -> tuple[float, float]:
+    """p50 and p99 in ms of what was published in about the last two seconds; zeros when nothing came."""
+    parts = []
+    for row in reversed(ledger.rooms.recent):
+        if row.sent_ns < now_ns - RECENT_NS:
+            break
+        at = np.frombuffer(row.at, dtype=np.int64)
+        parts.append(np.abs(at[at != 0]) - row.intended_ns)
+    latency_ns = np.concatenate(parts) if parts else np.empty(0, dtype=np.int64)
+    if latency_ns.size == 0:
+        return 0.0, 0.0
+    p50, p99 = np.percentile(latency_ns, [50, 99])
+    return float(p50) / 1e6, float(p99) / 1e6

@@ -1,0 +1,119 @@
+"""The machine and the processes of a run: facts, CPU and memory from /proc, event-loop lag.
+
+Reads, never changes anything but the affinity of processes it is told to pin. Called by the runner.
+"""
+
+import asyncio
+import os
+import platform
+import resource
+import time
+from pathlib import Path
+
+from .histogram import Histogram
+from .result import Host
+
+LIMITS = {
+    "open_files": resource.RLIMIT_NOFILE,
+    "processes": resource.RLIMIT_NPROC,
+    "locked_memory_bytes": resource.RLIMIT_MEMLOCK,
+}
+PROBE_S = 0.01
+NS = 1_000_000_000
+
+
+def describe() -> Host:
+    """What this machine is, at this moment."""
+    return Host(
+        cpus=len(os.sched_getaffinity(0)),
+        kernel=f"{platform.system()} {platform.release()} {platform.machine()}",
+        python=platform.python_version(),
+        memory_bytes=os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"),
+        limits={name: _limit(kind) for name, kind in LIMITS.items()},
+        load_average=round(os.getloadavg()[0], 2),
+    )
+
+
+def _limit(kind: int) -> int:
+    soft, _ = resource.getrlimit(kind)
+    return -1 if soft == resource.RLIM_INFINITY else soft
+
+
+def raise_open_files(wanted: int) -> int:
+    """Raise this process's descriptor limit as far as allowed; the limit that now holds (-1: none)."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        target = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (target, hard))
+    return _limit(resource.RLIMIT_NOFILE)
+
+
+def own_cpu_s() -> float:
+    """CPU seconds this process has used."""
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    return usage.ru_utime + usage.ru_stime
+
+
+def rss_bytes(pid: int) -> int:
+    """Resident memory of a process and its descendants; 0 when it is gone."""
+    return sum(_rss_of(each) for each in family(pid))
+
+
+def cpu_s(pid: int) -> float:
+    """CPU seconds of a process and its living descendants; 0 when it is gone."""
+    return sum(_cpu_of(each) for each in family(pid))
+
+
+def family(pid: int) -> list[int]:
+    """A process and its descendants, as far as they are alive."""
+    parents: dict[int, list[int]] = {}
+    for entry in os.scandir("/proc"):
+        if entry.name.isdigit() and (stat := _stat(int(entry.name))):
+            parents.setdefault(int(stat[1]), []).append(int(entry.name))
+    found, waiting = [], [pid] if _stat(pid) else []
+    while waiting:
+        each = waiting.pop()
+        found.append(each)
+        waiting += parents.get(each, [])
+    return found
+
+
+def _stat(pid: int) -> list[str]:
+    """Fields of /proc/PID/stat from the state on; empty when the process is gone. Source: proc(5)."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return []
+
+
+def _cpu_of(pid: int) -> float:
+    stat = _stat(pid)
+    return (int(stat[11]) + int(stat[12])) / os.sysconf("SC_CLK_TCK") if stat else 0.0
+
+
+def _rss_of(pid: int) -> int:
+    stat = _stat(pid)
+    return int(stat[21]) * os.sysconf("SC_PAGE_SIZE") if stat else 0
+
+
+def pin(pid: int, cpus: set[int]) -> bool:
+    """Keep a process on some processors; False where that is not allowed."""
+    try:
+        os.sched_setaffinity(pid, cpus)
+    except OSError:
+        return False
+    return True
+
+
+class LoopLag:
+    """Measures how late the event loop wakes up, every ten milliseconds while it runs."""
+
+    def __init__(self) -> None:
+        self.histogram = Histogram()
+
+    async def run(self) -> None:
+        """Probe until cancelled."""
+        while True:
+            due_ns = time.monotonic_ns() + int(PROBE_S * NS)
+            await asyncio.sleep(PROBE_S)
+            self.histogram.record(max(0, time.monotonic_ns() - due_ns) // 1000)

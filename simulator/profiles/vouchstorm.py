@@ -1,0 +1,254 @@
+"""How to speak to Vouchstorm: its events, its REST interface, what it owes, and its own truth at the end.
+
+The only file of the simulator that may import the backend's contracts. What a client is owed:
+
+- Durable messages, keyed (user, seq): every client of a user is owed every seq above its baseline, whether
+  it was away or not; the truth is `GET /api/notifications` at the end. A push with `seq <= last_seq` of
+  its session's `authenticated` is a replay.
+- Snapshots, keyed (claim, version), measured on `validation_count_update`: owed to every client that was
+  in the room when the validation was posted. Versions never go back; of those overtaken the newest counts.
+  A client of scope `all` is owed nothing that was published while it was away; a client of scope `watched`
+  watches again on coming back, and the answer must not be older than what had been accepted before it
+  asked.
+"""
+
+import asyncio
+import time
+from array import array
+from typing import Any
+
+import orjson
+
+from backend.app.contracts import SOCKETIO_PATH
+from backend.app.contracts.errors import Code
+
+from ..conservation import check
+from ..errors import SetupError
+from ..mailboxes import Cause
+from ..member import Member
+from ..publisher import Outcome
+from ..rest import Reply, RestError
+from ..result import Conservation
+from ..rooms import Kind, Row
+from ..schedule import Publication, Workload, claims_needed, stream
+from .base import Progress, Reconciled, Stage
+from .vouchstorm_cast import ClaimRow, Person, Share, ask, claims, people, said
+from .vouchstorm_member import VouchstormMember
+from .vouchstorm_truth import notifications, read_claims, read_users, truth_of
+
+__all__ = ["SOCKETIO_PATH", "Vouchstorm"]
+
+LEGITIMATE = frozenset((Code.ALREADY_VALIDATED, Code.CLAIM_SETTLED, Code.OWN_CLAIM))
+MAX_CACHED = 8_192
+MAX_NAMED = 50
+SETTLE_S = 2.0
+READS = 3
+"""How often the truth is read at most: work that a crash interrupted is finished a little later."""
+
+
+class Vouchstorm:
+    """The profile of the built-in service."""
+
+    namespace = "/"
+
+    def __init__(self, stage: Stage) -> None:
+        self.stage = stage
+        self.headers: dict[str, str] = {}
+        self.scope = stage.scenario.live.scope
+        self.live_room = stage.ledger.rooms.room("live")
+        self.people: list[Person] = []
+        self.claims: list[ClaimRow] = []
+        self.counts: dict[bytes, Row] = {}
+        self.shares: dict[bytes, Share] = {}
+        self._by_claim: dict[str, ClaimRow] = {}
+        self._held_shares: dict[str, array[int]] = {}
+        self._regressions: list[str] = []
+        self._regressed = 0
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._watch_rng = stream(stage.scenario.seed, "watches")
+
+    # ---------------------------------------------------------------- setting up
+
+    async def prepare(self, progress: Progress) -> Workload:
+        """Users with tokens and open claims, from the seeding's files or made over REST."""
+        stage, scenario = self.stage, self.stage.scenario
+        await self._greet()
+        self.people = await people(stage.rest, scenario.users, stage.tokens_file, stage.run_id, progress)
+        self.claims = await claims(
+            stage.rest,
+            stage.ledger.rooms,
+            self.people,
+            live=self.live_room,
+            count=claims_needed(scenario),
+            quorum=scenario.claims.quorum,
+            claims_file=stage.claims_file,
+            run_id=stage.run_id,
+            progress=progress,
+        )
+        self._by_claim = {claim.claim_id: claim for claim in self.claims}
+        return Workload(
+            users=len(self.people),
+            owners=[claim.owner for claim in self.claims],
+            per_claim=scenario.claims.quorum,
+        )
+
+    async def _greet(self) -> None:
+        reply = await ask(self.stage.rest, "GET", "/")
+        try:
+            service = reply.json().get("service")
+        except (RestError, AttributeError):
+            service = None
+        if service != "vouchstorm":
+            raise SetupError(
+                f"{self.stage.endpoint.authority} is not a Vouchstorm server (GET / says {said(reply)}); for "
+                "other Socket.IO servers use --profile generic with a [server] table, or --profile echo."
+            )
+
+    def member(self, index: int) -> Member:
+        """Client `index` belongs to user `index // sockets_per_user`."""
+        scenario = self.stage.scenario
+        watches: tuple[ClaimRow, ...] = ()
+        if self.scope == "watched":
+            wanted = min(scenario.live.watches, len(self.claims))
+            watches = tuple(self._watch_rng.sample(self.claims, wanted))
+        person = self.people[index // scenario.sockets_per_user]
+        return VouchstormMember(index, self, person, watches)
+
+    # ---------------------------------------------------------------- publishing
+
+    async def publish(self, item: Publication, intended_ns: int) -> Outcome:
+        """Post one validation."""
+        stage, person, claim = self.stage, self.people[item.user], self.claims[item.claim]
+        headers = person.bearer | {"Idempotency-Key": f"{stage.run_id}-{item.key}"}
+        try:
+            reply = await stage.rest.request(
+                "POST",
+                f"/api/claims/{claim.claim_id}/validations",
+                body={"action": item.action},
+                headers=headers,
+                timeout_s=stage.scenario.publish.timeout_s,
+            )
+        except RestError as error:
+            return Outcome("failed", str(error))
+        http_us = (reply.answered_ns - reply.sent_ns) // 1000
+        if reply.status in (200, 201):
+            self._accepted(item, intended_ns, claim, reply)
+            return Outcome("accepted", http_us=http_us)
+        code = _code_of(reply)
+        if reply.status == 409 and code in LEGITIMATE:
+            return Outcome("refused", code, http_us)
+        return Outcome("failed", f"status {reply.status} {code}".strip(), http_us)
+
+    def _accepted(self, item: Publication, intended_ns: int, claim: ClaimRow, reply: Reply) -> None:
+        body = orjson.loads(reply.body)
+        validation, after = body["validation"], body["claim"]
+        version = validation["version"]
+        row = claim.stream.row(version)
+        row.published(intended_ns, reply.sent_ns, reply.answered_ns, measured=item.measured)
+        claim.answered_version = max(claim.answered_version, version)
+        causes, cause = self.stage.ledger.causes, Cause(intended_ns, item.measured)
+        causes[f"validation:{validation['id']}"] = cause
+        if after["status"] != "open" and after["version"] == version:
+            causes.setdefault(f"consensus:{claim.claim_id}", cause)
+
+    # ---------------------------------------------------------------- what members ask
+
+    def count_row(self, args: bytes) -> Row:
+        """The row of a `validation_count_update`, remembered by its bytes."""
+        body = orjson.loads(args)
+        claim = self._by_claim.get(body["claim_id"])
+        if claim is not None:
+            live_stream = claim.stream
+        else:
+            book = self.stage.ledger.rooms
+            live_stream = book.stream(f"claim {body['claim_id']}", Kind.SNAPSHOT, (self.live_room,))
+        row = live_stream.row(body["version"])
+        if len(self.counts) >= MAX_CACHED:
+            self.counts.clear()
+        self.counts[args] = row
+        return row
+
+    def share_of(self, args: bytes) -> Share:
+        """What a `consensus_update` says, remembered by its bytes."""
+        body = orjson.loads(args)
+        claim_id, version = body["claim_id"], body["version"]
+        held = self._held_shares.get(claim_id)
+        if held is None:
+            held = self._held_shares[claim_id] = array("q", [-1]) * self.stage.ledger.rooms.clients
+        total = round(body["vouch"] + body["dispute"] + body["unsure"], 6)
+        said_ = f"claim {claim_id}: consensus_update showed version {version}"
+        if total not in (0.0, 100.0):
+            self.regressed(f"{said_} with percentages that sum to {total}.")
+        if len(self.shares) >= MAX_CACHED:
+            self.shares.clear()
+        share = self.shares[args] = Share(version, held, said_)
+        return share
+
+    def regressed(self, sentence: str) -> None:
+        """Something a client saw that must not be: counted as a violation."""
+        self._regressed += 1
+        if len(self._regressions) < MAX_NAMED:
+            self._regressions.append(sentence)
+
+    def refused_watch(self, error: Any) -> None:
+        """The server refused `watch_claim` or `sync`."""
+        self.stage.note(f"The server refused a question of a client: {error.get('message', error)}")
+
+    def refused_auth(self, body: Any) -> None:
+        """The server said `auth_error`."""
+        self.stage.note(f"The server refused a client: {body.get('message', body)}")
+
+    def reload(self, member: VouchstormMember) -> None:
+        """The server said honestly that it cannot replay: read everything anew over REST."""
+        outage = self.stage.outages.open.get(member.index)
+        if outage is not None:
+            outage.reloaded = True
+        task = asyncio.get_running_loop().create_task(self._reload(member))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _reload(self, member: VouchstormMember) -> None:
+        try:
+            items = await notifications(self.stage.rest, member.person, member.box.floor)
+        except RestError as error:
+            self.stage.note(f"A client could not reload its notifications: {error}.")
+            return
+        member.reloaded(items, time.monotonic_ns())
+
+    # ---------------------------------------------------------------- the end
+
+    async def reconcile(self, progress: Progress) -> Reconciled:
+        """Read the truth back, again if a law seems broken: repairs may be under way."""
+        rest, ids = self.stage.rest, [claim.claim_id for claim in self.claims]
+        try:
+            for attempt in range(READS):
+                facts = await read_claims(rest, ids, progress)
+                users = await read_users(rest, self.people, progress)
+                laws = check(facts, users)
+                if not laws.violation_count or attempt == READS - 1:
+                    break
+                await asyncio.sleep(SETTLE_S)
+        except RestError as error:
+            note = f"The truth could not be read: {error}."
+            return Reconciled(conservation=Conservation(note=note), unreachable=True)
+        return Reconciled(truth_of(users), self._with_regressions(laws))
+
+    def _with_regressions(self, laws: Conservation) -> Conservation:
+        return Conservation(
+            checked=laws.checked,
+            violations=[*self._regressions, *laws.violations][:100],
+            violation_count=self._regressed + laws.violation_count,
+        )
+
+    async def close(self) -> None:
+        """Cancel what is under way."""
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+
+def _code_of(reply: Reply) -> str:
+    try:
+        return str(orjson.loads(reply.body).get("code", ""))
+    except (orjson.JSONDecodeError, AttributeError):
+        return ""

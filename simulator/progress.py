@@ -1,0 +1,54 @@
+"""What a run tells whoever watches it. The runner calls; terminal, tests and metrics implement."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class Live:
+    """The run at this second. Latencies in ms over about the last two seconds; 0 when nothing came."""
+
+    phase: str
+    elapsed_s: float
+    total_s: float
+    clients: int
+    connected: int
+    reconnecting: int
+    published: int
+    failed: int
+    events: int
+    events_per_s: float
+    p50_ms: float
+    p99_ms: float
+
+
+class Ui(Protocol):
+    """A watcher. Called from the event loop: must return at once and not raise."""
+
+    def phase(self, name: str) -> None:
+        """A phase begins."""
+
+    def progress(self, what: str, done: int, total: int) -> None:
+        """So much of a countable work is done."""
+
+    def tick(self, live: Live) -> None:
+        """Once a second while traffic flows."""
+
+    def note(self, text: str) -> None:
+        """Something a person should know."""
+
+
+class Silent:
+    """Watches nothing."""
+
+    def phase(self, name: str) -> None:
+        """Nothing."""
+
+    def progress(self, what: str, done: int, total: int) -> None:
+        """Nothing."""
+
+    def tick(self, live: Live) -> None:
+        """Nothing."""
+
+    def note(self, text: str) -> None:
+        """Nothing."""

@@ -1,0 +1,106 @@
+"""Publishes on time: an open loop that never waits for answers and never shifts its schedule.
+
+Each publish starts at its intended time if a worker is free, else it is dropped and counted; one that starts
+late is sent all the same and counted late. Called by the runner; what publishing means is the profile's
+business.
+"""
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+from .histogram import Histogram
+from .result import Publishes
+from .schedule import Publication
+
+NS = 1_000_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How one publish ended. code: why, for refusals and failures. http_us: from writing it to its answer."""
+
+    kind: Literal["accepted", "refused", "failed"]
+    code: str = ""
+    http_us: int = 0
+
+
+Publish = Callable[[Publication, int], Awaitable[Outcome]]
+"""Publish one item; the second argument is its intended time in monotonic nanoseconds. Must not raise."""
+
+
+@dataclass(slots=True)
+class Publisher:
+    """workers: publishes under way at once at most. late_ns: later than this, a publish counts as late."""
+
+    publish: Publish
+    workers: int
+    late_ns: int
+    counts: Counter[str] = field(default_factory=Counter)
+    refusals: Counter[str] = field(default_factory=Counter)
+    failures: Counter[str] = field(default_factory=Counter)
+    schedule_lag: Histogram = field(default_factory=Histogram)
+    http: Histogram = field(default_factory=Histogram)
+    sent_ns: list[int] = field(default_factory=list)
+    _busy: set[asyncio.Task[None]] = field(default_factory=set)
+
+    async def run(self, items: Sequence[Publication], start_ns: int) -> None:
+        """Send everything at `start_ns + at_s`, then wait for the answers under way."""
+        self.counts["scheduled"] = len(items)
+        loop = asyncio.get_running_loop()
+        try:
+            for item in items:
+                intended_ns = start_ns + round(item.at_s * NS)
+                await _until(intended_ns)
+                if len(self._busy) >= self.workers:
+                    self.counts["dropped"] += 1
+                    continue
+                task = loop.create_task(self._one(item, intended_ns))
+                self._busy.add(task)
+                task.add_done_callback(self._busy.discard)
+            if self._busy:
+                await asyncio.wait(self._busy)
+        finally:
+            await self._cancel()
+
+    async def _cancel(self) -> None:
+        for task in list(self._busy):
+            task.cancel()
+        await asyncio.gather(*self._busy, return_exceptions=True)
+
+    async def _one(self, item: Publication, intended_ns: int) -> None:
+        sent_ns = time.monotonic_ns()
+        lag_ns = sent_ns - intended_ns
+        self.counts["sent"] += 1
+        self.sent_ns.append(sent_ns)
+        if lag_ns > self.late_ns:
+            self.counts["late"] += 1
+        if item.measured:
+            self.schedule_lag.record(max(0, lag_ns) // 1000)
+        outcome = await self.publish(item, intended_ns)
+        self.counts[outcome.kind] += 1
+        if outcome.kind == "refused":
+            self.refusals[outcome.code] += 1
+        elif outcome.kind == "failed":
+            self.failures[outcome.code] += 1
+        if item.measured and outcome.http_us:
+            self.http.record(outcome.http_us)
+
+    def summary(self) -> Publishes:
+        """The figures of the result."""
+        names = ("scheduled", "sent", "accepted", "refused", "failed", "dropped", "late")
+        return Publishes(
+            **{name: self.counts[name] for name in names},
+            refusals=dict(self.refusals.most_common(10)),
+            failures=dict(self.failures.most_common(10)),
+        )
+
+
+async def _until(due_ns: int) -> None:
+    """Wait, but never less: timers of the event loop may fire up to a millisecond early."""
+    await asyncio.sleep(max(0, due_ns - time.monotonic_ns()) / NS)
+    if time.monotonic_ns() < due_ns:
+        await asyncio.sleep(0.001)

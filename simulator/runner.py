@@ -1,0 +1,85 @@
+"""The way into the simulator: options in, one judged result out.
+
+Called by the command line (`run_scenario`) and by tests (`run`). What happens in between is `course`.
+"""
+
+import asyncio
+import contextlib
+import signal
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import uvloop
+
+from .course import Course, Place
+from .errors import ScenarioError
+from .findings import findings_of
+from .progress import Silent, Ui
+from .result import Result
+from .scenario import Scenario
+from .target import Commands
+from .verdict import Honesty, judge
+
+
+@dataclass(frozen=True, slots=True)
+class RunOptions:
+    """What to run against what.
+
+    url: a server that runs already; else `commands` start one for this run: exactly one of the two is given.
+    path: of Engine.IO; None: the profile's own. tokens_file, claims_file: as the seeding wrote them; a server
+    started by `commands` has its own. pin: keep server and generator on different processors.
+    """
+
+    scenario: Scenario
+    url: str | None = None
+    commands: Commands | None = None
+    path: str | None = None
+    tokens_file: Path | None = None
+    claims_file: Path | None = None
+    pin: bool = False
+
+
+def run_scenario(options: RunOptions, ui: Ui | None = None) -> Result:
+    """Run on an event loop of its own. Ctrl-C ends the run early with a partial result; twice, at once.
+
+    Raises ScenarioError (exit 2), SetupError (exit 3), KeyboardInterrupt.
+    """
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(run(options, ui or Silent()))
+
+
+async def run(options: RunOptions, ui: Ui) -> Result:
+    """The same on the running loop."""
+    if (options.url is None) == (options.commands is None):
+        raise ScenarioError(["Give either the URL of a server, or the commands that start one."])
+    place = Place(
+        options.url, options.commands, options.path, options.tokens_file, options.claims_file, options.pin
+    )
+    course = Course(options.scenario, place, ui)
+    with _interrupts(course):
+        measured = await course.run()
+    honesty = Honesty(**options.scenario.honesty.model_dump())
+    return judge(findings_of(measured), options.scenario.slo, honesty)
+
+
+@contextlib.contextmanager
+def _interrupts(course: Course) -> Iterator[None]:
+    """SIGINT and SIGTERM end the run early; a second one cancels it."""
+    loop, main = asyncio.get_running_loop(), asyncio.current_task()
+
+    def interrupted() -> None:
+        if course.measured.interrupted and main is not None:
+            main.cancel()
+        course.interrupt()
+
+    numbers: list[signal.Signals] = []
+    with contextlib.suppress(NotImplementedError, RuntimeError, ValueError):
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, interrupted)
+            numbers.append(number)
+    try:
+        yield
+    finally:
+        for number in numbers:
+            loop.remove_signal_handler(number)
