@@ -1,0 +1,79 @@
+"""When is a service ready? One probe per role; each asks once and answers yes or no.
+
+Called by `processes.py` until the answer is yes. The probe of MongoDB also founds the replica set, since a
+`mongod` without one has no transactions and may lose acknowledged writes.
+"""
+
+import asyncio
+from contextlib import suppress
+from typing import Any
+
+from .plan import LOOPBACK, REPLICA_SET, Role, ServicePlan
+
+PROBE_TIMEOUT_S = 3.0
+_MONGO_TIMEOUT_MS = 2_000
+NOT_YET_INITIALIZED = 94
+"""Source: MongoDB error codes."""
+
+
+async def is_ready(service: ServicePlan) -> bool:
+    """Does the service do its work? Never raises for one that does not answer."""
+    with suppress(OSError):  # a timeout is one, too
+        async with asyncio.timeout(PROBE_TIMEOUT_S):
+            match service.role:
+                case Role.REDIS:
+                    return await _answer(service.port, b"PING\r\n") == b"+PONG"
+                case Role.MONGODB:
+                    return await asyncio.to_thread(has_primary, service.port)
+                case _:
+                    request = f"GET /readyz HTTP/1.1\r\nHost: {LOOPBACK}:{service.port}\r\n\r\n"
+                    return b" 200 " in await _answer(service.port, request.encode())
+    return False
+
+
+async def _answer(port: int, request: bytes) -> bytes:
+    """The first line of what the server says."""
+    reader, writer = await asyncio.open_connection(LOOPBACK, port)
+    try:
+        writer.write(request)
+        await writer.drain()
+        return (await reader.readline()).rstrip()
+    finally:
+        writer.close()
+
+
+def has_primary(port: int) -> bool:
+    """Whether this `mongod` takes writes; makes it a replica set of one where it is none. Blocks."""
+    from pymongo import MongoClient
+    from pymongo.errors import OperationFailure, PyMongoError
+
+    client: MongoClient[dict[str, Any]] = MongoClient(
+        LOOPBACK,
+        port,
+        directConnection=True,
+        serverSelectionTimeoutMS=_MONGO_TIMEOUT_MS,
+        socketTimeoutMS=_MONGO_TIMEOUT_MS,
+    )
+    try:
+        if client.admin.command("hello")["isWritablePrimary"]:
+            return True
+        _found_replica_set(client, f"{LOOPBACK}:{port}", OperationFailure)
+    except PyMongoError:
+        pass  # it starts, or it elects: the next probe tells
+    finally:
+        client.close()
+    return False
+
+
+def _found_replica_set(client: Any, address: str, failure: type[Any]) -> None:
+    """Initiate the set, or tell an older one that its only member moved to another port."""
+    member = {"_id": 0, "host": address}
+    try:
+        config = client.admin.command("replSetGetConfig")["config"]
+    except failure as error:
+        if error.code == NOT_YET_INITIALIZED:
+            client.admin.command("replSetInitiate", {"_id": REPLICA_SET, "members": [member]})
+        return
+    if config["members"][0]["host"] != address:
+        moved = {**config, "version": config["version"] + 1, "members": [{**config["members"][0], **member}]}
+        client.admin.command("replSetReconfig", moved, force=True)

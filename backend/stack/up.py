@@ -1,0 +1,244 @@
+"""`vouchstorm up`: a stack as the user starts it.
+
+`running_stack` is the stack inside a program (the simulator's command); `run_up` is the foreground command
+with its signals and its state file, the *keeper*; `start_detached` leaves a keeper in the background. What
+the command line prints is returned or handed to a callback.
+"""
+
+import asyncio
+import json
+import logging
+import os
+import random
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from ..app.errors import SetupError
+from ..app.settings import load_settings, signing_secret
+from .down import stop_stack
+from .identity import identity
+from .plan import LOOPBACK, Kind, Ports, Role, StackOptions, StackPlan, fixed_ports, plan_stack
+from .processes import StackProcesses
+from .programs import ROOT, find_programs
+from .state import Running, StackState, read_state, remove_state, write_state
+
+log = logging.getLogger(__name__)
+
+DETACH_TIMEOUT_S = 120.0
+_POLL_S = 0.05
+
+Announce = Callable[[dict[str, Any]], None]
+"""Takes the facts of a stack that is ready (`ready_facts`)."""
+
+
+def choose_ports(options: StackOptions) -> Ports:
+    """Ports for the stack, all free a moment ago. Raises SetupError that names the first one in use."""
+    ports = fixed_ports(options) if options.port else _free_ports(options)
+    for purpose, port in ports.named():
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((LOOPBACK, port))
+            except OSError as error:
+                raise SetupError(
+                    f"Port {port} on {LOOPBACK}, for {purpose}, cannot be used ({error.strerror}); "
+                    "stop what uses it, or choose other ports with --port (0: any that are free)."
+                ) from error
+    return ports
+
+
+def _free_ports(options: StackOptions) -> Ports:
+    """Different free ports from the system: all are held until the last one is known."""
+    count = 1 if options.kind is Kind.EMBEDDED else options.nodes + 3
+    held = [socket.socket() for _ in range(count)]
+    try:
+        for each in held:
+            each.bind((LOOPBACK, 0))
+        public, *others = [int(each.getsockname()[1]) for each in held]
+    finally:
+        for each in held:
+            each.close()
+    if options.kind is Kind.EMBEDDED:
+        return Ports(public, (public,))
+    return Ports(public, tuple(others[2:]), others[0], others[1])
+
+
+def prepare(options: StackOptions) -> StackPlan:
+    """The plan for this machine at this moment. Raises SetupError with what to do."""
+    options.checked()
+    programs = find_programs(options.kind)
+    settings = load_settings(data_dir=options.data_dir)
+    secret = signing_secret(settings)
+    _clear_leftovers(options.data_dir)
+    return plan_stack(options, choose_ports(options), programs, secret)
+
+
+def _clear_leftovers(data_dir: Path) -> None:
+    """Refuse a second stack on the same data; end what a killed keeper left behind."""
+    state = read_state(data_dir)
+    if state is None:
+        return
+    if state.kept:
+        raise SetupError(
+            f"A stack with this data directory is running already (pid {state.keeper_pid}, {state.url}); "
+            f"stop it with: vouchstorm down --data-dir {data_dir}"
+        )
+    stop_stack(data_dir)
+
+
+@asynccontextmanager
+async def running_stack(options: StackOptions) -> AsyncIterator[StackProcesses]:
+    """A stack for the duration of the block; the state file tells `status` and `down` of it.
+
+    Raises SetupError. The block's own end, or the death of this process, ends all it started.
+    """
+    plan = await asyncio.to_thread(prepare, options)
+    processes = StackProcesses(plan, random.Random(), on_change=lambda: _write(processes, ready[0]))
+    ready = [False]
+    try:
+        async with processes:
+            ready[0] = True
+            _write(processes, ready=True)
+            yield processes
+    finally:
+        remove_state(plan.data_dir)
+
+
+def _write(processes: StackProcesses, ready: bool) -> None:
+    plan = processes.plan
+    running = tuple(
+        Running(
+            child.plan.name, child.plan.role, child.plan.url, str(child.plan.log), pid, known, child.restarts
+        )
+        for child in processes.children.values()
+        if (pid := child.pid) is not None and (known := identity(pid)) is not None
+    )
+    keeper = os.getpid()
+    write_state(
+        plan.data_dir, StackState(plan.kind, plan.url, ready, keeper, identity(keeper) or "", running)
+    )
+
+
+def ready_facts(processes: StackProcesses) -> dict[str, Any]:
+    """What the ready line says: the document of `serve` and what a stack has beyond it."""
+    plan = processes.plan
+    nodes = plan.with_role(Role.NODE)
+    urls = {role: service.url for role in (Role.REDIS, Role.MONGODB) for service in plan.with_role(role)}
+    return {
+        "ready": True,
+        "url": plan.url,
+        "pid": os.getpid(),
+        "node": nodes[0].name if len(nodes) == 1 else f"{len(nodes)} nodes",
+        "stack": plan.kind.value,
+        "nodes": [{"name": n.name, "url": n.url, "pid": processes.children[n.name].pid} for n in nodes],
+        "redis": urls.get(Role.REDIS),
+        "mongodb": urls.get(Role.MONGODB),
+        "pids": {name: child.pid for name, child in processes.children.items()},
+        "data_dir": str(plan.data_dir),
+        "logs": str(plan.data_dir / "logs"),
+    }
+
+
+# ------------------------------------------------------------------ foreground
+
+
+def run_up(options: StackOptions, announce: Announce) -> None:
+    """Run a stack until SIGTERM or SIGINT; a second signal kills instead of waiting.
+
+    announce: called once everything is ready.
+    Raises SetupError when it cannot start, KeyboardInterrupt after SIGINT; nothing is left running then.
+    """
+    if asyncio.run(_keep(options, announce)) == signal.SIGINT:
+        raise KeyboardInterrupt
+
+
+async def _keep(options: StackOptions, announce: Announce) -> signal.Signals | None:
+    loop = asyncio.get_running_loop()
+    told: list[signal.Signals] = []
+    current = asyncio.current_task()
+    stack: list[StackProcesses] = []
+
+    def end(number: signal.Signals) -> None:
+        told.append(number)
+        if len(told) == 1 and current is not None:
+            current.cancel()
+        for processes in stack:
+            if len(told) > 1:
+                processes.hurry()
+
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        loop.add_signal_handler(number, end, number)
+    try:
+        async with running_stack(options) as processes:
+            stack.append(processes)
+            announce(ready_facts(processes))
+            await asyncio.Event().wait()
+    except asyncio.CancelledError:
+        if not told:
+            raise
+    return told[0] if told else None
+
+
+# ------------------------------------------------------------------ background
+
+
+def start_detached(options: StackOptions) -> dict[str, Any]:
+    """Start a keeper in the background and wait until its stack is ready; its ready facts.
+
+    Raises SetupError with the keeper's own sentence when it cannot start.
+    """
+    options.checked()
+    data_dir = options.data_dir.absolute()
+    try:
+        (data_dir / "logs").mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SetupError(f"Cannot write to the data directory {data_dir} ({error.strerror}).") from error
+    report = data_dir / "logs" / "up.json"
+    report.unlink(missing_ok=True)
+    wishes = json.dumps(asdict(options) | {"data_dir": str(data_dir)})
+    path = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
+    with open(data_dir / "logs" / "up.log", "ab") as file:
+        keeper = subprocess.Popen(
+            [sys.executable, "-P", "-m", "backend.stack", wishes, str(report)],
+            env={**os.environ, "PYTHONPATH": path},
+            stdin=subprocess.DEVNULL,
+            stdout=file,
+            stderr=file,
+            start_new_session=True,
+        )
+    return _await_report(keeper, report)
+
+
+def _await_report(keeper: "subprocess.Popen[bytes]", report: Path) -> dict[str, Any]:
+    end_s = time.monotonic() + DETACH_TIMEOUT_S
+    while not report.exists():
+        if keeper.poll() is not None and not report.exists():
+            raise SetupError(f"The stack ended before it was ready; see {report.with_name('up.log')}.")
+        if time.monotonic() > end_s:
+            keeper.terminate()
+            raise SetupError(f"The stack was not ready within {DETACH_TIMEOUT_S:g} s and was stopped.")
+        time.sleep(_POLL_S)
+    said: dict[str, Any] = json.loads(report.read_text())
+    if "error" in said:
+        keeper.wait()
+        raise SetupError(said["error"])
+    # The keeper outlives us by design; without this, our end would warn of a child that still runs.
+    keeper.returncode = 0
+    return said
+
+
+def write_report(path: Path, facts: dict[str, Any]) -> None:
+    """Leave the keeper's word for `start_detached`, as a whole."""
+    draft = path.with_suffix(".tmp")
+    with suppress(FileNotFoundError):
+        draft.unlink()
+    draft.write_text(json.dumps(facts))
+    draft.replace(path)
