@@ -15,6 +15,8 @@ from .scenario import Scenario
 from .tables import Drop, Fault, Flap, HalfOpen, Slow
 
 UNLIMITED = 2**31
+BURST_SHARE = 0.3
+"""When the brigade strikes, as a share of the load: away from the middle, where faults often are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +87,7 @@ def publications(scenario: Scenario, workload: Workload) -> list[Publication]:
             break
         user, claim = pair
         planned.append((at_s, user, claim, people[user]))
-    planned += draws.burst(scenario.phases.warmup_s + scenario.duration_s / 2)
+    planned += draws.burst(scenario.phases.warmup_s + scenario.duration_s * BURST_SHARE)
     planned.sort(key=lambda item: item[0])
     warmup_s = scenario.phases.warmup_s
     return [
