@@ -34,7 +34,7 @@ http://:{public_port} {{
 	bind 127.0.0.1
 	reverse_proxy {upstreams} {{
 		lb_policy cookie {COOKIE}
-		lb_try_duration 2s
+		lb_try_duration 250ms
 		lb_try_interval 50ms
 		fail_duration 1s
 		health_uri /readyz

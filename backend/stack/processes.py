@@ -35,7 +35,7 @@ Probe = Callable[[ServicePlan], Awaitable[bool]]
 
 
 class Child:
-    """One service: its plan and, while it runs, its process. restarts: starts after an unwanted end."""
+    """One service: its plan and, while it runs, its process. restarts: how often it ended unwanted."""
 
     def __init__(self, plan: ServicePlan) -> None:
         self.plan = plan
@@ -138,8 +138,7 @@ class StackProcesses:
         try:
             async with asyncio.timeout(self._ready_timeout_s):
                 while child.pid is None or not await self._probe(child.plan):
-                    ended = child.process is not None and child.process.returncode is not None
-                    if child.wanted.is_set() and (ended or child.restarts > restarts):
+                    if child.restarts > restarts:
                         raise SetupError(_failure(child, "ended at once"))
                     await asyncio.sleep(PROBE_PAUSE_S)
         except TimeoutError:
@@ -185,8 +184,8 @@ class StackProcesses:
                 backoff.reset()
             wait_s = backoff.next_s()
             log.error("%s (pid %d) %s", child.plan.name, process.pid, verdict(process.returncode))
-            await asyncio.sleep(wait_s)
             child.restarts += 1
+            await asyncio.sleep(wait_s)
 
     def pid(self, name: str) -> int:
         """Of the running service. Raises SetupError while it does not run."""
