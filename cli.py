@@ -5,16 +5,20 @@ Imports happen inside the commands: `vouchstorm --help` answers at once.
 """
 
 import asyncio
+import json
+import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 if TYPE_CHECKING:
     from backend.app.settings import Settings
+    from simulator.target import Commands
 
 app = typer.Typer(
     name="vouchstorm",
@@ -25,8 +29,15 @@ app = typer.Typer(
     help="A load-testable reference stack for real-time web applications, with its simulation harness.",
 )
 
+EXIT_USAGE = 2
 EXIT_SETUP = 3
 EXIT_INTERRUPTED = 130
+
+
+class Stack(StrEnum):
+    EMBEDDED = "embedded"
+    FULL = "full"
+
 
 DataDir = Annotated[Path | None, typer.Option(help="Directory of the embedded store [default: data].")]
 StoreUrl = Annotated[str | None, typer.Option(help="`sqlite:///path` or `mongodb://...`.")]
@@ -173,6 +184,210 @@ def doctor(
     for finding in findings:
         table.add_row(marks[finding.level], finding.name, finding.fact, finding.needed_for)
     Console().print(table)
+
+
+@app.command()
+def up(
+    stack: Annotated[
+        Stack, typer.Option(help="embedded: one node on SQLite; full: everything.")
+    ] = Stack.FULL,
+    nodes: Annotated[int, typer.Option(min=1, max=64, help="Nodes behind the load balancer.")] = 2,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Public port; 0 takes free ones.")] = 8000,
+    data_dir: Annotated[Path, typer.Option(help="Directory for all data and logs.")] = Path("data"),
+    detach: Annotated[bool, typer.Option("--detach", help="Leave it running in the background.")] = False,
+    seed_users: Annotated[int, typer.Option(min=0, help="Seed this many users before it is ready.")] = 0,
+    seed_claims: Annotated[int, typer.Option(min=0, help="Seed this many claims.")] = 0,
+    seed_quorum: Annotated[int, typer.Option(min=1, help="Quorum of the seeded claims.")] = 3,
+    seed_number: Annotated[int, typer.Option("--seed", help="Seed of the seeding.")] = 1,
+    tokens: Annotated[Path | None, typer.Option(help="Write the seeded users' tokens here.")] = None,
+    claims_file: Annotated[Path | None, typer.Option(help="Write the seeded claims here.")] = None,
+) -> None:
+    """Run the whole stack on this machine: Redis, MongoDB, nodes, load balancer. Ctrl-C stops all of it.
+
+    Examples: `vouchstorm up` · `vouchstorm up --nodes 3 --port 9000` · `vouchstorm up --detach`, later
+    `vouchstorm status` and `vouchstorm down`
+    """
+    from backend.stack.plan import Kind, StackOptions
+    from backend.stack.up import run_up, start_detached
+
+    def announce(facts: dict[str, Any]) -> None:
+        if seed_users:
+            _seed_stack(
+                facts, data_dir, seed_users, seed_claims, seed_quorum, seed_number, tokens, claims_file
+            )
+        _print_ready(facts)
+
+    options = StackOptions(Kind(stack.value), 1 if stack is Stack.EMBEDDED else nodes, port, data_dir)
+    with _one_sentence():
+        _settings(data_dir, None, "warning")
+        if detach:
+            announce(start_detached(options))
+        else:
+            run_up(options, announce)
+
+
+def _seed_stack(
+    facts: dict[str, Any],
+    data_dir: Path,
+    users: int,
+    claims: int,
+    quorum: int,
+    number: int,
+    tokens: Path | None,
+    claims_file: Path | None,
+) -> None:
+    """In a process of its own: the stack's event loop must not wait for it in this one."""
+    words = [sys.executable, "-m", "cli", "seed", "--users", str(users), "--claims", str(claims)]
+    words += ["--quorum", str(quorum), "--seed", str(number), "--data-dir", str(data_dir)]
+    words += ["--store-url", facts["mongodb"]] if facts.get("mongodb") else []
+    words += ["--tokens", str(tokens)] if tokens else []
+    words += ["--claims-file", str(claims_file)] if claims_file else []
+    subprocess.run(words, check=True, stdout=subprocess.DEVNULL, cwd=Path(__file__).parent)
+
+
+def _print_ready(facts: dict[str, Any]) -> None:
+    if not sys.stdout.isatty():
+        typer.echo(json.dumps(facts))
+        return
+    typer.echo(f"The stack is ready on {facts['url']}  (web UI {facts['url']}/app/, API {facts['url']}/docs)")
+    for node in facts["nodes"]:
+        typer.echo(f"  {node['name']}  {node['url']}  pid {node['pid']}")
+    for name in ("redis", "mongodb", "logs"):
+        if facts.get(name):
+            typer.echo(f"  {name}  {facts[name]}")
+
+
+@app.command()
+def down(
+    data_dir: Annotated[Path, typer.Option(help="The directory `up` was given.")] = Path("data"),
+) -> None:
+    """Stop what `vouchstorm up --detach` left running. Example: `vouchstorm down`"""
+    from backend.stack.down import stop_stack
+
+    with _one_sentence():
+        names = stop_stack(data_dir)
+    typer.echo(f"Stopped {', '.join(names)}." if names else "Nothing was running.")
+
+
+@app.command()
+def status(
+    data_dir: Annotated[Path, typer.Option(help="The directory `up` was given.")] = Path("data"),
+) -> None:
+    """What runs of a stack, as JSON. Example: `vouchstorm status`"""
+    from backend.stack.down import stack_status
+
+    with _one_sentence():
+        typer.echo(json.dumps(stack_status(data_dir), indent=2))
+
+
+@app.command()
+def simulate(
+    scenario: Annotated[str | None, typer.Argument(help="A built-in name or a TOML file.")] = None,
+    list_: Annotated[bool, typer.Option("--list", help="List the built-in scenarios.")] = False,
+    url: Annotated[str | None, typer.Option(help="A running server; without it, one is started.")] = None,
+    path: Annotated[str | None, typer.Option(help="Engine.IO path [default: the profile's].")] = None,
+    profile: Annotated[str | None, typer.Option(help="vouchstorm, generic or echo.")] = None,
+    stack: Annotated[Stack, typer.Option(help="What to start without --url.")] = Stack.EMBEDDED,
+    nodes: Annotated[int, typer.Option(min=1, max=64, help="Nodes of `--stack full`.")] = 2,
+    clients: Annotated[int | None, typer.Option(help="Socket.IO clients.")] = None,
+    duration: Annotated[float | None, typer.Option(help="Seconds of load.")] = None,
+    rate: Annotated[float | None, typer.Option(help="Validations per second.")] = None,
+    seed_number: Annotated[int | None, typer.Option("--seed", help="Same seed, same run.")] = None,
+    slo: Annotated[list[str] | None, typer.Option(help="Limit, as key=value[,key=value].")] = None,
+    tokens: Annotated[Path | None, typer.Option(help="Tokens that `seed` wrote, for --url.")] = None,
+    claims_file: Annotated[Path | None, typer.Option(help="Claims that `seed` wrote, for --url.")] = None,
+    json_: Annotated[str | None, typer.Option("--json", help="Write the result here; - is stdout.")] = None,
+    html: Annotated[Path | None, typer.Option(help="Write the HTML report here.")] = None,
+    pin: Annotated[bool, typer.Option(help="Server and generator on different cores.")] = True,
+) -> None:
+    """Run a scenario: fake validators and Socket.IO clients, a ledger of every message, one verdict.
+
+    Exit codes: 0 PASS, 1 FAIL, 2 usage, 3 target unreachable or set-up failed, 4 INVALID (the harness could
+    not keep up: do not believe the figures), 130 interrupted.
+
+    Examples: `vouchstorm simulate demo` · `vouchstorm simulate fanout --clients 1000 --json -` ·
+    `vouchstorm simulate bell --url http://localhost:8000 --tokens data/tokens.jsonl` ·
+    `vouchstorm simulate demo --stack full --nodes 2 --slo lost=0`
+    """
+    from rich.console import Console
+
+    from simulator.errors import ScenarioError, SetupError
+    from simulator.report.files import STDOUT, check_writable, write_html, write_json
+    from simulator.report.terminal import TerminalUi, print_result
+    from simulator.runner import RunOptions, run_scenario
+    from simulator.scenario import list_builtin, load, override
+    from simulator.slo import parse
+
+    if list_ or scenario is None:
+        for name, question in list_builtin().items():
+            typer.echo(f"{name:18} {question}", err=not list_)
+        raise typer.Exit(0 if list_ else EXIT_USAGE)
+    try:
+        wanted = override(
+            load(scenario),
+            clients=clients,
+            duration_s=duration,
+            rate_per_s=rate,
+            seed=seed_number,
+            profile=profile,
+            slo=parse(slo or []),
+        )
+        commands = None if url else _server_commands(stack, nodes)
+        check_writable(json_)
+        check_writable(html)
+        options = RunOptions(wanted, url, commands, path, tokens, claims_file, pin)
+        with TerminalUi(Console(stderr=True)) as terminal:
+            result = run_scenario(options, terminal)
+        write_json(result, json_)
+        write_html(result, html)
+    except ScenarioError as error:
+        raise _fail(str(error), EXIT_USAGE) from error
+    except SetupError as error:
+        raise _fail(str(error)) from error
+    except KeyboardInterrupt:
+        raise typer.Exit(EXIT_INTERRUPTED) from None
+    print_result(result, Console(stderr=json_ == STDOUT))
+    for written in (html, json_):
+        if written not in (None, STDOUT):
+            typer.echo(f"Wrote {written}", err=json_ == STDOUT)
+    raise typer.Exit(result.exit_code)
+
+
+def _server_commands(stack: Stack, nodes: int) -> "Commands":
+    """How the simulator starts a server of ours."""
+    from simulator.target import Commands
+
+    ours = [sys.executable, str(Path(__file__).resolve())]
+    data_dir = "{data_dir}/data"
+    files = ["--tokens", "{tokens_file}", "--claims-file", "{claims_file}"]
+    if stack is Stack.EMBEDDED:
+        serving = [*ours, "serve", "--port", "0", "--data-dir", data_dir, "--log-level", "warning"]
+        sizes = ["--users", "{users}", "--claims", "{claims}", "--quorum", "{quorum}", "--seed", "{seed}"]
+        return Commands(serving, [*ours, "seed", *sizes, *files, "--data-dir", data_dir])
+    sizes = ["--seed-users", "{users}", "--seed-claims", "{claims}", "--seed-quorum", "{quorum}"]
+    sizes += ["--seed", "{seed}"]
+    wanted = ["--stack", "full", "--nodes", str(nodes), "--port", "0", "--data-dir", data_dir]
+    return Commands([*ours, "up", *wanted, *sizes, *files])
+
+
+@app.command()
+def report(
+    run: Annotated[Path, typer.Argument(help="A result file that `simulate --json` wrote.")],
+    html: Annotated[Path | None, typer.Option(help="Where to write it [default: beside the result].")] = None,
+) -> None:
+    """Write the HTML report of a finished run again.
+
+    Example: `vouchstorm report reports/demo.json`
+    """
+    from simulator.errors import SimulatorError
+    from simulator.report.files import read_result, write_html
+
+    target = html or run.with_suffix(".html")
+    try:
+        write_html(read_result(run), target)
+    except SimulatorError as error:
+        raise _fail(str(error), EXIT_USAGE) from error
+    typer.echo(f"Wrote {target}.")
 
 
 def main() -> None:
