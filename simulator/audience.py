@@ -4,6 +4,7 @@ The audience of a message is read from the memberships as the server had acknowl
 was sent. Pure, vectorised per message; called once by the ledger when the run is over.
 """
 
+from collections import Counter
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -37,6 +38,7 @@ class Judged:
     latency_us: list[Ints] = field(default_factory=list)
     delivered_ns: list[Ints] = field(default_factory=list)
     lost: list[str] = field(default_factory=list)
+    holes: Counter[int] = field(default_factory=Counter)
 
 
 def close_rooms(book: RoomBook, bounds: Bounds) -> dict[Kind, Judged]:
@@ -149,6 +151,8 @@ class _Judge:
                 tally.unverified += 1
             else:
                 tally.lost += 1
+                if client in self.audience.durable:
+                    self.judged.holes[client] += 1
                 if len(self.judged.lost) < MAX_NAMED:
                     before_s = (bounds.closed_ns - row.sent_ns) / 1e9
                     self.judged.lost.append(

@@ -4,6 +4,7 @@ Two books: `rooms` for messages with a large audience, `mailboxes` for what a se
 user. The classes and the sums that must hold are in `tally`. Pure; called by the runner and the profiles.
 """
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -73,12 +74,12 @@ class Ledger:
         """
         judged = close_rooms(self.rooms, bounds)
         closed = Closed()
-        holes: dict[int, int] = {}
+        holes = sum((found.holes for found in judged.values()), Counter[int]())
         for client, box in self.mailboxes.items():
             rows = (truth or {}).get(box.user)
             lost = box.close(rows, self.causes, bounds.late_ns, away=client in away, into=closed)
             if lost:
-                holes[client] = lost
+                holes[client] += lost
         return self._account(judged, closed, holes)
 
     def _account(self, judged: dict[Kind, Judged], closed: Closed, holes: dict[int, int]) -> Account:

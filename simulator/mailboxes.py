@@ -104,14 +104,17 @@ class Mailbox:
         """Whether something up to the start of this session, or below what came since, is missing."""
         return self.floor < max(self.session_last, self.top)
 
-    def push(self, seq: int, id: str, at_ns: int, name: int, cause: str | None = None) -> bool:
+    def push(
+        self, seq: int, id: str, at_ns: int, name: int, cause: str | None = None, *, ordered: bool = True
+    ) -> bool:
         """A message came in as the event with bit `name`; True if it is new to this client.
 
         Several events may carry the same message (a typed one and a general one): it counts once.
+        ordered: whether the server promises ascending seqs.
         """
         item = self.held.get(seq)
         if item is None:
-            return self._first(seq, id, at_ns, name, cause)
+            return self._first(seq, id, at_ns, name, cause, ordered)
         if item.id != id:
             self.conflicts += 1
             self.received += 1
@@ -134,12 +137,12 @@ class Mailbox:
         self._hold(seq, Item(id, Class.REPLAYED, at_ns, 0, cause))
         return True
 
-    def _first(self, seq: int, id: str, at_ns: int, name: int, cause: str | None) -> bool:
+    def _first(self, seq: int, id: str, at_ns: int, name: int, cause: str | None, ordered: bool) -> bool:
         self.received += 1
         if self.baseline is None or seq <= self.baseline:
             self.stray += 1
             return False
-        if seq < self.top:
+        if ordered and seq < self.top:
             kind = Class.OUT_OF_ORDER
         else:
             kind = Class.REPLAYED if seq <= self.session_last else Class.LIVE

@@ -14,7 +14,7 @@ from .result import Reconnect, Recovery
 class Outage:
     """One absence. allowed_ns: when the client might come back (the cut itself, or the end of its stay away).
 
-    reloaded: the server said honestly that it could not replay, and the client read everything anew.
+    reloaded: the server said honestly that it could not replay; the client reads everything anew, if it can.
     """
 
     client: int
@@ -75,7 +75,8 @@ class Outages:
             if 0 < outage.caught_up_ns <= closed_ns:
                 lasted.record((outage.caught_up_ns - outage.cut_ns) // 1000)
         cut = {outage.client for outage in self.all}
-        silent = cut & set(holes)
+        told = {outage.client for outage in self.all if outage.reloaded}
+        silent = (cut & set(holes)) - told
         return Reconnect(
             drops=len(self.all),
             reconnected=times["connected_ns"].count,

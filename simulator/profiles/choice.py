@@ -1,4 +1,4 @@
-"""Which profile a scenario asks for. Imports a profile only when it is asked for: the core needs no backend."""
+"""Which profile a scenario asks for; imported only when asked for: the core needs no backend."""
 
 from ..scenario import Scenario
 from .base import Profile, Stage

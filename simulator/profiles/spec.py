@@ -72,6 +72,19 @@ class Receive(Table):
     seq: Pointer | None = None
 
 
+class Recover(Table):
+    """How a client that comes back is caught up, where the server can do that.
+
+    auth_key: in the CONNECT payload, holding {room: newest seq held} (needs `receive.seq`). event: the
+    server's word, per room, on whether it replayed; `room` and `recovered` point into it.
+    """
+
+    auth_key: str = Field(min_length=1, max_length=100)
+    event: EventName
+    room: Pointer = "/0/room"
+    recovered: Pointer = "/0/recovered"
+
+
 class ServerSpec(Table):
     """A server as the generic profile sees it."""
 
@@ -81,5 +94,6 @@ class ServerSpec(Table):
     headers: dict[str, str] = {}
     join: list[Join] = []
     rooms: Rooms = Rooms()
+    recover: Recover | None = None
     publish: Annotated[PublishBySocket | PublishByHttp, Field(discriminator="via")]
     receive: Receive

@@ -15,6 +15,7 @@ from ..errors import SetupError
 from ..rest import Reply, RestClient, RestError
 from ..rooms import Kind, Room, RoomBook, Stream
 from .base import Progress
+from .lines import read_lines
 
 AT_ONCE = 16
 TIMEOUT_S = 30.0
@@ -151,18 +152,6 @@ def said(reply: Reply) -> str:
     except (ValueError, AttributeError):
         detail = ""
     return f"status {reply.status}: {detail}" if detail else f"status {reply.status}"
-
-
-def read_lines(path: Path | None) -> list[dict[str, Any]]:
-    """Objects of a file with one JSON object a line; nothing without a path. Raises SetupError."""
-    if path is None:
-        return []
-    try:
-        return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
-    except OSError as error:
-        raise SetupError(f"Cannot read {path}: {error.strerror}.") from error
-    except ValueError as error:
-        raise SetupError(f"{path} is not one JSON object a line: {error}.") from error
 
 
 async def in_parallel(

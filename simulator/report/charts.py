@@ -10,7 +10,7 @@ from html import escape
 from itertools import pairwise
 
 Points = Sequence[tuple[float, float]]
-WIDTH, LEFT, RIGHT, TOP, BOTTOM = 860, 62, 18, 14, 34
+WIDTH, LEFT, RIGHT, TOP, BOTTOM = 940, 60, 34, 16, 34
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,11 +141,11 @@ def _axes(chart: Chart, bottom: float) -> list[str]:
 
 
 def _band(band: Band, x: Scale, bottom: float) -> str:
-    start, end = x.place(band.start), x.place(band.end)
+    start, end, label = x.place(band.start), x.place(band.end), escape(band.label)
     return (
         f'<rect class="fault" x="{start:.1f}" y="{TOP}" width="{max(2.0, end - start):.1f}" '
-        f'height="{bottom - TOP}"><title>{escape(band.label)}</title></rect>'
-        f'<text class="faultlabel" x="{start + 4:.1f}" y="{bottom - 6}">{escape(band.label)}</text>'
+        f'height="{bottom - TOP}"><title>{label}</title></rect>'
+        f'<text class="faultlabel" x="{start + 4:.1f}" y="{TOP - 4}">{label}</text>'
     )
 
 

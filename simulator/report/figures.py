@@ -61,9 +61,13 @@ def timeline(result: Result) -> str:
         )
         for mark in result.faults
     ]
-    charts = (_latency_chart(rows, span_s, bands), _traffic_chart(rows, span_s, bands))
-    presence = _presence_chart(rows, span_s, bands)
-    content = "".join(f"{legend(chart.lines)}{draw(chart)}" for chart in (*charts, presence))
+    unlabelled = [Band(band.start, band.end, "") for band in bands]
+    charts = (
+        _latency_chart(rows, span_s, bands),
+        _traffic_chart(rows, span_s, unlabelled),
+        _presence_chart(rows, span_s, unlabelled),
+    )
+    content = "".join(f"{legend(chart.lines)}{draw(chart)}" for chart in charts)
     return f"<section><h2>Timeline</h2><figure>{content}</figure></section>"
 
 

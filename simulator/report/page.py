@@ -113,8 +113,8 @@ def _levels(levels: Sequence[Level]) -> str:
             f"<td class='number'>{measured}</td>"
             f"<td class='number'>{bound} {level.limit:,.4g}{unit}</td>{mark}</tr>"
         )
-    head = "<tr><th>level</th><th>measured</th><th>asked for</th><th></th></tr>"
-    return section("Service levels", f"<table>{head}{''.join(rows)}</table>")
+    head = "<th>level</th><th>measured</th><th>asked for</th><th></th>"
+    return section("Service levels", scroll(head, "".join(rows)))
 
 
 def _ledger(result: Result) -> str:
@@ -123,7 +123,8 @@ def _ledger(result: Result) -> str:
     body = "".join(f"<tr><td>{escape(name)}</td>{_classes(part)}</tr>" for name, part in rows)
     balance = (
         "<p class='note'>Both sums hold: owed = live + late + replayed + superseded + out of order + "
-        "unverified + lost, and received = live + late + replayed + out of order + duplicate + misrouted + unowed.</p>"
+        "unverified + lost, and received = live + late + replayed + out of order + duplicate + misrouted + "
+        "unowed.</p>"
         if result.ledger.balanced
         else "<p class='note bad'>The ledger does not balance: do not believe this run.</p>"
     )
@@ -234,9 +235,9 @@ def _environment(result: Result) -> str:
 
 def _footer() -> str:
     return (
-        "<footer>Latencies count from the <em>intended</em> time of an open schedule, so a slow server cannot "
-        "hide by slowing the generator down. Every message is followed to every client that was owed it. INVALID "
-        "means that the harness could not keep up and the figures must not be believed.</footer>"
+        "<footer>Latencies count from the <em>intended</em> time of an open schedule, so a slow server "
+        "cannot hide by slowing the generator down. Every message is followed to every client that was owed "
+        "it. INVALID means that the harness could not keep up and the figures must not be believed.</footer>"
     )
 
 

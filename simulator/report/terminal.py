@@ -30,7 +30,7 @@ WORDS = {
 
 
 class TerminalUi:
-    """Live view of a run: `with TerminalUi(console) as ui:`. Where there is no terminal, one line per phase."""
+    """Live view of a run: `with TerminalUi(console) as ui:`. Without a terminal, one line per phase."""
 
     def __init__(self, console: Console) -> None:
         self._console = console

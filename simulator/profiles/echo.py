@@ -1,0 +1,108 @@
+"""How to speak to a bare server: it must acknowledge the event `echo` with anything, and nothing else.
+
+Each publish is an `echo` by one client; its acknowledgement, received by the same client, is the message
+owed. So the latency is a round trip, counted from the intended time. Answers under way when a connection
+ends are owed to nobody.
+"""
+
+import asyncio
+from collections.abc import Mapping
+
+from ..mailboxes import Cause, Truth
+from ..member import Member
+from ..publisher import Outcome
+from ..result import Conservation
+from ..schedule import Publication, Workload
+from .base import Progress, Reconciled, Stage
+
+EVENT = "echo"
+
+
+class Echo:
+    """The profile of a server that only echoes."""
+
+    namespace = "/"
+
+    def __init__(self, stage: Stage) -> None:
+        self.stage = stage
+        self.headers: dict[str, str] = {}
+        self.members: dict[int, EchoMember] = {}
+
+    async def prepare(self, progress: Progress) -> Workload:
+        """Every client talks to itself."""
+        return Workload(users=self.stage.scenario.clients, owners=[-1], once=False)
+
+    def member(self, index: int) -> Member:
+        """A client that echoes."""
+        member = self.members[index] = EchoMember(index, self.stage)
+        return member
+
+    async def publish(self, item: Publication, intended_ns: int) -> Outcome:
+        """One round trip."""
+        member = self.members[item.user]
+        return await member.echo(item, intended_ns, self.stage.scenario.publish.timeout_s)
+
+    async def reconcile(self, progress: Progress) -> Reconciled:
+        """What was asked is what is owed."""
+        truth = {
+            member.box.user: Truth([(seq, f"{seq}") for seq in sorted(member.owed)])
+            for member in self.members.values()
+        }
+        return Reconciled(truth, Conservation(note="An echo server keeps nothing that could be checked."))
+
+    async def close(self) -> None:
+        """Nothing to let go of."""
+
+
+class EchoMember(Member):
+    """owed: numbers of the questions that must have been answered."""
+
+    __slots__ = ("_asked", "_waiting", "box", "owed")
+
+    def __init__(self, index: int, stage: Stage) -> None:
+        super().__init__(index, stage.ledger, stage.outages)
+        self.box = self.ledger.mailbox(index, f"client {index}")
+        self.box.begin(0)
+        self.owed: set[int] = set()
+        self._asked = 0
+        self._waiting: dict[int, asyncio.Future[int]] = {}
+
+    def auth(self) -> Mapping[str, object] | None:
+        """Nothing."""
+        return None
+
+    def lost(self, at_ns: int) -> None:
+        """Answers under way are lost with the connection, through no fault of the server."""
+        self.owed -= self._waiting.keys()
+        for waiting in self._waiting.values():
+            waiting.cancel()
+        self._waiting.clear()
+
+    async def echo(self, item: Publication, intended_ns: int, timeout_s: float) -> Outcome:
+        """Ask once and wait for the answer."""
+        self._asked += 1
+        seq, cause = self._asked, f"{self.index}:{self._asked}"
+        waiting: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+
+        def answered(args: bytes, at_ns: int) -> None:
+            self.box.push(seq, f"{seq}", at_ns, 1, cause, ordered=False)
+            self.fed(at_ns)
+            if not waiting.done():
+                waiting.set_result(at_ns)
+
+        if not self.here or not self.client.emit(EVENT, {"n": item.n}, ack=answered):
+            return Outcome("refused", "the client was away")
+        self.ledger.causes[cause] = Cause(intended_ns, item.measured)
+        self.owed.add(seq)
+        self._waiting[seq] = waiting
+        try:
+            await asyncio.wait_for(asyncio.shield(waiting), timeout_s)
+        except TimeoutError:
+            return Outcome("failed", "no answer in time")
+        except asyncio.CancelledError:
+            if not waiting.cancelled():
+                raise
+            return Outcome("refused", "the connection ended")
+        finally:
+            self._waiting.pop(seq, None)
+        return Outcome("accepted")

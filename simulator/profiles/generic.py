@@ -1,0 +1,285 @@
+"""How to speak to any Socket.IO v4 server that a `[server]` table describes.
+
+Messages are ours: each carries an id that we chose, so what is owed is known before it is sent. A member
+of a room is owed what is published there while it is connected, or always if the room is durable. A
+message sent before the receiving client's connection began is a replay. Order is judged by the server's
+`seq` where there is one, else by the order of the one socket that publishes; not at all for unnumbered
+messages published by HTTP.
+"""
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import orjson
+
+from ..errors import SetupError
+from ..member import Member
+from ..publisher import Outcome
+from ..rest import RestError
+from ..result import Conservation
+from ..rooms import Kind, Row
+from ..schedule import Publication, Workload, stream
+from ..wire import CallTimeoutError, ConnectFailedError, LeanClient, NotConnectedError, ReconnectPolicy
+from .base import Progress, Reconciled, Stage
+from .lines import read_lines
+from .spec import PublishByHttp, PublishBySocket, ServerSpec
+from .template import fill, find, mentions, parts
+
+MAX_CACHED = 8_192
+CONNECT_TIMEOUT_S = 20.0
+
+
+class Generic:
+    """The profile of a described server."""
+
+    def __init__(self, stage: Stage) -> None:
+        if stage.scenario.server is None:
+            raise SetupError("The generic profile needs a [server] table.")
+        self.stage = stage
+        self.spec: ServerSpec = stage.scenario.server
+        self.namespace = self.spec.namespace
+        self.headers = dict(self.spec.headers)
+        book, publish = stage.ledger.rooms, self.spec.publish
+        ordered = self.spec.receive.seq is not None or isinstance(publish, PublishBySocket)
+        self.names = [str(fill(self.spec.rooms.name, {"n": n})) for n in range(self.spec.rooms.count)]
+        self.rooms = [book.room(name, durable=self.spec.rooms.durable) for name in self.names]
+        self.streams = [book.stream(room.name, Kind.EVENT, (room,), ordered=ordered) for room in self.rooms]
+        self.rows: dict[str, Row] = {}
+        self._cache: dict[bytes, Row] = {}
+        self._id_at = parts(self.spec.receive.id)
+        self._seq_at = None if self.spec.receive.seq is None else parts(self.spec.receive.seq)
+        self._people = [row for row in read_lines(stage.tokens_file) if "token" in row]
+        self._sender: LeanClient | None = None
+        self._foreign = 0
+
+    async def prepare(self, progress: Progress) -> Workload:
+        """Nothing to make but the publishing socket."""
+        if isinstance(self.spec.publish, PublishBySocket):
+            await self._connect_sender()
+        return Workload(users=self.stage.scenario.users, owners=[-1] * len(self.rooms), once=False)
+
+    async def _connect_sender(self) -> None:
+        scenario = self.stage.scenario
+        sender = self._sender = LeanClient(
+            self.stage.endpoint,
+            _Deaf(),
+            transport="websocket",
+            namespace=self.namespace,
+            auth=lambda: self.auth_of(scenario.clients),
+            headers=self.headers,
+            rng=stream(scenario.seed, "sender"),
+            policy=ReconnectPolicy.default(),
+        )
+        sender.start()
+        try:
+            await sender.wait_connected(CONNECT_TIMEOUT_S)
+        except ConnectFailedError as error:
+            raise SetupError(f"The publishing socket could not connect: {error}") from error
+
+    def member(self, index: int) -> Member:
+        """Client i is in rooms i, i + 1 ... modulo their number."""
+        count = min(self.spec.rooms.per_client, len(self.rooms))
+        return GenericMember(index, self, [(index + n) % len(self.rooms) for n in range(count)])
+
+    def auth_of(self, index: int) -> dict[str, Any] | None:
+        """The CONNECT payload of a client, from the template."""
+        filled: dict[str, Any] | None = fill(self.spec.auth, self.values_of(index))
+        return filled
+
+    def values_of(self, index: int) -> dict[str, object]:
+        """What the templates of one client may name."""
+        person: Mapping[str, Any] = self._people[index % len(self._people)] if self._people else {}
+        return {
+            "client": index,
+            "token": person.get("token", ""),
+            "user_id": person.get("user_id", f"user-{index}"),
+        }
+
+    # ---------------------------------------------------------------- publishing
+
+    async def publish(self, item: Publication, intended_ns: int) -> Outcome:
+        """Publish one message to one room."""
+        row = self.streams[item.claim].row(item.n)
+        message_id = f"{self.stage.run_id}-{item.n}"
+        self.rows[message_id] = row
+        values = {
+            "id": message_id,
+            "room": self.names[item.claim],
+            "n": item.n,
+            "stamp": intended_ns,
+        }
+        sent_ns = time.monotonic_ns()
+        row.published(intended_ns, sent_ns, sent_ns, measured=item.measured)
+        failure = await self._send(values)
+        row.answered_ns = time.monotonic_ns()
+        if failure:
+            row.disown()
+            return Outcome("failed", failure)
+        return Outcome("accepted", http_us=(row.answered_ns - sent_ns) // 1000)
+
+    async def _send(self, values: Mapping[str, object]) -> str:
+        """Send one message; why it failed, empty when it did not."""
+        publish = self.spec.publish
+        try:
+            if isinstance(publish, PublishByHttp):
+                return await self._post(publish, values)
+            return await self._emit(publish, values)
+        except RestError as error:
+            return str(error)
+        except (NotConnectedError, CallTimeoutError) as error:
+            return str(error)
+
+    async def _post(self, publish: PublishByHttp, values: Mapping[str, object]) -> str:
+        reply = await self.stage.rest.request(
+            publish.method,
+            str(fill(publish.path, values)),
+            body=fill(publish.body, values),
+            headers=fill(publish.headers, values),
+            timeout_s=self.stage.scenario.publish.timeout_s,
+        )
+        return "" if 200 <= reply.status < 300 else f"status {reply.status}"
+
+    async def _emit(self, publish: PublishBySocket, values: Mapping[str, object]) -> str:
+        if self._sender is None:
+            return "not connected"
+        args = fill(publish.args, values)
+        if publish.ack:
+            timeout_s = self.stage.scenario.publish.timeout_s
+            await self._sender.call(publish.event, *args, timeout_s=timeout_s)
+            return ""
+        return "" if self._sender.emit(publish.event, *args) else "not connected"
+
+    # ---------------------------------------------------------------- what members ask
+
+    def row_of(self, args: bytes) -> Row | None:
+        """The row of a received message, remembered by its bytes; None when it is not one of ours."""
+        row = self._cache.get(args)
+        if row is not None:
+            return row
+        document = orjson.loads(b"[" + args + b"]")
+        row = self.rows.get(str(find(document, self._id_at)))
+        if row is None:
+            self._foreign += 1
+            return None
+        if self._seq_at is not None and isinstance(seq := find(document, self._seq_at), int):
+            row.position = seq
+        if len(self._cache) >= MAX_CACHED:
+            self._cache.clear()
+        self._cache[args] = row
+        return row
+
+    async def reconcile(self, progress: Progress) -> Reconciled:
+        """A described server has no truth of its own to read; what we published is the truth."""
+        note = "A described server is judged by what was published to it; there is nothing else to check."
+        if self._foreign:
+            self.stage.note(f"{self._foreign} messages of other publishers came in and were not judged.")
+        return Reconciled(conservation=Conservation(note=note))
+
+    async def close(self) -> None:
+        """Stop the publishing socket."""
+        if self._sender is not None:
+            await self._sender.stop()
+            self._sender = None
+
+
+class GenericMember(Member):
+    """One client of a described server."""
+
+    __slots__ = ("_cursors", "_join_left", "_recover_left", "_session_ns", "profile", "rooms")
+
+    def __init__(self, index: int, profile: Generic, rooms: list[int]) -> None:
+        super().__init__(index, profile.stage.ledger, profile.stage.outages)
+        self.profile = profile
+        self.rooms = rooms
+        self._session_ns = 0
+        self._join_left = 0
+        self._recover_left = 0
+        self._cursors: dict[str, int] = {}
+
+    def auth(self) -> Mapping[str, object] | None:
+        """The template, and on coming back the newest seq held per room, where the server wants that."""
+        payload = self.profile.auth_of(self.index)
+        recover = self.profile.spec.recover
+        self._cursors = {}
+        if recover is None or not self.ready_ns:
+            return payload
+        streams = [self.profile.streams[room] for room in self.rooms]
+        self._cursors = {each.name: max(0, each.held[self.index]) for each in streams}
+        return {**(payload or {}), recover.auth_key: self._cursors}
+
+    def joined(self, at_ns: int) -> None:
+        """Ask for everything the description says; owed from the last answer on."""
+        self._session_ns = at_ns
+        self._recover_left = len(self._cursors)
+        questions = [(join, room) for join in self.profile.spec.join for room in self._rooms_for(join.args)]
+        self._join_left = sum(join.ack for join, _ in questions)
+        book = self.ledger.rooms
+        for number in self.rooms:
+            book.ask(self.profile.rooms[number], self.index, at_ns)
+        for join, name in questions:
+            values = self.profile.values_of(self.index) | {"room": name}
+            ack = self._answered if join.ack else None
+            self.client.emit(join.event, *fill(join.args, values), ack=ack)
+        self._settle(at_ns)
+
+    def _rooms_for(self, args: list[Any]) -> list[str]:
+        """Once per room if the question names it, else once."""
+        if mentions(args, "room"):
+            return [self.profile.names[room] for room in self.rooms]
+        return [self.profile.names[self.rooms[0]]]
+
+    def _answered(self, args: bytes, at_ns: int) -> None:
+        self._join_left -= 1
+        self._settle(at_ns)
+
+    def _settle(self, at_ns: int) -> None:
+        if self._join_left > 0:
+            return
+        if not self.here:
+            for room in self.rooms:
+                self.ledger.rooms.enter(self.profile.rooms[room], self.index, at_ns)
+            self.ready(at_ns)
+        if self._recover_left <= 0:
+            self.caught_up(at_ns)
+
+    def on_event(self, client: LeanClient, name: str, args: bytes, at_ns: int) -> None:
+        """A message, or the server's word on recovery; anything else is ignored."""
+        spec = self.profile.spec
+        if name == spec.receive.event:
+            row = self.profile.row_of(args)
+            if row is None:
+                return
+            if row.sent_ns < self._session_ns and row.sent_ns:
+                row.receive_replayed(self.index, at_ns)
+            else:
+                row.receive(self.index, at_ns)
+            self.fed(at_ns)
+        elif spec.recover is not None and name == spec.recover.event:
+            self._recovery(orjson.loads(b"[" + args + b"]"), at_ns)
+
+    def _recovery(self, document: Any, at_ns: int) -> None:
+        recover = self.profile.spec.recover
+        outage = self.outages.open.get(self.index)
+        if recover is None or find(document, parts(recover.room)) not in self._cursors:
+            return
+        if outage is not None and not find(document, parts(recover.recovered)):
+            outage.reloaded = True
+        self._recover_left -= 1
+        self._settle(at_ns)
+
+
+class _Deaf:
+    """The publishing socket's handler: it only sends."""
+
+    def on_connect(self, client: LeanClient, sid: str, at_ns: int) -> None:
+        """Nothing."""
+
+    def on_event(self, client: LeanClient, name: str, args: bytes, at_ns: int) -> None:
+        """Nothing."""
+
+    def on_refused(self, client: LeanClient, body: bytes, at_ns: int) -> None:
+        """Nothing."""
+
+    def on_disconnect(self, client: LeanClient, reason: str, at_ns: int) -> None:
+        """Nothing."""
