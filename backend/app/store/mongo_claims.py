@@ -162,12 +162,18 @@ async def participants(link: MongoLink, claim_id: ClaimId) -> list[Validation]:
 async def settle(
     link: MongoLink, claim_id: ClaimId, version: int, decision: Decision, settled_at: datetime
 ) -> Claim | None:
-    found = await link[Name.CLAIMS].find_one_and_update(
-        {"_id": claim_id, "version": version, "status": ClaimStatus.OPEN.value},
-        {"$set": settlement_document(decision, settled_at)},
-        return_document=ReturnDocument.AFTER,
-    )
-    return None if found is None else claim_record(loaded(found))
+    """In a transaction though it is one document: a plain write would wait for a dead process's lock."""
+
+    async def body(session: Session) -> Claim | None:
+        found = await link[Name.CLAIMS].find_one_and_update(
+            {"_id": claim_id, "version": version, "status": ClaimStatus.OPEN.value},
+            {"$set": settlement_document(decision, settled_at)},
+            return_document=ReturnDocument.AFTER,
+            session=session,
+        )
+        return None if found is None else claim_record(loaded(found))
+
+    return await link.transact(body)
 
 
 async def finish(link: MongoLink, finished: ValidationId | ClaimId) -> None:

@@ -20,8 +20,12 @@ MongoDriver = Literal["motor", "pymongo"]
 Client = Any
 Session = Any
 
+APPLICATION = "vouchstorm"
+"""How our connections introduce themselves to the server."""
+
 _MAJORITY = WriteConcern("majority", j=True)
-_FOREIGN_TO_PROBES = ("replicaset", "directconnection", "loadbalanced")
+_FOREIGN_TO_PROBES = ("auth", "replicaset", "directconnection", "loadbalanced")
+"""Beginnings of options that a probe must not have: it speaks to one server, without a user."""
 
 
 def make_client(url: str, driver: MongoDriver, timeout_s: float, **options: Any) -> Client:
@@ -36,7 +40,7 @@ def make_client(url: str, driver: MongoDriver, timeout_s: float, **options: Any)
         return kind(
             url,
             **{
-                "appname": "vouchstorm",
+                "appname": APPLICATION,
                 "w": "majority",
                 "journal": True,
                 "readConcernLevel": "majority",
@@ -61,7 +65,11 @@ def make_probe(url: str, driver: MongoDriver, timeout_s: float) -> Client | None
     if not url.startswith("mongodb://"):
         return None
     parsed = parse_uri(url, validate=False, warn=False)
-    options = {name: value for name, value in parsed["options"].items() if name not in _FOREIGN_TO_PROBES}
+    options = {
+        name: value
+        for name, value in parsed["options"].items()
+        if not name.lower().startswith(_FOREIGN_TO_PROBES)
+    }
     host, port = parsed["nodelist"][0]
     return make_client(f"mongodb://{host}:{port}/", driver, timeout_s, **options, directConnection=True)
 

@@ -24,6 +24,7 @@ from pymongo.errors import (
 from ..contracts.errors import Code
 from ..errors import RefusedError, UnavailableError
 from .mongo_driver import Client, MongoDriver, Session, close_client, start_transaction
+from .mongo_orphans import abort_orphans
 from .rows import Document
 from .schema import DEFAULT_DATABASE, Name
 
@@ -32,6 +33,8 @@ T = TypeVar("T")
 _DUPLICATE_KEY = 11000
 _FIRST_PAUSE_S = 0.002
 _LONGEST_PAUSE_S = 0.25
+_ORPHAN_AGE_S = 1.0
+"""A transaction of ours that is open for longer belongs to a dead or stuck process."""
 
 
 class MongoLink:
@@ -42,6 +45,8 @@ class MongoLink:
         self.driver = driver
         self._timeout_s = timeout_s
         self._rng = rng
+        self._orphan_age_s = min(_ORPHAN_AGE_S, timeout_s / 4)
+        self._swept_at_s = -_ORPHAN_AGE_S
         self._database = client.get_default_database(DEFAULT_DATABASE)
 
     def __getitem__(self, name: Name) -> Any:
@@ -73,18 +78,28 @@ class MongoLink:
     async def transact(self, body: Callable[[Session], Awaitable[T]]) -> T:
         """Run `body` in a transaction until it is committed; whole again after each write conflict.
 
-        Pauses between tries are random and grow up to a bound; the timeout ends them.
+        Pauses between tries are random and grow up to a bound; the timeout ends them. What collides for long
+        may collide with the remains of a dead process: those are cleared away.
         """
-        deadline_s = time.monotonic() + self._timeout_s
+        started_s = time.monotonic()
         pause_s = _FIRST_PAUSE_S
         while True:
             try:
                 return await self._try_once(body)
             except PyMongoError as error:
-                if not _is_transient(error) or time.monotonic() + pause_s > deadline_s:
+                if not _is_transient(error) or time.monotonic() - started_s + pause_s > self._timeout_s:
                     raise
+            if time.monotonic() - started_s > self._orphan_age_s:
+                await self._abort_orphans()
             await asyncio.sleep(pause_s * self._rng.random())
             pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
+
+    async def _abort_orphans(self) -> None:
+        """At most once per `_orphan_age_s`, however many transactions collide."""
+        now_s = time.monotonic()
+        if now_s - self._swept_at_s > self._orphan_age_s:
+            self._swept_at_s = now_s
+            await abort_orphans(self.client, self._orphan_age_s)
 
     async def _try_once(self, body: Callable[[Session], Awaitable[T]]) -> T:
         session = await start_transaction(self.client, self.driver)

@@ -4,15 +4,16 @@ Refuses a standalone server: it has no transactions and loses acknowledged write
 `MongoStore.open`.
 """
 
+from functools import partial
 from typing import Any
 
 from pymongo import IndexModel
-from pymongo.errors import OperationFailure, PyMongoError, ServerSelectionTimeoutError
+from pymongo.errors import OperationFailure, PyMongoError
 
 from ..errors import SetupError, UnavailableError
 from .mongo_driver import MongoDriver, close_client, make_probe
 from .mongo_link import MongoLink
-from .schema import MONGO_INDEXES, MONGO_VERSION, Name
+from .schema import MONGO_INDEXES, MONGO_VERSION, MongoIndex, Name
 
 _PROBE_TIMEOUT_S = 1.0
 _AUTHENTICATION_FAILED = 18
@@ -38,19 +39,24 @@ async def prepare(link: MongoLink, url: str) -> None:
         UnavailableError: no primary answers.
     """
     try:
-        await _check_topology(link)
-        await _check_version(link)
-        await _create_indexes(link)
-    except ServerSelectionTimeoutError as error:
-        reason = await _reason_without_primary(url, link.driver)
+        await link.call(lambda: _check_topology(link))
+        await link.call(lambda: _check_version(link))
+        for name in MONGO_INDEXES:
+            await link.call(partial(_create_indexes, link, name))
+    except UnavailableError as error:
+        reason = _refused_by_server(error.__cause__) or await _reason_without_primary(url, link.driver)
         if reason is not None:
             raise SetupError(reason) from error
         raise UnavailableError("No primary of the MongoDB in VOUCHSTORM_STORE_URL answers.") from error
-    except OperationFailure as error:
-        refused = _refused_by_server(error)
-        if refused is None:
-            raise
-        raise refused from error
+
+
+def _refused_by_server(error: BaseException | None) -> str | None:
+    if isinstance(error, OperationFailure) and error.code in (_AUTHENTICATION_FAILED, _UNAUTHORIZED):
+        return (
+            "MongoDB refuses the user or password in VOUCHSTORM_STORE_URL, or the user may not create "
+            "collections; check them, and authSource."
+        )
+    return None
 
 
 async def _check_topology(link: MongoLink) -> None:
@@ -79,15 +85,6 @@ async def _reason_without_primary(url: str, driver: MongoDriver) -> str | None:
         await close_client(probe, driver)
 
 
-def _refused_by_server(error: OperationFailure) -> SetupError | None:
-    if error.code in (_AUTHENTICATION_FAILED, _UNAUTHORIZED):
-        return SetupError(
-            "MongoDB refuses the user or password in VOUCHSTORM_STORE_URL, or the user may not create "
-            "collections; check them, and authSource."
-        )
-    return None
-
-
 async def _check_version(link: MongoLink) -> None:
     meta = link[Name.META]
     await meta.update_one({"_id": "schema"}, {"$setOnInsert": {"version": MONGO_VERSION}}, upsert=True)
@@ -100,27 +97,27 @@ async def _check_version(link: MongoLink) -> None:
         )
 
 
-async def _create_indexes(link: MongoLink) -> None:
-    """Create all indexes; equal ones are left alone, so that a second node costs nothing.
+async def _create_indexes(link: MongoLink, name: Name) -> None:
+    """Create the indexes of a collection; equal ones are left alone, so that a second node costs nothing.
 
     Raises:
-        SetupError: an index of this name exists and is another one.
+        SetupError: an index of one of their names exists and is another one.
     """
-    for name, indexes in MONGO_INDEXES.items():
-        models = []
-        for index in indexes:
-            options: dict[str, Any] = {"name": index.name, "unique": index.unique}
-            if index.only is not None:
-                options["partialFilterExpression"] = index.only
-            if index.expires:
-                options["expireAfterSeconds"] = 0
-            models.append(IndexModel(list(index.columns), **options))
-        try:
-            await link[name].create_indexes(models)
-        except OperationFailure as error:
-            if error.code not in (_INDEX_OPTIONS_CONFLICT, _INDEX_KEYS_CONFLICT):
-                raise
-            raise SetupError(
-                f"The MongoDB collection {name.value} has other indexes than Vouchstorm needs; "
-                "drop the differing ones, or use another database."
-            ) from error
+    try:
+        await link[name].create_indexes([_model(index) for index in MONGO_INDEXES[name]])
+    except OperationFailure as error:
+        if error.code not in (_INDEX_OPTIONS_CONFLICT, _INDEX_KEYS_CONFLICT):
+            raise
+        raise SetupError(
+            f"The MongoDB collection {name.value} has other indexes than Vouchstorm needs; "
+            "drop the differing ones, or use another database."
+        ) from error
+
+
+def _model(index: MongoIndex) -> IndexModel:
+    options: dict[str, Any] = {"name": index.name, "unique": index.unique}
+    if index.only is not None:
+        options["partialFilterExpression"] = index.only
+    if index.expires:
+        options["expireAfterSeconds"] = 0
+    return IndexModel(list(index.columns), **options)
