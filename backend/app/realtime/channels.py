@@ -8,6 +8,7 @@ nothing twice, nothing left out.
 
 import asyncio
 import logging
+from collections import deque
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,7 +17,7 @@ from ..contracts.rooms import user_room
 from ..contracts.words import UserId
 from ..domain.records import Notification
 from ..errors import VouchstormError
-from ..ports import Push, Store
+from ..ports import History, Push, Store
 from ..services.websocket_service import notification_push
 from .engine import Session
 from .fanout import Fanout
@@ -27,8 +28,12 @@ log = logging.getLogger(__name__)
 HOLE_WAIT_S = 0.1
 """How long a missing seq may still be on its way before it is read from the store."""
 RETRY_S = 1.0
-JOIN_BUFFER = 2_000
 BATCH = 500
+JOIN_BUFFER = 2_000
+"""Live messages kept for a socket while its replay is read; with more than that it is read again."""
+JOIN_READS = 4
+HELD_LIMIT = 2_000
+"""Live messages kept behind a hole; what is beyond comes from the store with the hole."""
 
 
 @dataclass(slots=True)
@@ -44,13 +49,20 @@ class Joined:
 
 @dataclass(slots=True)
 class _Channel:
+    """known: newest seq let through. newest: newest seq that is known to exist."""
+
     user_id: UserId
     known: int = 0
+    newest: int = 0
     ready: bool = False
     members: int = 0
-    joining: list[list[Message]] = field(default_factory=list)
+    joining: list[deque[Message]] = field(default_factory=list)
     held: dict[int, Message] = field(default_factory=dict)
     filling: bool = False
+
+    @property
+    def behind(self) -> bool:
+        return self.ready and self.known < self.newest
 
 
 @dataclass(slots=True)
@@ -108,28 +120,34 @@ class Channels:
     def deliver(self, user_id: UserId, message: Message) -> None:
         """Let a durable message through in its turn; what was let through before is dropped."""
         channel = self._channels.get(user_id)
-        if channel is None:
-            return
-        if not channel.ready or message.version > channel.known + 1:
-            channel.held.setdefault(message.version, message)
-            if channel.ready:
-                self._fill(channel)
-            return
-        if message.version <= channel.known:
-            self.counts.repeated += 1
-            return
-        self._pass(channel, message)
-        self._pass_held(channel)
+        if channel is not None:
+            self._take(channel, message)
 
-    def _pass(self, channel: _Channel, message: Message) -> None:
+    def _take(self, channel: _Channel, message: Message) -> None:
+        channel.newest = max(channel.newest, message.version)
+        if not channel.ready or message.version > channel.known + 1:
+            if len(channel.held) < HELD_LIMIT:
+                channel.held.setdefault(message.version, message)
+        elif message.version <= channel.known:
+            self.counts.repeated += 1
+        elif self._pass(channel, message):
+            self._pass_held(channel)
+        if channel.behind:
+            self._fill(channel)
+
+    def _pass(self, channel: _Channel, message: Message) -> bool:
+        """Let it through; False if the fan-out has no place: it is read from the store again, later."""
+        if not self._fanout.put(user_room(channel.user_id), message):
+            return False
         channel.known = message.version
-        self._fanout.put(user_room(channel.user_id), message)
         for buffer in channel.joining:
             buffer.append(message)
+        return True
 
     def _pass_held(self, channel: _Channel) -> None:
         while (message := channel.held.pop(channel.known + 1, None)) is not None:
-            self._pass(channel, message)
+            if not self._pass(channel, message):
+                break
         for seq in [seq for seq in channel.held if seq <= channel.known]:
             del channel.held[seq]
 
@@ -143,15 +161,21 @@ class Channels:
     async def _fill_hole(self, channel: _Channel) -> None:
         try:
             await asyncio.sleep(HOLE_WAIT_S)
-            while channel.held and self._channels.get(channel.user_id) is channel:
+            while channel.behind and self._is_current(channel):
                 self.counts.holes += 1
+                known = channel.known
                 try:
                     await self.catch_up(channel.user_id)
                 except VouchstormError as error:
                     log.warning("cannot fill a hole yet: %s", error)
-                    await asyncio.sleep(RETRY_S)
+                if channel.behind:
+                    await asyncio.sleep(HOLE_WAIT_S if channel.known > known else RETRY_S)
         finally:
             channel.filling = False
+
+    def _is_current(self, channel: _Channel) -> bool:
+        """Does it still stand for its user? After an await the last socket may be gone, or a new one here."""
+        return self._channels.get(channel.user_id) is channel
 
     async def catch_up(self, user_id: UserId) -> None:
         """Let through whatever the store has beyond what was let through. Raises UnavailableError."""
@@ -159,14 +183,17 @@ class Channels:
         if channel is None or not channel.ready:
             return
         while True:
-            history = await self._store.history(user_id, channel.known, BATCH)
+            known = channel.known
+            history = await self._store.history(user_id, known, BATCH)
+            if not self._is_current(channel):
+                return
             for row in history.items:
-                self.deliver(user_id, encode_notification(row))
+                self._take(channel, encode_notification(row))
             if not history.complete:
                 # Rows are gone: the newest position is all there is to say. Clients see the gap and `sync`.
                 channel.known = max(channel.known, history.last_seq)
                 self._pass_held(channel)
-            if not history.items or channel.known >= history.last_seq:
+            if channel.known >= history.last_seq or channel.known == known:
                 return
 
     async def catch_up_all(self) -> int:
@@ -217,10 +244,12 @@ class Channels:
             channel = self._channels[user_id] = _Channel(user_id)
             if self.on_user is not None:
                 self.on_user(user_id, True)
-        buffer: list[Message] = []
+        buffer: deque[Message] = deque(maxlen=JOIN_BUFFER)
         channel.joining.append(buffer)
         try:
             joined = await self._position(channel, after_seq, buffer)
+            # What is under way to the others must not reach this socket, too: it has it, or will be given it.
+            self._fanout.settle(user_room(user_id))
             if enter(joined) is not None:
                 channel.members += 1
         finally:
@@ -228,31 +257,41 @@ class Channels:
             self._drop_if_empty(channel)
         return joined
 
-    async def _position(self, channel: _Channel, after_seq: int | None, buffer: list[Message]) -> Joined:
-        history = None
+    async def _position(self, channel: _Channel, after_seq: int | None, buffer: deque[Message]) -> Joined:
+        """Where the socket stands, decided without an await before the return: one instant with its entry."""
         if after_seq is None:
-            last_seq = (await self._store.last_seqs([channel.user_id])).get(channel.user_id, 0)
-        else:
+            if not channel.ready:
+                newest = await self._store.last_seqs([channel.user_id])
+                self._make_ready(channel, newest.get(channel.user_id, 0))
+            return Joined(channel.known, None, False, [], [])
+        for _ in range(JOIN_READS):
             history = await self._store.history(channel.user_id, after_seq, self._replay_limit)
-            last_seq = history.last_seq
-        # No await from here on: the position, the replay and the entry into the room are one instant.
+            self._make_ready(channel, history.last_seq)
+            if not history.complete:
+                break
+            # Rows beyond what the channel let through are in flight and come live.
+            position = min(history.last_seq, channel.known)
+            buffered = [message for message in buffer if message.version > position]
+            if position + len(buffered) == channel.known:
+                return self._caught_up(after_seq, history, position, buffered)
+            # The channel moved past what was read in a way that the buffer did not see: read again.
+        self.counts.unrecovered += 1
+        return Joined(channel.known, False, False, [], [])
+
+    def _make_ready(self, channel: _Channel, last_seq: int) -> None:
+        """The first read says where the channel begins; later ones, whether it lags."""
+        channel.newest = max(channel.newest, last_seq)
         if not channel.ready:
             channel.ready, channel.known = True, last_seq
             self._pass_held(channel)
-        # Rows beyond what the channel let through are in flight and come live.
-        last_seq = min(last_seq, channel.known) if last_seq > channel.known else last_seq
-        self._fanout.settle(user_room(channel.user_id))
-        buffered = [message for message in buffer if message.version > last_seq]
-        if history is None:
-            return Joined(last_seq, None, False, [], buffered)
-        if not history.complete:
-            self.counts.unrecovered += 1
-            return Joined(last_seq, False, False, [], buffered)
-        replay = [encode_notification(row) for row in history.items if row.seq <= last_seq]
+        if channel.behind:
+            self._fill(channel)
+
+    def _caught_up(self, after_seq: int, history: History, position: int, buffered: list[Message]) -> Joined:
+        replay = [encode_notification(row) for row in history.items if row.seq <= position]
         self.counts.recovered += 1
         self.counts.replayed += len(replay)
-        more = bool(after_seq + len(replay) < last_seq) if after_seq is not None else False
-        return Joined(last_seq, True, more, replay, buffered)
+        return Joined(position, True, after_seq + len(replay) < position, replay, buffered)
 
     def leave(self, user_id: UserId) -> None:
         """One of the user's sockets is gone."""
@@ -262,7 +301,7 @@ class Channels:
             self._drop_if_empty(channel)
 
     def _drop_if_empty(self, channel: _Channel) -> None:
-        if channel.members > 0 or channel.joining or self._channels.get(channel.user_id) is not channel:
+        if channel.members > 0 or channel.joining or not self._is_current(channel):
             return
         del self._channels[channel.user_id]
         if self.on_user is not None:

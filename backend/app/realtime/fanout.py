@@ -64,23 +64,26 @@ class Fanout:
         self._versions: dict[tuple[str, str], int] = {}
         self.counts = FanoutCounts()
 
-    def put(self, room: str, message: Message) -> None:
-        """Queue a message for a room; never waits. Rooms without a local member cost a look-up."""
+    def put(self, room: str, message: Message) -> bool:
+        """Queue a message for a room; never waits. Rooms without a local member cost a look-up.
+
+        False if it was dropped because too much waits already.
+        """
         if not self._rooms.room_size(room):
-            return
+            return True
         if message.delivery is DeliveryClass.SNAPSHOT and message.key is not None:
             if message.version < self._versions.get((room, message.key), 0):
                 self.counts.superseded += 1
-                return
+                return True
             self.note(room, message.key, message.version)
             if self._hold_back(room, message.key, message):
-                return
+                return True
         elif self._size >= self._queue_messages:
-            # Not reached by a node that keeps up; a durable event lost here is found again by the
-            # periodic comparison with the store.
+            # Not reached by a node that keeps up. The channel of a durable message reads it again.
             self.counts.dropped += 1
-            return
+            return False
         self._enqueue(room, message)
+        return True
 
     def _enqueue(self, room: str, message: Message) -> None:
         loop = asyncio.get_running_loop()
