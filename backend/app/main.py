@@ -224,7 +224,11 @@ def create_app(settings: Settings) -> Application:
         store, websocket, clock, ids, settings.consensus_policy, settings.consensus_weighting
     )
     tokens = Tokens(signing_secret(settings), settings.token_ttl_s, clock)
-    passwords = Passwords(time_cost=settings.password_time_cost, memory_kib=settings.password_memory_kib)
+    passwords = Passwords(
+        time_cost=settings.password_time_cost,
+        memory_kib=settings.password_memory_kib,
+        on_full=lambda: metrics.rate_limited.inc("password"),
+    )
     services = Services(
         settings=settings,
         node=node,
@@ -241,7 +245,9 @@ def create_app(settings: Settings) -> Application:
         websocket=websocket,
     )
     realtime.attach(services)
-    return Application(services, realtime, Reconciler(store, engine, clock, settings.reconcile_interval_s))
+    reconciler = Reconciler(store, engine, clock, settings.reconcile_interval_s)
+    metrics.repairs.source = lambda: reconciler.repaired
+    return Application(services, realtime, reconciler)
 
 
 def __getattr__(name: str) -> Any:

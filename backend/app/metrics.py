@@ -1,12 +1,9 @@
 """Every metric of a node, declared once: name, help, base unit, labels and all values a label may take.
 
 Labels never hold ids of users, claims or sockets: a value outside the vocabularies below is counted under
-`other` (`unknown` for events). Children are made at start, so that a series exists before its first event
-and the hot path is one dictionary look-up. Nothing here knows HTTP or sockets; every room is handed the one
-`Metrics` of its node.
+`other` (`unknown` for events). Every series exists before its first event, so that a rate never misses it.
+Nothing here knows HTTP or sockets; every room is handed the one `Metrics` of its node.
 """
-
-from collections.abc import Iterable, Iterator
 
 from prometheus_client import (
     CollectorRegistry,
@@ -18,15 +15,14 @@ from prometheus_client import (
     ProcessCollector,
     generate_latest,
 )
-from prometheus_client.metrics_core import Metric
 
 from .contracts.errors import Code
 from .contracts.events import CLIENT_EVENTS, SERVER_EVENTS
 from .contracts.words import Action, ClaimStatus, DeliveryClass, NotificationType
+from .metric_kinds import OTHER, CounterBy, GaugeBy, HistogramBy, Reading, WithoutCreated
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
-OTHER = "other"
 UNKNOWN_EVENT = "unknown"
 
 TRANSPORTS = ("websocket", "polling")
@@ -52,6 +48,7 @@ ABORT_REASONS = (
 DROP_REASONS = ("queue_full", "paused", "stale", "bus_full", "bus_down")
 RECOVERY_OUTCOMES = ("nothing_missed", "replayed", "partial", "unrecoverable", "failed")
 RATE_LIMITED_SCOPES = ("socket_event", "handshake", "password", "watch")
+MEASURED_CLASSES = (DeliveryClass.DURABLE, DeliveryClass.SNAPSHOT)
 BUS_DIRECTIONS = ("published", "received", "ignored", "failed")
 STORE_ERROR_KINDS = ("refused", "unavailable", "bug")
 HTTP_METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
@@ -59,71 +56,12 @@ HTTP_METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 _FAST_BUCKETS_S = (
     0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0,
 )  # fmt: skip
+_PUSH_BUCKETS_S = (
+    0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0,
+)  # fmt: skip
 _HTTP_BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 _SOCKETS_BUCKETS = (0, 1, 2, 5, 10, 25, 50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000, 25_000)
-
-
-class CounterBy:
-    """A counter whose last label has a closed vocabulary; `before` are the values of the labels before it."""
-
-    __slots__ = ("_children", "_rest")
-
-    def __init__(
-        self, counter: Counter, values: Iterable[str], rest: str = OTHER, before: tuple[str, ...] = ()
-    ) -> None:
-        self._children = {value: counter.labels(*before, value) for value in values}
-        self._rest = self._children.setdefault(rest, counter.labels(*before, rest))
-
-    def inc(self, value: str, amount: int = 1) -> None:
-        """Count; a value outside the vocabulary goes to the rest."""
-        self._children.get(value, self._rest).inc(amount)
-
-
-class GaugeBy:
-    """A gauge with one label of a closed vocabulary."""
-
-    __slots__ = ("_children", "_rest")
-
-    def __init__(self, gauge: Gauge, values: Iterable[str], rest: str = OTHER) -> None:
-        self._children = {value: gauge.labels(value) for value in values}
-        self._rest = self._children.setdefault(rest, gauge.labels(rest))
-
-    def inc(self, value: str, amount: int = 1) -> None:
-        self._children.get(value, self._rest).inc(amount)
-
-    def dec(self, value: str, amount: int = 1) -> None:
-        self._children.get(value, self._rest).dec(amount)
-
-    def set(self, value: str, level: float) -> None:
-        self._children.get(value, self._rest).set(level)
-
-
-class HistogramBy:
-    """A histogram with one label whose values are few because code, not clients, chooses them."""
-
-    __slots__ = ("_children", "_histogram")
-
-    def __init__(self, histogram: Histogram) -> None:
-        self._histogram = histogram
-        self._children: dict[str, Histogram] = {}
-
-    def observe(self, value: str, amount: float) -> None:
-        child = self._children.get(value)
-        if child is None:
-            child = self._children[value] = self._histogram.labels(value)
-        child.observe(amount)
-
-
-class _WithoutCreated:
-    """The registry without the `_created` series that would double the exposition and that nobody reads."""
-
-    def __init__(self, registry: CollectorRegistry) -> None:
-        self._registry = registry
-
-    def collect(self) -> Iterator[Metric]:
-        for metric in self._registry.collect():
-            metric.samples = [sample for sample in metric.samples if not sample.name.endswith("_created")]
-            yield metric
+_REPLAY_BUCKETS = (0, 1, 2, 5, 10, 25, 50, 100, 200, 500)
 
 
 class Metrics:
@@ -141,7 +79,7 @@ class Metrics:
 
     def render(self) -> bytes:
         """The exposition in Prometheus text format; serve it as `CONTENT_TYPE`."""
-        return generate_latest(_WithoutCreated(self.registry))
+        return generate_latest(WithoutCreated(self.registry))
 
     def event_received(self, event: str) -> None:
         """Count an event from a client; a name that is not in the contract counts as `unknown`."""
@@ -159,6 +97,10 @@ class Metrics:
             child = self._http_children[key] = self._http.labels(*key)
         child.observe(seconds)
 
+    def pushed(self, delivery: DeliveryClass, seconds: float) -> None:
+        """Observe one event that is on all its sockets here. seconds: since the fact, by wall clock."""
+        self._push_seconds.observe(delivery, max(0.0, seconds))
+
     def store_call(self, method: str, seconds: float) -> None:
         """Observe one store call, failed ones too."""
         self._store_calls.observe(method, seconds)
@@ -174,6 +116,12 @@ class Metrics:
 
     def _gauge(self, name: str, text: str, labels: tuple[str, ...] = ()) -> Gauge:
         return Gauge(name, text, labels, registry=self.registry)
+
+    def _read_counter(self, name: str, text: str) -> Reading:
+        return Reading(name, text, self.registry, counter=True)
+
+    def _read_gauge(self, name: str, text: str) -> Reading:
+        return Reading(name, text, self.registry, counter=False)
 
     def _histogram(
         self, name: str, text: str, buckets: tuple[float, ...], labels: tuple[str, ...] = ()
@@ -202,6 +150,10 @@ class Metrics:
             self._counter("websocket_connects_total", "Connection attempts by outcome.", ("outcome",)),
             CONNECT_OUTCOMES,
         )
+        self.refusals = CounterBy(
+            self._counter("websocket_connect_refusals_total", "Refused connections by reason.", ("code",)),
+            (code.value for code in Code),
+        )
         self.disconnects = CounterBy(
             self._counter("websocket_disconnects_total", "Closed sockets by reason.", ("reason",)),
             DISCONNECT_REASONS,
@@ -213,6 +165,11 @@ class Metrics:
         self.slow_sockets = self._gauge(
             "websocket_slow_sockets", "Sockets that are paused because their peer does not read."
         )
+        self.slowed = self._read_counter(
+            "websocket_slowed_total", "Times that a socket was paused because its peer does not read."
+        )
+        self.slow_bytes = self._gauge("websocket_slow_bytes", "Bytes that wait for slow sockets.")
+        self.rooms = self._read_gauge("websocket_rooms", "Rooms with a member on this node.")
         self.events_received = CounterBy(
             self._counter("websocket_events_received_total", "Events from clients.", ("event",)),
             CLIENT_EVENTS,
@@ -223,6 +180,17 @@ class Metrics:
             (code.value for code in Code),
         )
         self.replayed = self._counter("websocket_replayed_total", "Missed notifications sent again.")
+        self.replay_size = self._histogram(
+            "websocket_replay_notifications",
+            "Notifications sent again to one client at once.",
+            _REPLAY_BUCKETS,
+        )
+        self.holes = self._read_counter(
+            "websocket_holes_total", "Missing notifications of a user that were looked up in the store."
+        )
+        self.behind = self._read_counter(
+            "websocket_behind_total", "Users found behind by a comparison with the store, and caught up."
+        )
         self.recovery = CounterBy(
             self._counter("websocket_recovery_total", "Outcomes of catching a client up.", ("outcome",)),
             RECOVERY_OUTCOMES,
@@ -243,6 +211,15 @@ class Metrics:
             "From handing an event to the flusher until it is written to the last socket of its room.",
             _FAST_BUCKETS_S,
         )
+        self._push_seconds = HistogramBy(
+            self._histogram(
+                "websocket_push_seconds",
+                "From the accepted request until its event is written to the last of its sockets here.",
+                _PUSH_BUCKETS_S,
+                ("class",),
+            ),
+            MEASURED_CLASSES,
+        )
         self.fanout_sockets = self._histogram(
             "websocket_fanout_sockets", "Sockets that one event was written to.", _SOCKETS_BUCKETS
         )
@@ -252,6 +229,14 @@ class Metrics:
         self._dropped = {
             delivery: CounterBy(dropped, DROP_REASONS, before=(delivery.value,)) for delivery in DeliveryClass
         }
+        self.flushes = self._read_counter("websocket_flushes_total", "Writes of pending events to a room.")
+        self.flushed_events = self._read_counter(
+            "websocket_flushed_events_total",
+            "Pushes in those writes: above one a write, they were coalesced.",
+        )
+        self.superseded = self._read_counter(
+            "websocket_superseded_total", "Live updates that a newer version of the same claim replaced."
+        )
         self.push_queue = self._gauge("websocket_push_queue_events", "Events waiting for fan-out.")
 
     def _declare_bus(self) -> None:
@@ -262,6 +247,8 @@ class Metrics:
             self._counter("bus_messages_total", "Messages between nodes.", ("direction",)),
             BUS_DIRECTIONS,
         )
+        self.bus_queue = self._read_gauge("bus_queue_messages", "Messages that wait to be published.")
+        self.bus_nodes = self._read_gauge("bus_nodes", "Nodes that this node hears, itself included.")
         self.bus_gaps = self._counter("bus_gaps_total", "Times that bus messages may have been missed.")
         self.bus_heartbeat_seconds = self._histogram(
             "bus_heartbeat_seconds", "Round trip of the heartbeat through the bus.", _FAST_BUCKETS_S
@@ -299,4 +286,15 @@ class Metrics:
         self.notifications_created = CounterBy(
             self._counter("notifications_created_total", "Notifications stored.", ("type",)),
             (kind.value for kind in NotificationType),
+        )
+        self.notifications_delivered = self._read_counter(
+            "notifications_delivered_total",
+            "Notifications written live to at least one socket of their user.",
+        )
+        self.notifications_pending = self._gauge(
+            "notifications_pending",
+            "Notifications that wait for an earlier one, or for a socket that does not read.",
+        )
+        self.repairs = self._read_counter(
+            "repairs_total", "Unfinished validations and settlements that the reconciler completed."
         )

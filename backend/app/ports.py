@@ -244,6 +244,7 @@ class Push:
     events: (name, JSON-able payload as the contract shapes it), in sending order.
     key: for snapshots, what the latest value replaces (for example the claim); None otherwise.
     version: for snapshots, higher wins; for durable events, the seq.
+    born_s: when the request was accepted that made it a fact, wall-clock seconds; 0.0: not measured.
     """
 
     room: str
@@ -251,6 +252,7 @@ class Push:
     delivery: DeliveryClass
     key: str | None = None
     version: int = 0
+    born_s: float = 0.0
 
 
 class Emitter(Protocol):

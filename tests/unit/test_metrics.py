@@ -159,7 +159,7 @@ def test_created_series_are_left_out(metrics: Metrics) -> None:
 
 def test_durations_are_in_seconds(metrics: Metrics) -> None:
     timed = [family.name for family in metrics.registry.collect() if family.type == "histogram"]
-    assert all(re.search(r"_(seconds|sockets)$", name) for name in timed)
+    assert all(re.search(r"_(seconds|sockets|notifications)$", name) for name in timed)
 
 
 def test_two_nodes_in_one_process_do_not_share_counts(metrics: Metrics) -> None:

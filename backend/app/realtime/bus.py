@@ -9,6 +9,7 @@ import asyncio
 import logging
 import random
 import secrets
+import time
 from collections import deque
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
@@ -85,6 +86,8 @@ class Bus:
         self.on_raw: Callable[[bytes], None] = lambda data: None
         self.on_missed: Callable[[list[str] | None], Awaitable[None]] = _nothing
         self.users_here: Callable[[], int] = lambda: 0
+        metrics.bus_queue.source = self._queue.__len__
+        metrics.bus_nodes.source = lambda: 1 + len(self._nodes)
 
     # -------------------------------------------------------------- for the node
 
@@ -190,7 +193,7 @@ class Bus:
         while True:
             self._beat += 1
             now = asyncio.get_running_loop().time()
-            self._beats_sent[self._beat] = now
+            self._beats_sent[self._beat] = time.monotonic()
             self._beats_sent.pop(self._beat - 10, None)
             beat = wire.Heartbeat(self._node, self._beat, self.users_here())
             self._put(wire.CONTROL_CHANNEL, wire.pack_heartbeat(beat))
@@ -331,7 +334,7 @@ class Bus:
             self._nodes[beat.node] = (now, beat.users)
         elif (sent_s := self._beats_sent.pop(beat.sequence, None)) is not None:
             self._heard_s = now
-            self._metrics.bus_heartbeat_seconds.observe(now - sent_s)
+            self._metrics.bus_heartbeat_seconds.observe(time.monotonic() - sent_s)
 
     async def _drop_pubsub(self) -> None:
         pubsub, self._pubsub = self._pubsub, None

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from ..contracts.words import DeliveryClass
 from .frames import Message
 
-FORMAT = 1
-_HEAD = struct.Struct("!B8sBQHB")
+FORMAT = 2
+_HEAD = struct.Struct("!B8sBQHBd")
 _SEPARATOR = b"\x1e"  # never occurs in JSON text
 _CLASSES = tuple(DeliveryClass)
 MAX_BYTES = 1_048_576
@@ -46,7 +46,13 @@ def pack(origin: bytes, message: Message) -> bytes:
     """origin: 8 bytes that identify the sending process."""
     key = (message.key or "").encode()
     head = _HEAD.pack(
-        FORMAT, origin, _CLASSES.index(message.delivery), message.version, len(key), message.key is not None
+        FORMAT,
+        origin,
+        _CLASSES.index(message.delivery),
+        message.version,
+        len(key),
+        message.key is not None,
+        message.born_s,
     )
     return b"".join((head, key, _SEPARATOR.join(message.packets)))
 
@@ -61,7 +67,7 @@ def origin_of(data: bytes) -> bytes:
 def unpack(data: bytes) -> Message:
     """Raises BusFormatError."""
     origin_of(data)
-    _, _, delivery, version, key_size, has_key = _HEAD.unpack_from(data)
+    _, _, delivery, version, key_size, has_key, born_s = _HEAD.unpack_from(data)
     body = data[_HEAD.size :]
     packets = body[key_size:].split(_SEPARATOR)
     if delivery >= len(_CLASSES) or not all(packet.startswith(b'2["') for packet in packets):
@@ -71,7 +77,7 @@ def unpack(data: bytes) -> Message:
         key = body[:key_size].decode() if has_key else None
     except UnicodeDecodeError as error:
         raise BusFormatError("a broken key") from error
-    return Message(packets, _CLASSES[delivery], key, version, names)
+    return Message(packets, _CLASSES[delivery], key, version, names, born_s)
 
 
 def pack_heartbeat(beat: Heartbeat) -> bytes:

@@ -81,7 +81,7 @@ def encode_notification(notification: Notification) -> Message:
 
 
 def encode_push(push: Push) -> Message:
-    return encode(push.events, push.delivery, push.key, push.version)
+    return encode(push.events, push.delivery, push.key, push.version, push.born_s)
 
 
 class Channels:
@@ -105,6 +105,10 @@ class Channels:
 
     def __len__(self) -> int:
         return len(self._channels)
+
+    def waiting(self) -> int:
+        """Messages that wait for an earlier one of their user."""
+        return sum(len(channel.held) for channel in self._channels.values() if channel.held)
 
     def known_seq(self, user_id: UserId) -> int | None:
         """The newest seq let through to this user's sockets here; None without a socket."""

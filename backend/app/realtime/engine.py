@@ -255,6 +255,7 @@ class Session(AsyncSocket):  # type: ignore[misc]
         if self.paused_at is None:
             self.paused_at = asyncio.get_running_loop().time()
             self.server.slow.add(self)
+            self.server.slowed += 1
 
     def resumed(self) -> None:
         protocol = self.protocol
@@ -396,6 +397,8 @@ class Engine(engineio.AsyncServer):  # type: ignore[misc]
         self.direct = direct
         self.heartbeat = Heartbeat(self.ping_interval, self.ping_timeout)
         self.slow: set[Session] = set()
+        self.slowed = 0
+        """Times that a session became slow."""
         self.counts = counts
         self.on_open: Callable[[Session], None] | None = None
         """Called for each new session, before anything is known of its user."""

@@ -6,6 +6,7 @@ per claim, the latest wins; the last value always goes out.
 """
 
 import asyncio
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
@@ -31,13 +32,13 @@ class FanoutCounts:
     messages: int = 0
     written: int = 0
     superseded: int = 0
-    dropped: int = 0
 
 
 class Fanout:
     """The one flusher of a node. Everything that goes to a room goes through here, first in, first out.
 
     on_flush: told per room: seconds since the oldest message came in, sockets written to, the messages.
+    on_drop: told of each message that found the queue full.
     """
 
     def __init__(
@@ -48,12 +49,14 @@ class Fanout:
         snapshot_interval_s: float,
         queue_messages: int,
         on_flush: Callable[[float, int, list[Message]], None] | None = None,
+        on_drop: Callable[[Message], None] = lambda message: None,
     ) -> None:
         self._rooms = rooms
         self._coalesce_s = coalesce_s
         self._snapshot_interval_s = snapshot_interval_s
         self._queue_messages = queue_messages
         self._on_flush = on_flush
+        self._on_drop = on_drop
         self._pending: dict[str, list[Message]] = {}
         self._size = 0
         self._oldest_s = 0.0
@@ -80,7 +83,7 @@ class Fanout:
                 return True
         elif self._size >= self._queue_messages:
             # Not reached by a node that keeps up. The channel of a durable message reads it again.
-            self.counts.dropped += 1
+            self._on_drop(message)
             return False
         self._enqueue(room, message)
         return True
@@ -89,7 +92,7 @@ class Fanout:
         loop = asyncio.get_running_loop()
         now = loop.time()
         if not self._size:
-            self._oldest_s = now
+            self._oldest_s = time.monotonic()  # the loop's own clock stands still while callbacks run
         self._pending.setdefault(room, []).append(message)
         self._size += 1
         if self._timer is None:
@@ -110,7 +113,7 @@ class Fanout:
             self.counts.messages += len(messages)
             self.counts.written += len(messages) * len(sessions)
             if self._on_flush is not None:
-                waited_s = asyncio.get_running_loop().time() - self._oldest_s
+                waited_s = time.monotonic() - self._oldest_s
                 self._on_flush(waited_s, len(sessions), messages)
         self._flushed_s = asyncio.get_running_loop().time()
 

@@ -48,9 +48,10 @@ class Message:
     wire: the same packets as joined websocket frames, for one write.
     version: seq of a durable push, version of a snapshot.
     names: event names, for the metrics.
+    born_s: see `ports.Push`.
     """
 
-    __slots__ = ("delivery", "key", "names", "packets", "version", "wire")
+    __slots__ = ("born_s", "delivery", "key", "names", "packets", "version", "wire")
 
     def __init__(
         self,
@@ -59,8 +60,10 @@ class Message:
         key: str | None = None,
         version: int = 0,
         names: Sequence[str] = (),
+        born_s: float = 0.0,
     ) -> None:
         self.names = names
+        self.born_s = born_s
         self.packets = tuple(packets)
         self.wire = b"".join([frame(b"4" + packet) for packet in packets])
         self.delivery = delivery
@@ -73,7 +76,8 @@ def encode(
     delivery: DeliveryClass,
     key: str | None = None,
     version: int = 0,
+    born_s: float = 0.0,
 ) -> Message:
     """Encode events that belong together, once."""
     packets = [event_packet(name, data) for name, data in events]
-    return Message(packets, delivery, key, version, [name for name, _ in events])
+    return Message(packets, delivery, key, version, [name for name, _ in events], born_s)

@@ -102,6 +102,7 @@ class Gateway:
             peer = await self._admit(SocketId(sid), session, auth)
         except VouchstormError as error:
             self._services.metrics.connects.inc("refused")
+            self._services.metrics.refusals.inc(error.code.value)
             self._deadlines.add(self._now_s() + REFUSED_LINGER_S, lambda: session.end("refused"))
             raise Refused(str(error), {"code": error.code.value, "message": str(error)}) from error
         self._peers[peer.sid] = peer
@@ -201,6 +202,7 @@ class Gateway:
         metrics = self._services.metrics
         if joined.recovered is not None:
             metrics.recovery.inc(_outcome(joined.recovered, len(joined.replay), joined.more))
+            metrics.replay_size.observe(len(joined.replay))
         if joined.replay:
             metrics.replayed.inc(len(joined.replay))
 
@@ -323,6 +325,7 @@ class Gateway:
     async def _watch_claim(self, peer: Peer, wanted: events.WatchClaim) -> Mapping[str, Any]:
         claim_id = ClaimId(wanted.claim_id)
         if claim_id not in peer.watches and len(peer.watches) >= self._settings.max_watches:
+            self._services.metrics.rate_limited.inc("watch")
             raise RefusedError(
                 f"A socket may watch {self._settings.max_watches} claims; unwatch one first.",
                 Code.TOO_MANY_WATCHES,
@@ -372,6 +375,7 @@ class Gateway:
         items = [notification_event(row) for row in history.items] if history.complete else []
         cut = bool(items) and items[-1].seq < history.last_seq
         self._services.metrics.recovery.inc(_outcome(history.complete, len(items), cut))
+        self._services.metrics.replay_size.observe(len(items))
         if items:
             self._services.metrics.replayed.inc(len(items))
         return events.Synced(

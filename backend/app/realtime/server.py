@@ -7,6 +7,7 @@ Two steps, because the services need the way to the sockets and the gateway need
 import asyncio
 import logging
 import random
+import time
 from typing import Any
 
 import socketio
@@ -34,6 +35,7 @@ log = logging.getLogger(__name__)
 
 COMPARE_INTERVAL_S = 30.0
 LAG_INTERVAL_S = 0.1
+LEVELS_INTERVAL_S = 1.0
 
 
 class TextPacket(Packet):  # type: ignore[misc]
@@ -90,6 +92,7 @@ class Realtime:
             snapshot_interval_s=1 / settings.snapshot_hz,
             queue_messages=settings.push_queue_events,
             on_flush=self._count_flush,
+            on_drop=lambda message: metrics.dropped(message.delivery, "queue_full"),
         )
         self.channels = Channels(store, self.fanout, settings.replay_limit, self.engine.own)
         self.bus = bus
@@ -99,6 +102,21 @@ class Realtime:
         if bus is not None:
             BusListener(bus, store, clock, manager, self.fanout, self.channels, self.emitter).attach()
         self.gateway: Gateway | None = None
+        self._delivered = 0
+        self._give_readings()
+
+    def _give_readings(self) -> None:
+        metrics, fanout, channels = self._metrics, self.fanout.counts, self.channels.counts
+        metrics.flushes.source = lambda: fanout.flushes
+        metrics.flushed_events.source = lambda: fanout.messages
+        metrics.superseded.source = lambda: fanout.superseded
+        metrics.holes.source = lambda: channels.holes
+        metrics.behind.source = lambda: channels.behind
+        metrics.slowed.source = lambda: self.engine.slowed
+        metrics.rooms.source = lambda: len(self.manager.rooms.get("/", ()))
+        metrics.notifications_delivered.source = lambda: self._delivered
+        if self.bus is None:
+            metrics.bus_nodes.source = lambda: 1
 
     def _build_server(self) -> SocketServer:
         settings = self._settings
@@ -128,7 +146,14 @@ class Realtime:
     def _count_flush(self, waited_s: float, sockets: int, messages: list[Message]) -> None:
         self._metrics.emit_seconds.observe(waited_s)
         self._metrics.fanout_sockets.observe(sockets)
+        if not sockets:
+            return
+        now_s = time.time()
         for message in messages:
+            if message.born_s:
+                self._metrics.pushed(message.delivery, now_s - message.born_s)
+            if message.delivery is DeliveryClass.DURABLE:
+                self._delivered += 1
             for name in message.names:
                 self._metrics.events_emitted.inc(name, sockets)
 
@@ -146,6 +171,7 @@ class Realtime:
         tasks.start("deadlines", self.deadlines.run)
         tasks.start("comparison with the store", lambda: self.channels.run(COMPARE_INTERVAL_S))
         tasks.start("loop lag", self._measure_lag)
+        tasks.start("levels", self._measure_levels)
         if self.bus is None:
             self._metrics.bus_connected.set(1)
             return
@@ -168,19 +194,27 @@ class Realtime:
             await self.bus.close()
 
     async def _measure_lag(self) -> None:
-        loop = asyncio.get_running_loop()
         while True:
-            due = loop.time() + LAG_INTERVAL_S
+            due_s = time.monotonic() + LAG_INTERVAL_S
             await asyncio.sleep(LAG_INTERVAL_S)
-            self._metrics.event_loop_lag.observe(max(0.0, loop.time() - due))
-            self._metrics.slow_sockets.set(len(self.engine.slow))
+            self._metrics.event_loop_lag.observe(max(0.0, time.monotonic() - due_s))
             self._metrics.push_queue.set(self.fanout.pending)
+
+    async def _measure_levels(self) -> None:
+        while True:
             self._count_sockets()
+            await asyncio.sleep(LEVELS_INTERVAL_S)
 
     def _count_sockets(self) -> None:
-        websockets = sum(1 for session in self.engine.sockets.values() if session.upgraded)
-        self._metrics.connected_sockets.set("websocket", websockets)
-        self._metrics.connected_sockets.set("polling", len(self.engine.sockets) - websockets)
+        metrics, sockets, slow = self._metrics, self.engine.sockets, self.engine.slow
+        websockets = sum(1 for session in sockets.values() if session.upgraded)
+        metrics.connected_sockets.set("websocket", websockets)
+        metrics.connected_sockets.set("polling", len(sockets) - websockets)
+        outboxes = [session.outbox for session in slow if session.outbox is not None]
+        metrics.slow_sockets.set(len(slow))
+        metrics.slow_bytes.set(sum(outbox.bytes for outbox in outboxes))
+        waiting = sum(len(outbox.messages) for outbox in outboxes)
+        metrics.notifications_pending.set(waiting + self.channels.waiting())
 
 
 def asgi(sio: SocketServer, other: Any) -> Any:

@@ -103,7 +103,7 @@ class ConsensusEngine:
         try:
             settled = await self._settle(claim)
         finally:
-            self._websocket.push_claim(settled or claim)
+            self._websocket.push_claim(settled or claim, validation)
         rows = await self._store.apply_effects(plan_validation(claim, validation), finishes=validation.id)
         self._websocket.notify_many(rows)
         if settled is not None:

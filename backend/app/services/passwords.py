@@ -28,8 +28,16 @@ class Passwords:
     """Hashes and verifies passwords without ever blocking the event loop."""
 
     def __init__(
-        self, *, time_cost: int, memory_kib: int, concurrency: int | None = None, waiting: int = 256
+        self,
+        *,
+        time_cost: int,
+        memory_kib: int,
+        concurrency: int | None = None,
+        waiting: int = 256,
+        on_full: Callable[[], None] = lambda: None,
     ) -> None:
+        """on_full: told of each one that was refused."""
+        self._on_full = on_full
         self._hasher = PasswordHasher(
             time_cost=time_cost,
             memory_cost=memory_kib,
@@ -61,6 +69,7 @@ class Passwords:
 
     async def _run(self, work: Callable[[], T]) -> T:
         if self._free_places == 0:
+            self._on_full()
             raise UnavailableError(
                 "Too many people are logging in right now; try again in a moment.",
                 Code.RATE_LIMITED,

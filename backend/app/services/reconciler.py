@@ -25,6 +25,7 @@ class Reconciler:
         self._engine = engine
         self._clock = clock
         self._interval_s = interval_s
+        self.repaired = 0
 
     async def run(self) -> None:
         """Repair for ever; an outage is logged and tried again."""
@@ -47,6 +48,7 @@ class Reconciler:
             total += touched
             if touched < BATCH:
                 break
+        self.repaired += total
         if total:
             log.info("repaired %d unfinished items", total)
         return total

@@ -20,7 +20,7 @@ from ..contracts.words import (
     UserId,
 )
 from ..domain.consensus import Percentages, effective_weights, percentages
-from ..domain.records import Claim, Notification
+from ..domain.records import Claim, Notification, Validation
 from ..ports import Emitter, Push
 
 _TYPED: dict[NotificationType, tuple[str, type[events.Outgoing]]] = {
@@ -65,17 +65,24 @@ def notification_push(notification: Notification) -> Push:
         events_.append((name, payload.model_dump(mode="json")))
     events_.append(("new_notification", notification_event(notification).model_dump(mode="json")))
     return Push(
-        user_room(notification.user_id), tuple(events_), DeliveryClass.DURABLE, version=notification.seq
+        user_room(notification.user_id),
+        tuple(events_),
+        DeliveryClass.DURABLE,
+        version=notification.seq,
+        born_s=notification.created_at.timestamp(),
     )
 
 
-def claim_pushes(claim: Claim) -> list[Push]:
-    """Count and percentages of a claim as it stands, for everybody who may see it live."""
+def claim_pushes(claim: Claim, born_s: float = 0.0) -> list[Push]:
+    """Count and percentages of a claim as it stands, for everybody who may see it live.
+
+    born_s: see `ports.Push`.
+    """
     facts = (
         _count_event(claim.id, claim.tally.total, claim.version),
         _share_event(claim.id, shares(claim), claim.version, claim.status),
     )
-    return _live_pushes(claim.id, claim.id, claim.version, facts)
+    return _live_pushes(claim.id, claim.id, claim.version, facts, born_s)
 
 
 class WebSocketService:
@@ -215,9 +222,10 @@ class WebSocketService:
         event = _share_event(claim_id, share, version, status)
         self._live(claim_id, f"{claim_id}:share", version, event)
 
-    def push_claim(self, claim: Claim) -> None:
-        """Push count and percentages of a claim as it stands, as one fact."""
-        self._emitter.push(claim_pushes(claim))
+    def push_claim(self, claim: Claim, cause: Validation | None = None) -> None:
+        """Push count and percentages of a claim as it stands, as one fact; cause: what moved it."""
+        born_s = cause.created_at.timestamp() if cause is not None else 0.0
+        self._emitter.push(claim_pushes(claim, born_s))
 
     def _live(self, claim_id: ClaimId, key: str, version: int, *facts: tuple[str, Mapping[str, Any]]) -> None:
         self._emitter.push(_live_pushes(claim_id, key, version, facts))
@@ -231,10 +239,15 @@ class WebSocketService:
 
 
 def _live_pushes(
-    claim_id: ClaimId, key: str, version: int, facts: tuple[tuple[str, Mapping[str, Any]], ...]
+    claim_id: ClaimId,
+    key: str,
+    version: int,
+    facts: tuple[tuple[str, Mapping[str, Any]], ...],
+    born_s: float = 0.0,
 ) -> list[Push]:
     return [
-        Push(room, facts, DeliveryClass.SNAPSHOT, key, version) for room in (LIVE_ROOM, claim_room(claim_id))
+        Push(room, facts, DeliveryClass.SNAPSHOT, key, version, born_s)
+        for room in (LIVE_ROOM, claim_room(claim_id))
     ]
 
 
