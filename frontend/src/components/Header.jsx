@@ -85,12 +85,12 @@ function UserMenu({ session }) {
         type="button"
         ref={popover.button}
         className="menu-button"
-        aria-label={`Account of ${user.display_name}`}
         aria-haspopup="dialog"
         aria-expanded={popover.open}
         onClick={popover.toggle}
       >
         <Avatar id={user.id} name={user.display_name} />
+        <span className="visually-hidden">Account of {user.display_name}</span>
       </button>
       {popover.open && (
         <div ref={popover.panel} className="popover menu-panel" role="dialog" aria-label="Account" tabIndex={-1}>

@@ -31,7 +31,6 @@ export function NotificationBell({ store, alerts, open, href }) {
         type="button"
         ref={popover.button}
         className="bell-button"
-        aria-label={label}
         aria-haspopup="dialog"
         aria-expanded={popover.open}
         aria-controls={popover.open ? PANEL_ID : undefined}
@@ -39,6 +38,7 @@ export function NotificationBell({ store, alerts, open, href }) {
         data-exact={state.exact}
       >
         <BellIcon />
+        <span className="visually-hidden">{label}</span>
         {state.unread > 0 && (
           // A new key starts the pulse again.
           <span className="bell-badge" key={state.unread} data-testid="unread" aria-hidden="true">

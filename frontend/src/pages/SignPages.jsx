@@ -63,6 +63,7 @@ function SignFrame({ title, notice, children }) {
     <section className="sign">
       <div className="sign-brand" aria-hidden="true">
         <Logo />
+        <SignArt />
         <p>
           Claims,
           <br />
@@ -81,6 +82,27 @@ function SignFrame({ title, notice, children }) {
         {children}
       </div>
     </section>
+  );
+}
+
+/** Three claims on their way. */
+function SignArt() {
+  const bars = [
+    [200, 62, 30],
+    [96, 128, 40],
+    [150, 40, 14],
+  ];
+  return (
+    <svg className="sign-art" viewBox="0 0 320 96" focusable="false">
+      {bars.map(([vouch, dispute, unsure], row) => (
+        <g key={vouch} transform={`translate(0 ${row * 36})`}>
+          <rect className="share-ground" width="320" height="18" rx="9" />
+          <rect className="share-vouch" width={vouch} height="18" rx="9" />
+          <rect className="share-dispute" x={vouch + 4} width={dispute} height="18" rx="9" />
+          <rect className="share-unsure" x={vouch + dispute + 8} width={unsure} height="18" rx="9" />
+        </g>
+      ))}
+    </svg>
   );
 }
 

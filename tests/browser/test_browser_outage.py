@@ -1,0 +1,120 @@
+"""A server that goes away, and pages that reload at the worst moment: the bell equals the ledger."""
+
+import asyncio
+from collections.abc import Callable
+
+import pytest
+from browser_pages import BANNER, expect_live, expect_unread, listed_seqs
+from browser_stack import Community, Person, Server, until
+from browser_visitors import Visitors
+from playwright.async_api import Page, expect
+
+pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
+
+AWAY_S = 8.0
+"""Long enough for several failed attempts, as the issue asks."""
+NETWORK_LINES = r"error: (WebSocket connection to|Failed to load resource: net::ERR_)"
+"""Chromium itself reports refused connections; no page can prevent that."""
+
+
+async def burst(people: Community, owner: Person, voters: list[Person], claims: int) -> None:
+    """One notification for the owner per voter and claim."""
+    ids = [await people.post_claim(owner, f"Burst {number}", quorum=1_000) for number in range(claims)]
+    for claim in ids:
+        for voter in voters:
+            await people.vote(voter, claim)
+
+
+async def expect_ledger(page: Page, people: Community, person: Person, count: int) -> None:
+    """The bell shows what the server holds; the list has every seq once, from the newest to the first."""
+    ledger = await people.ledger(person)
+    assert [row["seq"] for row in ledger] == list(range(1, count + 1))
+    await expect_unread(page, count)
+    await page.locator(".bell-button").click()
+    await page.get_by_role("link", name="View all").click()
+    assert await listed_seqs(page) == list(range(count, 0, -1))
+
+
+async def test_reload_in_the_middle_of_a_burst(visitors: Visitors, people: Community) -> None:
+    owner, *voters = await people.several(11)
+    page = await visitors.visit(owner)
+    await expect_live(page)
+    votes = asyncio.create_task(burst(people, owner, voters, claims=5))
+    for seen in (5, 20, 35):
+
+        async def reached(count: int = seen) -> bool:
+            return len(await people.ledger(owner)) >= count
+
+        await until(reached, f"{seen} notifications")
+        await page.reload()
+    await votes
+    await expect_ledger(page, people, owner, 50)
+
+
+async def test_server_gone_for_eight_seconds(
+    new_server: Callable[..., Server], visitors_of: Callable[[str], Visitors]
+) -> None:
+    server = new_server()
+    await server.start()
+    people = Community(server.url)
+    owner, *voters = await people.several(6)
+    visitors = visitors_of(server.url)
+    visitors.allow(NETWORK_LINES)
+    page = await visitors.visit(owner)
+    await expect_live(page)
+    await burst(people, owner, voters, claims=2)
+    await server.stop()
+    await expect(page.locator(BANNER)).to_contain_text("Reconnecting")
+    await asyncio.sleep(AWAY_S)  # the length of the outage is the subject of this test
+    await server.start()
+    # What happens before the page is back must reach it by replay.
+    await burst(people, owner, voters, claims=2)
+    await expect_live(page)
+    await expect(page.locator(BANNER)).to_have_count(0)
+    await burst(people, owner, voters, claims=1)
+    await expect_ledger(page, people, owner, 25)
+    await page.locator(".connection-button").click()
+    await expect(page.locator("[data-fact=Reconnections]")).not_to_have_text("0")
+    await people.aclose()
+
+
+async def test_long_offline_is_patient_and_honest(
+    new_server: Callable[..., Server], visitors_of: Callable[[str], Visitors]
+) -> None:
+    server = new_server()
+    await server.start()
+    people = Community(server.url)
+    visitors = visitors_of(server.url)
+    visitors.allow(NETWORK_LINES)
+    context = await visitors.context(await people.register("Patient"))
+    page = await context.new_page()
+    await page.clock.install()
+    await page.goto(f"{server.url}/app/")
+    await expect_live(page)
+    await page.clock.run_for(15_000)
+    await server.stop()
+    attempts: list[str] = []
+    page.on("websocket", lambda socket: attempts.append(socket.url))
+    await run_clock_until_offline(page)
+    assert 1 <= len(attempts) <= 6
+    await expect(page.locator(BANNER)).to_contain_text("You are offline.")
+    await expect(page.locator(BANNER)).to_contain_text("Next try in")
+    quick = len(attempts)
+    for _ in range(60):
+        await page.clock.run_for(2_000)
+    # Two minutes in the patient rhythm of 24 to 36 s.
+    assert 2 <= len(attempts) - quick <= 6
+    await server.start()
+    await page.locator(BANNER).get_by_role("button", name="Retry now").click()
+    await expect_live(page)
+    await people.aclose()
+
+
+async def run_clock_until_offline(page: Page) -> None:
+    """Let the page's own time pass, a second at a time, until it has given up the quick attempts."""
+
+    async def offline() -> bool:
+        await page.clock.run_for(1_000)
+        return await page.locator(".connection-button").get_attribute("data-state") == "offline"
+
+    await until(offline, "the offline state")
