@@ -59,7 +59,7 @@ def launcher(settings: Settings, host: str, port: int) -> MakeLaunch:
 
     def make_launch(slot: int, generation: int) -> Launch:
         command = [
-            *(sys.executable, "-m", f"{package}.worker"),
+            *(sys.executable, "-P", "-m", f"{package}.worker"),
             *("--host", host, "--port", str(port), "--slot", str(slot)),
         ]
         # Two generations of a slot live side by side during a roll: the bus must tell them apart.
