@@ -44,6 +44,7 @@ ABORT_REASONS = (
     "protocol",
     "stuck",
     "token_expired",
+    "token_revoked",
 )
 DROP_REASONS = ("queue_full", "paused", "stale", "bus_full", "bus_down")
 RECOVERY_OUTCOMES = ("nothing_missed", "replayed", "partial", "unrecoverable", "failed")

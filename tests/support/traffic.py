@@ -57,7 +57,7 @@ async def prepare(rest: Rest, owner: Account, *, claims: int, validators: int) -
 
 @asynccontextmanager
 async def flowing(
-    rest: Rest, owner: Account, *, claims: int = 200, validators: int = 5, pause_s: float = 0.002
+    rest: Rest, owner: Account, *, claims: int = 60, validators: int = 5, pause_s: float = 0.002
 ) -> AsyncIterator[Traffic]:
     """Traffic that flows while the block runs."""
     traffic = await prepare(rest, owner, claims=claims, validators=validators)

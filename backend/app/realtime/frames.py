@@ -33,7 +33,8 @@ def frame(payload: bytes, opcode: int = TEXT) -> bytes:
 
 def close_frame(code: int, reason: str = "") -> bytes:
     """A close frame; the reason is cut to what a control frame holds."""
-    return frame(struct.pack("!H", code) + reason.encode()[:120], CLOSE)
+    text = reason.encode()[:120].decode(errors="ignore")
+    return frame(struct.pack("!H", code) + text.encode(), CLOSE)
 
 
 def event_packet(name: str, data: Mapping[str, Any]) -> bytes:

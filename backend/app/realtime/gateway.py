@@ -16,7 +16,7 @@ from socketio.exceptions import ConnectionRefusedError as Refused
 from ..contracts import events
 from ..contracts.errors import Code
 from ..contracts.rooms import LIVE_ROOM, claim_room, user_room
-from ..contracts.words import ClaimId, DeliveryClass, LiveScope, SocketId
+from ..contracts.words import ClaimId, DeliveryClass, SocketId
 from ..errors import RefusedError, VouchstormError
 from ..services.container import Services
 from ..services.tokens import TokenClaims
@@ -78,6 +78,7 @@ class Gateway:
         sio.on("*", self._any_event)
         self._manager.on_connected = self._connected
         self._engine.on_open = self._opened
+        self._services.accounts.on_logout = self._logged_out
 
     def __len__(self) -> int:
         return len(self._peers)
@@ -137,6 +138,7 @@ class Gateway:
         if self._gone(peer):
             # Lost while its token was checked: the library does not report that, so clean up here.
             del self._peers[peer.sid]
+            peer.forget_token()
             self._manager.basic_disconnect(sid, "/")
             return
         self._send(peer.session, "connection_established", events.ConnectionEstablished(session_id=sid))
@@ -144,7 +146,6 @@ class Gateway:
             await self._join(peer)
         elif self._settings.anonymous_live:
             peer.session.settled = True
-            peer.scope = LiveScope.WATCHED
             self._count_connect(peer, "anonymous")
         else:
             self._count_connect(peer, "accepted")
@@ -174,10 +175,12 @@ class Gateway:
             self._send(peer.session, "authenticated", payload)
             peer.session.post([*joined.replay, *joined.buffered])
             self._manager.basic_enter_room(peer.sid, "/", user_room(user_id))
-            if peer.scope is LiveScope.ALL:
-                self._manager.basic_enter_room(peer.sid, "/", LIVE_ROOM)
             self._services.websocket.register_user(peer.sid, user_id)
             peer.joined = peer.session.settled = True
+            if peer.follows_all:
+                for claim_id in peer.watches:  # while it was anonymous; from now on they are among all
+                    self._manager.basic_leave_room(peer.sid, "/", claim_room(claim_id))
+                self._manager.basic_enter_room(peer.sid, "/", LIVE_ROOM)
             return peer.session
 
         try:
@@ -212,9 +215,14 @@ class Gateway:
         peer = self._peers.pop(SocketId(sid), None)
         if peer is None:
             return
+        peer.forget_token()
         self._services.websocket.unregister_user(peer.sid)
         if peer.joined and peer.user_id is not None:
             self._channels.leave(peer.user_id)
+        if not (peer.session.closed or peer.session.closing):
+            # Only the namespace was left: whoever comes back on this transport has to authenticate again.
+            peer.session.settled = False
+            self._opened(peer.session)
         self._services.metrics.disconnects.inc(reason)
         self._services.metrics.connected_users.set(self._services.websocket.connected_here())
 
@@ -285,6 +293,8 @@ class Gateway:
             user, claims = await self._services.accounts.authenticate(wanted.token)
             if wanted.user_id is not None and wanted.user_id != user.id:
                 raise RefusedError("The token belongs to another user.", Code.WRONG_SUBJECT)
+            if peer.user_id is not None:  # while the token was looked at
+                raise RefusedError("This socket is authenticated already.", Code.ALREADY_AUTHENTICATED)
         except VouchstormError as error:
             self._send(peer.session, "auth_error", events.AuthError(message=str(error), code=error.code))
             raise
@@ -361,7 +371,7 @@ class Gateway:
 
     def _enter_claim(self, peer: Peer, claim_id: ClaimId) -> None:
         peer.watches.add(claim_id)
-        if peer.scope is LiveScope.WATCHED and not self._gone(peer):
+        if not peer.follows_all and not self._gone(peer):
             self._manager.basic_enter_room(peer.sid, "/", claim_room(claim_id))
 
     def _leave_claim(self, peer: Peer, claim_id: ClaimId) -> None:
@@ -390,27 +400,36 @@ class Gateway:
     # -------------------------------------------------------------- token life
 
     def _remember(self, peer: Peer, claims: TokenClaims) -> None:
-        peer.jti, peer.expires_at = claims.jti, claims.expires_at
+        peer.forget_token()
+        peer.jti = claims.jti
         left_s = (claims.expires_at - self._services.clock.now()).total_seconds()
         notice_s = min(EXPIRY_NOTICE_S, left_s / 2)
         now_s = self._now_s()
-        jti = claims.jti
 
         def notice() -> None:
-            if not self._gone(peer) and peer.jti == jti:
+            if not self._gone(peer):
                 payload = events.TokenExpiring(expires_in_s=round(notice_s))
                 self._send(peer.session, "token_expiring", payload)
 
         def expire() -> None:
-            if not self._gone(peer) and peer.jti == jti:
-                payload = events.AuthError(
-                    message="The token expired; connect with a new one.", code=Code.TOKEN_EXPIRED
-                )
-                self._send(peer.session, "auth_error", payload)
-                peer.session.end("token_expired")
+            self._end(peer, Code.TOKEN_EXPIRED, "The token expired; connect with a new one.")
 
-        self._deadlines.add(now_s + left_s - notice_s, notice)
-        self._deadlines.add(now_s + left_s, expire)
+        peer.token_life += [
+            self._deadlines.add(now_s + left_s - notice_s, notice),
+            self._deadlines.add(now_s + left_s, expire),
+        ]
+
+    def _logged_out(self, token: TokenClaims) -> None:
+        """A token was revoked: its sockets on this node lose what it allowed."""
+        for sid in self._services.websocket.sockets_of(token.user_id):
+            peer = self._peers.get(sid)
+            if peer is not None and peer.jti == token.jti:
+                self._end(peer, Code.TOKEN_REVOKED, "This token was logged out; connect with a new one.")
+
+    def _end(self, peer: Peer, code: Code, message: str) -> None:
+        if not self._gone(peer):
+            self._send(peer.session, "auth_error", events.AuthError(message=message, code=code))
+            peer.session.end(code.value)
 
 
 def _payload(model: type[BaseModel], arguments: tuple[Any, ...]) -> BaseModel:

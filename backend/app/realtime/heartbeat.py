@@ -4,8 +4,11 @@ Because interval and timeout are constants, both queues are in order of time by 
 """
 
 import asyncio
+import logging
 from collections import deque
 from typing import Protocol
+
+log = logging.getLogger(__name__)
 
 
 class Beating(Protocol):
@@ -45,7 +48,10 @@ class Heartbeat:
             now = loop.time()
             self.ping_due(now)
             for session in self.overdue(now):
-                await session.ping_timed_out()
+                try:
+                    await session.ping_timed_out()
+                except Exception:
+                    log.exception("a silent session could not be ended")
 
     def ping_due(self, now_s: float) -> None:
         """Ping what is due."""

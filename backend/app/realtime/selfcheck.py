@@ -25,6 +25,11 @@ _SIGNATURES: list[tuple[type, str, list[str]]] = [
     (engineio.AsyncServer, "_handle_connect", ["self", "environ", "transport", "jsonp_index"]),
     (engineio.AsyncServer, "_trigger_event", ["self", "event", "args", "kwargs"]),
     (socketio.AsyncServer, "_engineio_server_class", ["self"]),
+    (
+        socketio.AsyncServer,
+        "_handle_event_internal",
+        ["self", "server", "sid", "eio_sid", "data", "namespace", "id"],
+    ),
     (AsyncManager, "connect", ["self", "sid", "namespace"]),
     (AsyncManager, "pre_connect", ["self", "eio_sid", "namespace"]),
     (WebSocketsSansIOProtocol, "handle_connect", ["self", "event"]),

@@ -4,6 +4,7 @@ The only room that turns a token into a user, for REST and for the sockets alike
 was the name or the password that was wrong. Called by `api/` and `realtime/`.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from ..contracts.errors import Code
@@ -32,6 +33,8 @@ class Accounts:
         self._passwords = passwords
         self._clock = clock
         self._ids = ids
+        self.on_logout: Callable[[TokenClaims], None] | None = None
+        """Told of each token that was revoked here; must neither wait nor raise."""
 
     async def register(self, username: str, password: str, display_name: str | None = None) -> Session:
         """A new user, logged in. Raises RefusedError(USERNAME_TAKEN)."""
@@ -61,6 +64,8 @@ class Accounts:
     async def logout(self, claims: TokenClaims) -> None:
         """Revoke this one token; others of the same user stay valid. Idempotent."""
         await self._store.revoke_token(claims.jti, claims.expires_at)
+        if self.on_logout is not None:
+            self.on_logout(claims)
 
     async def authenticate(self, token: str) -> tuple[User, TokenClaims]:
         """The user whose token this is.
