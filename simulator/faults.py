@@ -17,8 +17,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
+from typing import cast
 
 from .relay import CHUNK_BYTES, Conditions, Delay, Rate, Relay
+from .wire.caller import reset
 
 KILL_DEADLINE_S = 5.0
 _POLL_S = 0.01
@@ -86,7 +88,7 @@ class FlakyProxy:
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.accepted += 1
         if self._refusing:
-            writer.transport.abort()
+            _reset(writer)
             return
         if self._ignoring:
             self._ignored.add((reader, writer))
@@ -103,7 +105,7 @@ class FlakyProxy:
     def _abort_ignored(self) -> None:
         ignored, self._ignored = self._ignored, set()
         for _, writer in ignored:
-            writer.transport.abort()
+            _reset(writer)
 
     # -- controls ---------------------------------------------------------------------------------------
 
@@ -237,6 +239,10 @@ def paused(pid: int) -> Iterator[None]:
     finally:
         with contextlib.suppress(ProcessLookupError):  # killed in the meantime
             os.kill(pid, signal.SIGCONT)
+
+
+def _reset(writer: asyncio.StreamWriter) -> None:
+    reset(cast(asyncio.Transport, writer.transport))
 
 
 def _check(pid: int) -> None:

@@ -45,6 +45,7 @@ class LeanClient:
     __slots__ = (
         "_attempt",
         "_ghost",
+        "_leaving",
         "_session",
         "_timer",
         "_waiters",
@@ -108,6 +109,7 @@ class LeanClient:
         self.last_failure = ""
         self._session: Session | None = None
         self._ghost: Session | None = None  # the half-open past of a client that went offline silently
+        self._leaving: Session | None = None  # says goodbye; at most one
         self._timer: asyncio.TimerHandle | None = None  # of the connect deadline, or of the next try
         self._attempt = 0  # retries since the last CONNECT answer
         self._waiters: list[asyncio.Future[None]] | None = None
@@ -151,18 +153,21 @@ class LeanClient:
         session, was_connected = self._detach()
         self.last_failure = "stopped by its owner"
         self._give_up()
-        if self._ghost is not None:
-            self._ghost.abort()
-            self._ghost = None
-        if session is None:
-            return
+        ghost, self._ghost = self._ghost, None
+        if ghost is not None:
+            ghost.abort()
+        if session is not None:
+            self._see_off(session)
+            if was_connected:
+                session.leave()
+            else:
+                session.abort()
         if was_connected:
-            left = session.leave()
             self.counters.disconnects += 1
             self._tell(self.handler.on_disconnect, "client stop", time.monotonic_ns())
-            await left
-        else:
-            session.abort()
+        for one in (session or self._leaving, ghost):
+            if one is not None:
+                await one.settled()
 
     def drop(self) -> None:
         """Abort the TCP connection with a reset, as a crashed tab or a cut line does; the policy decides."""
@@ -279,6 +284,7 @@ class LeanClient:
         if session is not self._session:
             return
         _, was_connected = self._detach()
+        self._see_off(session)
         self.counters.refused += 1
         self._count_end(was_connected)
         self.last_failure = f"refused by the server: {body[:200].decode('utf-8', 'replace')}"
@@ -296,12 +302,19 @@ class LeanClient:
         self.last_failure = failure.detail
         self._count_failure(failure)
         self._count_end(was_connected)
+        if failure.reason == "server disconnect":
+            self._see_off(session)
         if failure.reason == "server disconnect" and not self.policy.retry_kicked:
             self._give_up()
         else:
             self._retry(failure.retry_after_s)
         if was_connected:
             self._tell(self.handler.on_disconnect, failure.reason, at_ns)
+
+    def session_left(self, session: Session) -> None:
+        """A session is over and done with."""
+        if session is self._leaving:
+            self._leaving = None
 
     # -- inside -------------------------------------------------------------------------------------------
 
@@ -330,6 +343,12 @@ class LeanClient:
         was_connected = self.state is ClientState.CONNECTED
         self.sid = None
         return session, was_connected
+
+    def _see_off(self, session: Session) -> None:
+        """The session is about to leave; one that still lingers is hurried."""
+        lingering, self._leaving = self._leaving, session
+        if lingering is not None:
+            lingering.abort()
 
     def _cancel_timer(self) -> None:
         if self._timer is not None:

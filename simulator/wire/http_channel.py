@@ -165,6 +165,13 @@ class HttpChannel:
         if wire is not None and wire.transport is not None:
             finish(wire.transport)
 
+    async def settled(self) -> None:
+        """Wait until what `close` or `abort` began is done."""
+        task = self._dial_task
+        if task is not None:
+            await asyncio.wait([task])
+        await asyncio.sleep(0)  # a closed transport says connection_lost in the next turn of the loop
+
 
 class _Wire(asyncio.Protocol):
     """One TCP connection of a channel, so that a late word of an old one is known as such."""

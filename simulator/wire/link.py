@@ -64,3 +64,6 @@ class Link(Protocol):
 
     def abort(self) -> None:
         """Reset the connections now; nothing is called afterwards."""
+
+    async def settled(self) -> None:
+        """Wait until what `close` or `abort` began is done: no connection and no task is left."""

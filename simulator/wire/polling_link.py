@@ -173,3 +173,8 @@ class PollingLink:
         self._done = True
         self._gets.abort()
         self._posts.abort()
+
+    async def settled(self) -> None:
+        """Wait until what `close` or `abort` began is done."""
+        await self._gets.settled()
+        await self._posts.settled()

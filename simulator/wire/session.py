@@ -248,26 +248,37 @@ class Session:
         patience_s = self._patience_ns / 1e9
         self._end(LinkFailure("ping timeout", f"no heartbeat from the server for {patience_s:g} s"), at_ns)
 
-    def leave(self) -> "asyncio.Future[None]":
-        """Say goodbye: DISCONNECT, then the transport's own close; done when the server went along.
+    def leave(self) -> None:
+        """Say goodbye: DISCONNECT, then the transport's own close. The client hears nothing more.
 
-        At the latest after LEAVE_GRACE_S, when the connection is reset. The client hears nothing more.
+        `settled` tells when the server went along, or the connection was reset after LEAVE_GRACE_S.
         """
-        self._left = asyncio.get_running_loop().create_future()
+        self._muted = False
         self._send(socketio.encode_disconnect(self._client.namespace))
         self._leave()
-        return self._left
 
     def _leave(self) -> None:
+        loop = asyncio.get_running_loop()
         self._client.sweep.forget(self)
+        self._left = loop.create_future()
+        self._grace = loop.call_later(LEAVE_GRACE_S, self.abort)
         self._link.owner = _Leaving(self)
-        self._grace = asyncio.get_running_loop().call_later(LEAVE_GRACE_S, self.abort)
+        if self._acks is not None:
+            self._acks.lose(self._client.counters)
         if self._upgrade is not None:
             self._upgrade.cancel()
-            self._upgrade = None
             if isinstance(self._link, PollingLink):
                 self._link.speak()
+        self._link.resume_reading()  # else the server's goodbye would never be read
         self._link.close()
+
+    async def settled(self) -> None:
+        """Wait until the connections of a session that left or was aborted are closed."""
+        if self._left is not None:
+            await self._left
+        if self._upgrade is not None:
+            await self._upgrade.settled()
+        await self._link.settled()
 
     def _end(self, failure: LinkFailure, at_ns: int) -> None:
         """The session is over whatever the transport thinks."""
@@ -287,13 +298,13 @@ class Session:
         self._client.sweep.forget(self)
         if self._upgrade is not None:
             self._upgrade.cancel()
-            self._upgrade = None
         if self._grace is not None:
             self._grace.cancel()
         if self._left is not None and not self._left.done():
             self._left.set_result(None)
         if self._acks is not None:
             self._acks.lose(self._client.counters)
+        self._client.session_left(self)
 
 
 class _Leaving:

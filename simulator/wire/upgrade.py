@@ -81,5 +81,10 @@ class Upgrade:
 
     def cancel(self) -> None:
         """The session is over: stop probing and say nothing."""
-        self._over = True
-        self._websocket.abort()
+        if not self._over:
+            self._over = True
+            self._websocket.abort()
+
+    async def settled(self) -> None:
+        """Wait until a cancelled probe has left nothing behind."""
+        await self._websocket.settled()

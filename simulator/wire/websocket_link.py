@@ -199,6 +199,13 @@ class WebsocketLink(asyncio.Protocol):
         if self._transport is not None:
             reset(self._transport)
 
+    async def settled(self) -> None:
+        """Wait until what `close` or `abort` began is done."""
+        task = self._dial_task
+        if task is not None:
+            await asyncio.wait([task])
+        await asyncio.sleep(0)  # a closed transport says connection_lost in the next turn of the loop
+
 
 def _refusal(response: Response, key: bytes) -> LinkFailure | None:
     """Why a handshake answer is not the one that was asked for; None if it is."""

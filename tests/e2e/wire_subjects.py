@@ -3,10 +3,11 @@
 import asyncio
 import json
 import random
+import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,30 +19,21 @@ DEADLINE_S = 20.0
 QUICK = ReconnectPolicy(delay_s=0.05, delay_max_s=0.2)
 
 
-@asynccontextmanager
-async def running(script: str, *arguments: str) -> AsyncIterator[int]:
+@contextmanager
+def running(script: str, *arguments: str) -> Iterator[int]:
     """Run a support server in a child process; gives its port, stops it at the end."""
-    child = await asyncio.create_subprocess_exec(
-        sys.executable,
-        str(SUPPORT / script),
-        "--port",
-        "0",
-        *arguments,
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-    )
-    assert child.stdin is not None
-    assert child.stdout is not None
-    try:
-        ready = json.loads(await asyncio.wait_for(child.stdout.readline(), DEADLINE_S))
-        yield ready["port"]
-    finally:
-        child.stdin.close()
+    command = [sys.executable, str(SUPPORT / script), "--port", "0", *arguments]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
+        assert child.stdout is not None
+        assert child.stdin is not None
         try:
-            await asyncio.wait_for(child.wait(), 10.0)
-        except TimeoutError:
-            child.kill()
-            await child.wait()
+            yield json.loads(child.stdout.readline())["port"]
+        finally:
+            child.stdin.close()
+            try:
+                child.wait(10.0)
+            except subprocess.TimeoutExpired:
+                child.kill()
 
 
 async def until(condition: Callable[[], object], timeout_s: float = DEADLINE_S) -> None:
