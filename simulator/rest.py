@@ -78,7 +78,8 @@ class RestClient:
     async def close(self) -> None:
         """Close the kept connections."""
         while self._idle:
-            self._idle.pop().writer.transport.abort()
+            line = self._idle.pop()  # kept alive: a writer dropped before its transport ends complains
+            line.writer.transport.abort()
 
     def _message(self, method: str, path: str, body: object, headers: Mapping[str, str]) -> bytes:
         content = b"" if body is None else json.dumps(body, separators=(",", ":")).encode()

@@ -138,7 +138,14 @@ _ALL = (
 
 KNOWN: Mapping[str, Slo] = {slo.name: slo for slo in _ALL}
 
-ALWAYS: Mapping[str, float] = {"lost": 0, "misrouted": 0, "violations": 0}
+ALWAYS: Mapping[str, float] = {
+    "lost": 0,
+    "misrouted": 0,
+    "duplicate": 0,
+    "out_of_order": 0,
+    "silent_holes": 0,
+    "violations": 0,
+}
 """Held in every run unless the scenario names another limit: a load test that loses data has not passed."""
 
 

@@ -31,7 +31,7 @@ class Honesty:
     cpu_share: of one core and one process, during the load.
     """
 
-    loop_lag_p99_ms: float = 50.0
+    loop_lag_p99_ms: float = 100.0
     late_share: float = 0.05
     dropped_share: float = 0.01
     cpu_share: float = 0.9

@@ -2,9 +2,9 @@
 
 Messages are ours: each carries an id that we chose, so what is owed is known before it is sent. A member
 of a room is owed what is published there while it is connected, or always if the room is durable. A
-message sent before the receiving client's connection began is a replay. Order is judged by the server's
-`seq` where there is one, else by the order of the one socket that publishes; not at all for unnumbered
-messages published by HTTP.
+message whose publishing was answered before the receiving client's connection began is a replay. Order is
+judged by the server's `seq` where there is one, else by the order of the one socket that publishes; not at
+all for unnumbered messages published by HTTP.
 """
 
 import time
@@ -110,7 +110,7 @@ class Generic:
             "stamp": intended_ns,
         }
         sent_ns = time.monotonic_ns()
-        row.published(intended_ns, sent_ns, sent_ns, measured=item.measured)
+        row.published(intended_ns, sent_ns, 0, measured=item.measured)
         failure = await self._send(values)
         row.answered_ns = time.monotonic_ns()
         if failure:
@@ -250,7 +250,7 @@ class GenericMember(Member):
             row = self.profile.row_of(args)
             if row is None:
                 return
-            if row.sent_ns < self._session_ns and row.sent_ns:
+            if 0 < row.answered_ns < self._session_ns:
                 row.receive_replayed(self.index, at_ns)
             else:
                 row.receive(self.index, at_ns)

@@ -1,0 +1,84 @@
+"""Each lie of a lying server ends in its class of the ledger, in the number the server itself counted."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent.parent / "support"))
+from planted import SERVER, planted, scenario
+
+DROPS = [{"kind": "drop", "at_share": 0.3, "fraction": 0.5, "away_s": [0.3, 0.6]}]
+
+
+async def test_an_honest_server_passes() -> None:
+    run = await planted([], scenario())
+    assert (run.result.verdict, run.result.reasons) == ("PASS", [])
+
+
+async def test_what_an_honest_server_sent_is_what_was_received() -> None:
+    run = await planted([], scenario())
+    assert run.result.ledger.received == run.counts["sent"]
+
+
+async def test_dropped_messages_are_lost() -> None:
+    run = await planted(["--drop-every", "20"], scenario())
+    assert (run.result.verdict, run.result.ledger.lost) == ("FAIL", run.counts["dropped"])
+
+
+async def test_duplicated_messages_are_duplicates() -> None:
+    run = await planted(["--duplicate-every", "20"], scenario())
+    assert (run.result.verdict, run.result.ledger.duplicate) == ("FAIL", run.counts["duplicated"])
+
+
+async def test_swapped_messages_are_out_of_order() -> None:
+    """A message that was held back until the end had no successor to be swapped with."""
+    run = await planted(["--swap-every", "20"], scenario())
+    assert 0 < run.result.ledger.out_of_order <= run.counts["swapped"]
+    assert run.result.verdict == "FAIL"
+
+
+async def test_delayed_messages_are_late() -> None:
+    spec = scenario(windows={"late_ms": 400, "grace_ms": 500})
+    run = await planted(["--delay-every", "1", "--delay-ms", "700"], spec)
+    assert run.result.ledger.late == run.counts["delayed"]
+
+
+async def test_leaked_messages_are_misrouted() -> None:
+    run = await planted(["--leak-every", "20"], scenario())
+    assert (run.result.verdict, run.result.ledger.misrouted) == ("FAIL", run.counts["leaked"])
+
+
+async def test_an_honest_recovery_loses_nothing() -> None:
+    run = await planted([], scenario(faults=DROPS))
+    assert (run.result.verdict, run.result.ledger.lost) == ("PASS", 0)
+    assert run.result.reconnect.recovery.full == run.result.reconnect.drops == 6
+
+
+async def test_replayed_messages_are_told_from_live_ones() -> None:
+    run = await planted([], scenario(faults=DROPS))
+    assert 0 < run.result.ledger.replayed <= run.counts["replayed"]
+
+
+async def test_a_recovery_that_lies_leaves_silent_holes() -> None:
+    run = await planted(["--stall-recovery"], scenario(faults=DROPS))
+    assert run.result.ledger.lost > 0
+    assert run.result.reconnect.recovery.silent_hole == 6
+
+
+async def test_a_refused_recovery_loses_but_is_honest() -> None:
+    run = await planted(["--no-recovery"], scenario(faults=DROPS))
+    assert run.result.ledger.lost > 0
+    assert (run.result.reconnect.recovery.silent_hole, run.result.reconnect.recovery.reloaded) == (0, 6)
+
+
+async def test_without_a_promise_of_replay_the_absent_are_owed_nothing() -> None:
+    server = {key: value for key, value in SERVER.items() if key != "recover"} | {"rooms": {"count": 2}}
+    run = await planted([], scenario(faults=DROPS, server=server))
+    assert (run.result.verdict, run.result.ledger.lost) == ("PASS", 0)
+
+
+@pytest.mark.parametrize("transport", ["polling", "upgrade"])
+async def test_the_ledger_holds_over_other_transports(transport: str) -> None:
+    run = await planted([], scenario(transports={"websocket": 0, transport: 1}))
+    assert (run.result.verdict, run.result.ledger.received) == ("PASS", run.counts["sent"])
