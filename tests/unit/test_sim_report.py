@@ -1,0 +1,148 @@
+"""The report stands alone, escapes what it shows, and the result's schema is the committed one."""
+
+import io
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+from rich.console import Console
+
+from simulator.histogram import Histogram
+from simulator.progress import Live
+from simulator.report import TerminalUi, print_result, render_html
+from simulator.report.charts import linear, logarithmic, percentiles, short
+from simulator.report.terminal import live_view, sparkline
+from simulator.result import Findings, Host, Latency, Result, schema_json, to_json
+from simulator.verdict import Honesty, judge
+
+SCHEMA = Path(__file__).parents[2] / "docs" / "result.schema.json"
+
+
+def latency(*values_us: int) -> Latency:
+    histogram = Histogram()
+    histogram.record_many(values_us)
+    return histogram.latency()
+
+
+def result(**changes: Any) -> Result:
+    findings = Findings(
+        scenario={"name": "demo", "question": "Does it <b>hold</b>?"},
+        seed=1,
+        target="http://127.0.0.1:1",
+        versions={"python": "3"},
+        host=Host(),
+        started_at="2026-01-01T00:00:00Z",
+    )
+    body = {
+        "connections": {"attempted": 3, "established": 3},
+        "publishes": {"scheduled": 9, "accepted": 9},
+        "ledger": {"expected": 27, "live": 27, "received": 27},
+        "latency_ms": {"fanout": latency(1_000, 2_000, 90_000), "http": latency(500)},
+        "reconnect": {
+            "drops": 2,
+            "reconnected": 1,
+            "censored": 1,
+            "time_to_reconnect": latency(4_000),
+            "time_to_caught_up": latency(5_000),
+        },
+        "faults": [{"at_s": 1, "until_s": 2, "kind": "drop", "clients": 2}],
+        "timeline": [{"t_s": 0, "delivered": 9, "p50_ms": 1, "p99_ms": 3}, {"t_s": 1, "connected": 3}],
+    }
+    merged = findings.model_dump() | body | changes
+    return judge(Findings.model_validate(merged), {}, Honesty())
+
+
+def test_the_committed_schema_is_the_generated_one() -> None:
+    assert SCHEMA.read_text() == schema_json()
+
+
+def test_a_result_file_is_valid_against_the_schema() -> None:
+    jsonschema.validate(json.loads(to_json(result())), json.loads(SCHEMA.read_text()))
+
+
+def test_the_page_loads_nothing_from_anywhere() -> None:
+    page = render_html(result())
+    assert not re.findall(r"""(?:src|href)\s*=|@import|url\(|<script""", page)
+
+
+def test_the_page_escapes_what_it_shows() -> None:
+    page = render_html(result())
+    assert "<b>hold</b>" not in page
+    assert "&lt;b&gt;hold&lt;/b&gt;" in page
+
+
+@pytest.mark.parametrize(
+    "title", ["Service levels", "Latency by percentile", "Timeline", "Coming back", "Ledger", "Environment"]
+)
+def test_the_page_has_its_parts(title: str) -> None:
+    assert f"<h2>{title}" in render_html(result())
+
+
+def test_the_page_marks_the_faults() -> None:
+    assert "drop: 2 clients" in render_html(result())
+
+
+def test_the_page_names_those_who_did_not_come_back() -> None:
+    assert "1 of 2 were not back" in render_html(result())
+
+
+def test_an_empty_run_still_makes_a_page() -> None:
+    bare = result(latency_ms={}, timeline=[], reconnect={}, faults=[], ledger={}, publishes={})
+    assert "INVALID" in render_html(bare)
+
+
+def test_the_page_follows_the_colour_scheme_of_the_reader() -> None:
+    assert "prefers-color-scheme: dark" in render_html(result())
+
+
+def test_the_terminal_shows_verdict_and_reasons() -> None:
+    console = Console(file=io.StringIO(), width=140)
+    print_result(result(ledger={"expected": 2, "live": 1, "lost": 1, "received": 1}), console)
+    shown = console.file.getvalue()  # type: ignore[attr-defined]
+    assert "FAIL" in shown
+    assert "lost: 1, at most 0 was asked for." in shown
+
+
+def test_without_a_terminal_the_progress_is_a_line_per_phase() -> None:
+    console = Console(file=io.StringIO(), width=140)
+    with TerminalUi(console) as ui:
+        ui.phase("setup")
+        ui.progress("users", 1, 2)
+        ui.phase("load")
+    shown = console.file.getvalue()  # type: ignore[attr-defined]
+    assert shown.splitlines() == ["· Setting up users, claims and server", "· Load"]
+
+
+def test_the_live_view_fits_three_lines() -> None:
+    live = Live("load", 5, 35, 300, 298, 2, 100, 1, 5_000, 900.0, 3.2, 17.5)
+    console = Console(file=io.StringIO(), width=140)
+    console.print(live_view(live, [1.0, 17.5]))
+    shown = console.file.getvalue()  # type: ignore[attr-defined]
+    assert len(shown.splitlines()) == 3
+    assert "2 away" in shown
+
+
+def test_a_sparkline_is_highest_at_its_highest_value() -> None:
+    assert sparkline([0, 5, 10])[-1] == "█"
+
+
+def test_linear_ticks_are_round_and_inside() -> None:
+    assert [value for value, _ in linear(0, 37, 0, 100).ticks] == [0, 10, 20, 30]
+
+
+def test_a_logarithmic_scale_gives_each_decade_the_same_room() -> None:
+    scale = logarithmic(1, 100, 0, 200)
+    assert (scale.place(1), scale.place(10), scale.place(100)) == (0, 100, 200)
+
+
+def test_the_percentile_scale_gives_each_nine_the_same_room() -> None:
+    scale = percentiles(99.9, 0, 300)
+    assert [round(scale.place(value)) for value in (0, 90, 99, 99.9)] == [0, 100, 200, 300]
+
+
+@pytest.mark.parametrize(("value", "text"), [(0.05, "0.05"), (1_234, "1.23k"), (5e6, "5M"), (12, "12")])
+def test_numbers_are_shown_short(value: float, text: str) -> None:
+    assert short(value) == text
