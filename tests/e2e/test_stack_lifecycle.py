@@ -2,21 +2,27 @@
 
 import json
 import os
+import random
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
+from pymongo import AsyncMongoClient
 
 from backend.app.errors import SetupError
 from backend.stack.down import stack_status, stop_stack
 from backend.stack.identity import identity
-from backend.stack.plan import Kind, StackOptions
+from backend.stack.plan import Kind, Ports, Programs, Role, StackOptions, StackPlan, plan_stack
+from backend.stack.processes import StackProcesses
+from backend.stack.programs import mongod_program
 from backend.stack.up import ready_facts, running_stack, start_detached
+from tests.support.services import free_port
 
 ROOT = Path(__file__).parents[2]
 DEADLINE_S = 60.0
@@ -117,6 +123,23 @@ async def test_a_stack_inside_a_program_ends_with_its_block(options):
 
 def test_the_ready_facts_hold_what_serve_says_too(options):
     assert {"ready", "url", "pid", "node"} <= start_detached(options).keys()
+
+
+@pytest.mark.services
+async def test_the_data_of_mongodb_survive_a_move_to_another_port(tmp_path):
+    """A replica set knows its member by address: the probe tells it the new one."""
+    programs = Programs((), "none", mongod_program(), "none")
+    for _ in range(2):
+        ports = Ports(free_port(), (free_port(),), free_port(), free_port())
+        plan = plan_stack(StackOptions(Kind.FULL, 1, 0, tmp_path), ports, programs, "s" * 32)
+        (mongodb,) = plan.with_role(Role.MONGODB)
+        alone = StackPlan(Kind.FULL, tmp_path, plan.url, (mongodb,))
+        async with StackProcesses(alone, random.Random(1)):
+            client: AsyncMongoClient[dict[str, Any]] = AsyncMongoClient(mongodb.url)
+            await client.vouchstorm.visits.insert_one({})
+            visits = await client.vouchstorm.visits.count_documents({})
+            await client.close()
+    assert visits == 2
 
 
 def wait_for(condition: Callable[[], bool], deadline_s: float = DEADLINE_S) -> None:
