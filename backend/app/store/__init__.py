@@ -8,5 +8,6 @@ and badges come from `domain`, the store makes their outcome durable, unique and
     schema           names of tables, collections, columns and indexes; migrations
     rows, cursors    records <-> stored documents; opaque page positions
     sqlite           SqliteStore, with lane (threads, group commit) and sqlite_* (the SQL, by noun)
-    mongo            MongoStore, with mongo_driver (motor or PyMongo) and mongo_* (by noun)
+    mongo            MongoStore, with mongo_driver (motor or PyMongo), combiner (callers that wait share
+                     transactions and queries) and mongo_* (by noun)
 """

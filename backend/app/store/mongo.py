@@ -1,8 +1,9 @@
 """MongoStore: the whole `Store` port on a MongoDB replica set, for any number of nodes.
 
 Writes are acknowledged by the majority, on its journals; reads see only such writes. What touches several
-documents (a validation, a user's effects, read marks) is one transaction; callers of one claim or one user
-share transactions (`combiner`). The queries are in the `mongo_*` modules. Guarantees: ADR 0006.
+documents (a validation, a user's effects, read marks) is one transaction; callers that wait at the same time
+share transactions (`combiner`, `mongo_batches`). The queries are in the `mongo_*` modules. Guarantees:
+ADR 0006.
 """
 
 import asyncio
@@ -16,21 +17,24 @@ from ..domain.consensus import Decision
 from ..domain.effects import Effect
 from ..domain.records import Claim, EarnedBadge, Notification, TrustChange, User, Validation
 from ..domain.trust import TrustPolicy
-from ..errors import RefusedError, UnavailableError
+from ..errors import UnavailableError
 from ..ports import Clock, Credentials, History, Page, ReadMark, Recorded
 from . import mongo_claims, mongo_notifications, mongo_setup, mongo_users
 from .combiner import Combiner
+from .mongo_batches import serve_batch
 from .mongo_driver import MongoDriver, make_client
 from .mongo_link import MongoLink
-from .mongo_notifications import Made
+from .mongo_lookups import Lookup
+from .mongo_notifications import Made, UserEffects
+from .rows import claim_record, history_of, user_record
 from .schema import Name
 
 T = TypeVar("T")
 
-_BATCH = 64
+_BATCH = 128
 _DEPTH = 20_000
-_KEYS_AT_ONCE = 16
-_USERS_PER_STEP = 64
+_BATCHES_AT_ONCE = 4
+_USERS_PER_STEP = 512
 
 
 class MongoStore:
@@ -52,8 +56,14 @@ class MongoStore:
         self._driver: MongoDriver = driver
         self._rng = rng
         self._link: MongoLink | None = None
-        self._claims = Combiner(self._record_together, batch=_BATCH, depth=_DEPTH, keys_at_once=_KEYS_AT_ONCE)
-        self._users = Combiner(self._apply_together, batch=_BATCH, depth=_DEPTH, keys_at_once=_KEYS_AT_ONCE)
+        sizes = {"batch": _BATCH, "batches_at_once": _BATCHES_AT_ONCE, "depth": _DEPTH}
+        self._claims: Combiner[Validation, Recorded] = Combiner(self._record_together, **sizes)
+        self._finishing: Combiner[str, None] = Combiner(self._finish_together, **sizes)
+        self._users: Combiner[UserEffects, Made] = Combiner(self._apply_together, **sizes)
+
+        self._user_rows = Lookup(self._opened, Name.USERS, timeout_s, {"password_hash": 0})
+        self._claim_rows = Lookup(self._opened, Name.CLAIMS, timeout_s)
+        self._revoked_tokens = Lookup(self._opened, Name.REVOKED_TOKENS, timeout_s)
 
     async def open(self) -> None:
         client = make_client(self._url, self._driver, self._timeout_s)
@@ -66,17 +76,22 @@ class MongoStore:
         self._link = link
 
     async def close(self) -> None:
-        await self._claims.close()
-        await self._users.close()
+        for waiting in (self._claims, self._users, self._finishing):
+            await waiting.close()
+        for lookup in (self._user_rows, self._claim_rows, self._revoked_tokens):
+            await lookup.close()
         link, self._link = self._link, None
         if link is not None:
             await link.close()
 
     async def _call(self, work: Callable[[MongoLink], Awaitable[T]]) -> T:
-        link = self._link
-        if link is None:
-            raise UnavailableError("The store is not open.")
+        link = self._opened()
         return await link.call(lambda: work(link))
+
+    def _opened(self) -> MongoLink:
+        if self._link is None:
+            raise UnavailableError("The store is not open.")
+        return self._link
 
     async def ping(self) -> None:
         async def touch(link: MongoLink) -> None:
@@ -96,7 +111,8 @@ class MongoStore:
         return await self._call(lambda link: mongo_users.credentials(link, username))
 
     async def user(self, user_id: UserId) -> User | None:
-        return await self._call(lambda link: mongo_users.user(link, user_id))
+        row = await self._user_rows.one(user_id)
+        return None if row is None else user_record(row)
 
     async def badges(self, user_ids: Sequence[UserId]) -> dict[UserId, list[EarnedBadge]]:
         return await self._call(lambda link: mongo_users.badges(link, user_ids))
@@ -108,7 +124,7 @@ class MongoStore:
         await self._call(lambda link: mongo_users.revoke(link, jti, expires_at))
 
     async def is_revoked(self, jti: str) -> bool:
-        return await self._call(lambda link: mongo_users.is_revoked(link, jti))
+        return await self._revoked_tokens.one(jti) is not None
 
     # -------------------------------------------------------------- claims and validations
 
@@ -119,7 +135,8 @@ class MongoStore:
         await self._call(lambda link: mongo_claims.create_many(link, claims))
 
     async def claim(self, claim_id: ClaimId) -> Claim | None:
-        return await self._call(lambda link: mongo_claims.claim(link, claim_id))
+        row = await self._claim_rows.one(claim_id)
+        return None if row is None else claim_record(row)
 
     async def claims(
         self, limit: int, cursor: str | None, status: ClaimStatus | None, owner_id: UserId | None
@@ -129,16 +146,14 @@ class MongoStore:
     async def record_validation(self, validation: Validation) -> Recorded:
         return await self._claims.submit(validation.claim_id, validation, self._timeout_s)
 
-    async def _record_together(
-        self, claim_id: str, validations: Sequence[Validation]
-    ) -> Sequence[Recorded | Exception]:
-        try:
-            return await self._call(lambda link: mongo_claims.record(link, ClaimId(claim_id), validations))
-        except RefusedError as refusal:
-            if len(validations) == 1:
-                return [refusal]
-        # One of them contradicts a unique index and took the others down: each on its own.
-        return [(await self._record_together(claim_id, [validation]))[0] for validation in validations]
+    async def _record_together(self, validations: Sequence[Validation]) -> Sequence[Recorded | Exception]:
+        link = self._opened()
+        return await serve_batch(
+            link,
+            validations,
+            lambda validation: validation.claim_id,
+            lambda values, session: mongo_claims.record(link, values, session),
+        )
 
     async def validation_by(self, claim_id: ClaimId, user_id: UserId) -> Validation | None:
         return await self._call(lambda link: mongo_claims.validation_by(link, claim_id, user_id))
@@ -169,13 +184,20 @@ class MongoStore:
             step = {user_id: by_user[user_id] for user_id in user_ids[start : start + _USERS_PER_STEP]}
             made.update(await self._apply_step(step))
         if finishes is not None:
-            await self._call(lambda link: mongo_claims.finish(link, finishes))
+            await self._finishing.submit(finishes, finishes, self._timeout_s)
         return [item for effect in effects for item in made.pop(effect.key, ())]
+
+    async def _finish_together(self, ids: Sequence[str]) -> Sequence[None]:
+        await self._call(lambda link: mongo_claims.finish(link, ids))
+        return [None for _ in ids]
 
     async def _apply_step(self, by_user: Mapping[UserId, Sequence[Effect]]) -> Made:
         """Side by side; the first failure is raised when all have ended."""
         answers = await asyncio.gather(
-            *(self._users.submit(user_id, own, self._timeout_s) for user_id, own in by_user.items()),
+            *(
+                self._users.submit(user_id, UserEffects(user_id, own), self._timeout_s)
+                for user_id, own in by_user.items()
+            ),
             return_exceptions=True,
         )
         made: Made = {}
@@ -185,16 +207,14 @@ class MongoStore:
             made.update(answer)
         return made
 
-    async def _apply_together(
-        self, user_id: str, lists: Sequence[Sequence[Effect]]
-    ) -> Sequence[Made | Exception]:
-        effects = [effect for own in lists for effect in own]
-        now = self._clock.now()
-        made = await self._call(
-            lambda link: mongo_notifications.apply(link, UserId(user_id), effects, self._policy, now)
+    async def _apply_together(self, wanted: Sequence[UserEffects]) -> Sequence[Made | Exception]:
+        link, now = self._opened(), self._clock.now()
+        return await serve_batch(
+            link,
+            wanted,
+            lambda item: item.user_id,
+            lambda values, session: mongo_notifications.apply(link, values, self._policy, now, session),
         )
-        # A key that two callers brought goes to the first: each notification is returned once.
-        return [{effect.key: made.pop(effect.key) for effect in own if effect.key in made} for own in lists]
 
     async def pending_validations(self, before: datetime, limit: int) -> list[Validation]:
         return await self._call(lambda link: mongo_claims.pending_validations(link, before, limit))
@@ -224,13 +244,21 @@ class MongoStore:
         )
 
     async def history(self, user_id: UserId, after_seq: int, limit: int) -> History:
-        return await self._call(lambda link: mongo_notifications.history(link, user_id, after_seq, limit))
+        """One view: the newest seq is read first, and all rows up to it were committed with it."""
+        row = await self._user_rows.one(user_id)
+        last_seq = 0 if row is None else row["last_seq"]
+        if after_seq >= last_seq:
+            return history_of([], after_seq, last_seq)
+        return await self._call(
+            lambda link: mongo_notifications.history(link, user_id, after_seq, last_seq, limit)
+        )
 
     async def last_seqs(self, user_ids: Sequence[UserId]) -> dict[UserId, int]:
         return await self._call(lambda link: mongo_notifications.last_seqs(link, user_ids))
 
     async def unread_count(self, user_id: UserId) -> int:
-        return await self._call(lambda link: mongo_notifications.unread_count(link, user_id))
+        row = await self._user_rows.one(user_id)
+        return 0 if row is None else int(row["unread"])
 
     async def mark_read(self, user_id: UserId, notification_id: NotificationId) -> ReadMark:
         return await self._call(lambda link: mongo_notifications.mark_read(link, user_id, notification_id))

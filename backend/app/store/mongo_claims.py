@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from pymongo import ReturnDocument
+from pymongo import ReturnDocument, UpdateOne
 from pymongo.errors import DuplicateKeyError
 
-from ..contracts.words import ClaimId, ClaimStatus, UserId, ValidationId
+from ..contracts.words import ClaimId, ClaimStatus, UserId
 from ..domain.consensus import Decision
 from ..domain.records import Claim, Validation
 from ..errors import RefusedError
@@ -63,11 +63,6 @@ async def create_many(link: MongoLink, claims: Sequence[Claim]) -> None:
     await link.transact(insert)
 
 
-async def claim(link: MongoLink, claim_id: ClaimId) -> Claim | None:
-    found = await link[Name.CLAIMS].find_one({"_id": claim_id})
-    return None if found is None else claim_record(loaded(found))
-
-
 async def page(
     link: MongoLink, limit: int, cursor: str | None, status: ClaimStatus | None, owner_id: UserId | None
 ) -> Page[Claim]:
@@ -91,51 +86,60 @@ async def page(
 
 
 async def record(
-    link: MongoLink, claim_id: ClaimId, validations: Sequence[Validation]
-) -> list[Recorded | RefusedError]:
-    """Record validations of one claim in one transaction, each as if it came alone, in this order."""
+    link: MongoLink, validations: Sequence[Validation], session: Session
+) -> list[Recorded | Exception]:
+    """Record validations of any claims inside a transaction, each as if it came alone, in this order.
 
-    async def body(session: Session) -> list[Recorded | RefusedError]:
-        found = await link[Name.CLAIMS].find_one({"_id": claim_id}, session=session)
-        before = None if found is None else claim_record(loaded(found))
-        answers = _count(before, validations, await _authors_among(link, claim_id, validations, session))
-        accepted = [answer for answer in answers if isinstance(answer, Recorded)]
-        if accepted:
-            await link[Name.CLAIMS].update_one(
-                {"_id": claim_id}, {"$set": tally_document(accepted[-1].claim)}, session=session
-            )
-            await link[Name.VALIDATIONS].insert_many(
-                [stored(validation_document(answer.validation)) for answer in accepted], session=session
-            )
-        return answers
-
-    return await link.transact(body)
+    The claims are written first: who comes second meets the conflict before doing any work.
+    """
+    claim_ids = {item.claim_id for item in validations}
+    found = (
+        await link[Name.CLAIMS].find({"_id": {"$in": list(claim_ids)}}, session=session).to_list(length=None)
+    )
+    claims = {ClaimId(item["_id"]): claim_record(loaded(item)) for item in found}
+    answers = _count(claims, validations, await _authors_among(link, validations, session))
+    accepted = {answer.claim.id: answer.claim for answer in answers if isinstance(answer, Recorded)}
+    if accepted:
+        await link[Name.CLAIMS].bulk_write(
+            [UpdateOne({"_id": item.id}, {"$set": tally_document(item)}) for item in accepted.values()],
+            session=session,
+        )
+        await link[Name.VALIDATIONS].insert_many(
+            [stored(validation_document(item.validation)) for item in answers if isinstance(item, Recorded)],
+            session=session,
+        )
+    return answers
 
 
 def _count(
-    claim: Claim | None, validations: Sequence[Validation], authors: set[UserId]
-) -> list[Recorded | RefusedError]:
-    """Each validation on top of the ones before it. authors: who has validated the claim already."""
-    answers: list[Recorded | RefusedError] = []
+    claims: dict[ClaimId, Claim], validations: Sequence[Validation], authors: set[tuple[str, str]]
+) -> list[Recorded | Exception]:
+    """Each validation on top of those before it. authors: who validated which claim already."""
+    answers: list[Recorded | Exception] = []
     for validation in validations:
+        author = (validation.claim_id, validation.user_id)
         try:
-            claim = check_validation(claim, validation, repeated=validation.user_id in authors)
+            claim = check_validation(claims.get(validation.claim_id), validation, repeated=author in authors)
         except RefusedError as refusal:
             answers.append(refusal)
             continue
         recorded = counted(claim, validation)
-        claim = recorded.claim
-        authors.add(validation.user_id)
+        claims[claim.id] = recorded.claim
+        authors.add(author)
         answers.append(recorded)
     return answers
 
 
 async def _authors_among(
-    link: MongoLink, claim_id: ClaimId, validations: Sequence[Validation], session: Session
-) -> set[UserId]:
-    wanted = {"claim_id": claim_id, "user_id": {"$in": [item.user_id for item in validations]}}
-    found = await link[Name.VALIDATIONS].find(wanted, {"user_id": 1}, session=session).to_list(length=None)
-    return {UserId(item["user_id"]) for item in found}
+    link: MongoLink, validations: Sequence[Validation], session: Session
+) -> set[tuple[str, str]]:
+    """Those pairs of claim and author of `validations` that are stored."""
+    by_claim: dict[str, list[str]] = {}
+    for item in validations:
+        by_claim.setdefault(item.claim_id, []).append(item.user_id)
+    pairs = [{"claim_id": claim_id, "user_id": {"$in": users}} for claim_id, users in by_claim.items()]
+    cursor = link[Name.VALIDATIONS].find({"$or": pairs}, {"claim_id": 1, "user_id": 1}, session=session)
+    return {(item["claim_id"], item["user_id"]) for item in await cursor.to_list(length=None)}
 
 
 async def validation_by(link: MongoLink, claim_id: ClaimId, user_id: UserId) -> Validation | None:
@@ -176,12 +180,11 @@ async def settle(
     return await link.transact(body)
 
 
-async def finish(link: MongoLink, finished: ValidationId | ClaimId) -> None:
-    """The validation or the settled claim with this id is no longer pending."""
+async def finish(link: MongoLink, finished: Sequence[str]) -> None:
+    """The validations and the settled claims with these ids are no longer pending."""
+    wanted = {"_id": {"$in": list(finished)}, "pending": True}
     for name in (Name.VALIDATIONS, Name.CLAIMS):
-        answer = await link[name].update_one({"_id": finished}, {"$set": {"pending": False}})
-        if answer.matched_count:
-            return
+        await link[name].update_many(wanted, {"$set": {"pending": False}})
 
 
 async def pending_validations(link: MongoLink, before: datetime, limit: int) -> list[Validation]:

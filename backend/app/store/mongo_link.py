@@ -5,6 +5,7 @@ driver errors into the project's own. Called by `MongoStore` and the `mongo_*` m
 """
 
 import asyncio
+import itertools
 import random
 import time
 from collections.abc import Awaitable, Callable
@@ -75,24 +76,28 @@ class MongoLink:
         except PyMongoError as error:
             raise _unavailable(error) from error
 
-    async def transact(self, body: Callable[[Session], Awaitable[T]]) -> T:
+    async def transact(self, body: Callable[[Session], Awaitable[T]], tries: int | None = None) -> T:
         """Run `body` in a transaction until it is committed; whole again after each write conflict.
 
         Pauses between tries are random and grow up to a bound; the timeout ends them. What collides for long
         may collide with the remains of a dead process: those are cleared away.
+
+        tries: give up after so many; None: only at the timeout.
         """
         started_s = time.monotonic()
         pause_s = _FIRST_PAUSE_S
-        while True:
+        for tried in itertools.count(1):
             try:
                 return await self._try_once(body)
             except PyMongoError as error:
-                if not _is_transient(error) or time.monotonic() - started_s + pause_s > self._timeout_s:
+                late = time.monotonic() - started_s + pause_s > self._timeout_s
+                if late or tried == tries or not is_transient(error):
                     raise
             if time.monotonic() - started_s > self._orphan_age_s:
                 await self._abort_orphans()
             await asyncio.sleep(pause_s * self._rng.random())
             pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
+        raise AssertionError("the loop only ends by returning or raising")
 
     async def _abort_orphans(self) -> None:
         """At most once per `_orphan_age_s`, however many transactions collide."""
@@ -137,7 +142,8 @@ def duplicate_columns(error: Exception) -> set[str]:
     return {column for item in refused for column in item.get("keyPattern", {})}
 
 
-def _is_transient(error: PyMongoError) -> bool:
+def is_transient(error: PyMongoError) -> bool:
+    """Would the same transaction have a chance if tried again?"""
     return error.has_error_label("TransientTransactionError") and not error.timeout
 
 

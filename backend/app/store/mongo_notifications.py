@@ -1,14 +1,15 @@
 """MongoDB queries about effects and notifications."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from pymongo import ReturnDocument
+from pymongo import ReturnDocument, UpdateOne
 
 from ..contracts.words import ClaimId, NotificationId, UserId
-from ..domain.effects import Effect, Outcome, advance
-from ..domain.records import Notification, TrustChange
+from ..domain.effects import Effect, advance
+from ..domain.records import Notification, Progress, TrustChange
 from ..domain.trust import TrustPolicy
 from ..ports import History, ReadMark
 from .mongo_driver import Session
@@ -32,71 +33,101 @@ Made = dict[str, tuple[Notification, ...]]
 """What each newly applied effect made, by its key."""
 
 
+@dataclass(frozen=True, slots=True)
+class UserEffects:
+    """The effects of one call that touch one user, in order."""
+
+    user_id: UserId
+    effects: Sequence[Effect]
+
+
 async def apply(
-    link: MongoLink, user_id: UserId, effects: Sequence[Effect], policy: TrustPolicy, now: datetime
-) -> Made:
-    """Apply those effects of one user that never were, in one transaction.
+    link: MongoLink, wanted: Sequence[UserEffects], policy: TrustPolicy, now: datetime, session: Session
+) -> list[Made | Exception]:
+    """Apply those effects that never were, inside a transaction; each in `wanted` on top of those before it.
 
-    Raises:
-        RefusedError: USER_NOT_FOUND.
+    A user who does not exist is answered by RefusedError(USER_NOT_FOUND). The users' rows are written first:
+    who comes second meets the conflict before doing any work.
     """
-
-    async def body(session: Session) -> Made:
-        user = await link[Name.USERS].find_one({"_id": user_id}, session=session)
+    user_ids = list({item.user_id for item in wanted})
+    found = await link[Name.USERS].find({"_id": {"$in": user_ids}}, session=session).to_list(length=None)
+    users = {item["_id"]: _Moving(progress_record(item), item["badges"]) for item in found}
+    applied = await _applied_among(link, [effect.key for item in wanted for effect in item.effects], session)
+    rows = _Rows()
+    answers: list[Made | Exception] = []
+    for item in wanted:
+        user = users.get(item.user_id)
         if user is None:
-            raise no_such_user()
-        fresh = await _never_applied(link, effects, session)
-        outcomes, changes = _advance_all(user, fresh, policy, now)
-        if outcomes:
-            await _write(link, user_id, outcomes, changes, session)
-        return {effect.key: outcome.notifications for effect, outcome in outcomes}
-
-    return await link.transact(body)
+            answers.append(no_such_user())
+            continue
+        answers.append(_advance(user, item.effects, applied, rows, policy, now))
+    await _write(link, {key: user for key, user in users.items() if user.moved}, rows, session)
+    return answers
 
 
-async def _never_applied(link: MongoLink, effects: Sequence[Effect], session: Session) -> list[Effect]:
-    by_key: dict[str, Effect] = {}
+@dataclass(slots=True)
+class _Moving:
+    """A user's row while effects are applied to it."""
+
+    progress: Progress
+    badges: list[list[Any]]
+    unread: int = 0
+    moved: bool = False
+
+
+@dataclass(slots=True)
+class _Rows:
+    """What is to be inserted."""
+
+    effects: list[Document] = field(default_factory=list)
+    notifications: list[Document] = field(default_factory=list)
+
+
+def _advance(
+    user: _Moving,
+    effects: Sequence[Effect],
+    applied: set[str],
+    rows: _Rows,
+    policy: TrustPolicy,
+    now: datetime,
+) -> Made:
+    made: Made = {}
     for effect in effects:
-        by_key.setdefault(effect.key, effect)
-    wanted = {"_id": {"$in": list(by_key)}}
-    found = await link[Name.EFFECTS].find(wanted, {"_id": 1}, session=session).to_list(length=None)
-    applied = {item["_id"] for item in found}
-    return [effect for key, effect in by_key.items() if key not in applied]
+        if effect.key in applied:
+            continue
+        outcome = advance(user.progress, effect, policy, now)
+        applied.add(effect.key)
+        made[effect.key] = outcome.notifications
+        user.progress = outcome.progress
+        user.badges += [[badge_id, to_us(now)] for badge_id in outcome.earned]
+        user.unread += len(outcome.notifications)
+        user.moved = True
+        rows.effects.append(stored(effect_document(effect, outcome), "key"))
+        rows.notifications += [stored(notification_document(item)) for item in outcome.notifications]
+    return made
 
 
-def _advance_all(
-    user: Document, effects: Sequence[Effect], policy: TrustPolicy, now: datetime
-) -> tuple[list[tuple[Effect, Outcome]], Document]:
-    """The outcome of each effect on top of the ones before it, and the user's columns after the last."""
-    progress, badges = progress_record(user), list(user["badges"])
-    outcomes = []
-    for effect in effects:
-        outcome = advance(progress, effect, policy, now)
-        progress = outcome.progress
-        badges += [[badge_id, to_us(now)] for badge_id in outcome.earned]
-        outcomes.append((effect, outcome))
-    return outcomes, progress_document(progress, badges)
+async def _applied_among(link: MongoLink, keys: Sequence[str], session: Session) -> set[str]:
+    found = link[Name.EFFECTS].find({"_id": {"$in": list(keys)}}, {"_id": 1}, session=session)
+    return {item["_id"] for item in await found.to_list(length=None)}
 
 
-async def _write(
-    link: MongoLink,
-    user_id: UserId,
-    outcomes: Sequence[tuple[Effect, Outcome]],
-    changes: Document,
-    session: Session,
-) -> None:
-    """The user's row first: who comes second meets the conflict before doing any work."""
-    notifications = [item for _, outcome in outcomes for item in outcome.notifications]
-    await link[Name.USERS].update_one(
-        {"_id": user_id}, {"$set": changes, "$inc": {"unread": len(notifications)}}, session=session
+async def _write(link: MongoLink, users: dict[str, _Moving], rows: _Rows, session: Session) -> None:
+    if not users:
+        return
+    await link[Name.USERS].bulk_write(
+        [
+            UpdateOne(
+                {"_id": user_id},
+                {"$set": progress_document(user.progress, user.badges), "$inc": {"unread": user.unread}},
+            )
+            for user_id, user in users.items()
+        ],
+        session=session,
     )
-    await link[Name.EFFECTS].insert_many(
-        [stored(effect_document(effect, outcome), "key") for effect, outcome in outcomes], session=session
-    )
-    if notifications:
-        await link[Name.NOTIFICATIONS].insert_many(
-            [stored(notification_document(item)) for item in notifications], session=session
-        )
+    await link[Name.EFFECTS].insert_many(rows.effects, session=session)
+    if rows.notifications:
+        await link[Name.NOTIFICATIONS].insert_many(rows.notifications, session=session)
 
 
 async def trust_changes(link: MongoLink, claim_id: ClaimId) -> list[TrustChange]:
@@ -125,9 +156,8 @@ async def page(
     return [notification_record(loaded(item)) for item in await cursor.to_list(length=None)]
 
 
-async def history(link: MongoLink, user_id: UserId, after_seq: int, limit: int) -> History:
-    """The newest seq is read first: all rows up to it were committed with it, so the view is consistent."""
-    last_seq = (await last_seqs(link, [user_id])).get(user_id, 0)
+async def history(link: MongoLink, user_id: UserId, after_seq: int, last_seq: int, limit: int) -> History:
+    """The rows right after `after_seq`, none above `last_seq`, which the caller has read before."""
     wanted = {"user_id": user_id, "seq": {"$gt": after_seq, "$lte": last_seq}}
     cursor = link[Name.NOTIFICATIONS].find(wanted).sort("seq", 1).limit(bounded(limit))
     rows = [loaded(item) for item in await cursor.to_list(length=None)]
@@ -138,11 +168,6 @@ async def last_seqs(link: MongoLink, user_ids: Sequence[UserId]) -> dict[UserId,
     wanted = {"_id": {"$in": list(user_ids)}}
     found = await link[Name.USERS].find(wanted, {"last_seq": 1}).to_list(length=None)
     return {UserId(item["_id"]): item["last_seq"] for item in found}
-
-
-async def unread_count(link: MongoLink, user_id: UserId) -> int:
-    found = await link[Name.USERS].find_one({"_id": user_id}, {"unread": 1})
-    return 0 if found is None else found["unread"]
 
 
 async def mark_read(link: MongoLink, user_id: UserId, notification_id: NotificationId) -> ReadMark:

@@ -43,11 +43,6 @@ async def credentials(link: MongoLink, username: str) -> Credentials | None:
     return None if found is None else Credentials(user_record(loaded(found)), found["password_hash"])
 
 
-async def user(link: MongoLink, user_id: UserId) -> User | None:
-    found = await link[Name.USERS].find_one({"_id": user_id})
-    return None if found is None else user_record(loaded(found))
-
-
 async def badges(link: MongoLink, user_ids: Sequence[UserId]) -> dict[UserId, list[EarnedBadge]]:
     wanted = {"_id": {"$in": list(user_ids)}, "badges": {"$ne": []}}
     found = await link[Name.USERS].find(wanted, {"badges": 1}).to_list(length=None)
@@ -80,7 +75,3 @@ async def revoke(link: MongoLink, jti: str, expires_at: datetime) -> None:
     # MongoDB's dates end at the millisecond: one more, so that the token is never forgotten too early.
     until = expires_at + timedelta(milliseconds=1)
     await link[Name.REVOKED_TOKENS].update_one({"_id": jti}, {"$max": {"expires_at": until}}, upsert=True)
-
-
-async def is_revoked(link: MongoLink, jti: str) -> bool:
-    return await link[Name.REVOKED_TOKENS].find_one({"_id": jti}, {"_id": 1}) is not None
