@@ -14,6 +14,7 @@ import json
 import os
 import platform
 import resource
+import statistics
 import subprocess
 import sys
 import time
@@ -90,6 +91,13 @@ def run_child(name: str, options: argparse.Namespace) -> dict[str, Any]:
     return result
 
 
+def medians(results: list[dict[str, Any]]) -> dict[str, Any]:
+    """The median of each figure over the rounds, and the range of the main one."""
+    costs = [result["cpu_us_per_message"] for result in results]
+    middle = {name: statistics.median(result[name] for result in results) for name in results[0]}
+    return middle | {"cpu_us_per_message_range": [min(costs), max(costs)]}
+
+
 def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(
@@ -98,6 +106,7 @@ def main() -> None:
     parser.add_argument("--clients", type=int, default=1000)
     parser.add_argument("--seconds", type=float, default=10.0)
     parser.add_argument("--per-s", type=float, default=10.0, help="broadcasts a second, each to all clients")
+    parser.add_argument("--rounds", type=int, default=3, help="peers take turns; medians are reported")
     parser.add_argument("--peers", default=",".join(PEERS), help="comma-separated: " + ", ".join(PEERS))
     parser.add_argument("--child", choices=list(PEERS), help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -108,8 +117,9 @@ def main() -> None:
         return
     report: dict[str, Any] = {"clients": options.clients, "broadcasts_per_s": options.per_s}
     report |= {"seconds": options.seconds, "python": platform.python_version(), "cpus": os.cpu_count()}
-    for name in options.peers.split(","):
-        report[name] = run_child(name, options)
+    names = options.peers.split(",")
+    rounds = [{name: run_child(name, options) for name in names} for _ in range(options.rounds)]
+    report |= {name: medians([results[name] for results in rounds]) for name in names}
     print(json.dumps(report, indent=2))
 
 

@@ -104,7 +104,7 @@ class LeanPeer:
 
 
 class BareProtocol(asyncio.Protocol):
-    """Connects, then counts reads: one read is one frame here, as frames come far apart."""
+    """Connects, then counts frames: one search in C for each read is all it does."""
 
     __slots__ = ("arrivals", "connected", "index", "transport")
 
@@ -121,7 +121,8 @@ class BareProtocol(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """asyncio: a frame, or the handshake."""
         if self.connected.done():
-            self.arrivals.note(self.index, time.monotonic_ns())
+            self.arrivals.last_ns[self.index] = time.monotonic_ns()
+            self.arrivals.count += data.count(b'42["')
         elif data.endswith(CONNECT_ANSWER):
             self.connected.set_result(None)
         else:
