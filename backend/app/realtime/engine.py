@@ -38,7 +38,6 @@ class Bounds:
     queue_packets: int = 1_000
     queue_bytes: int = 1_048_576
     slow_abort_s: float = 10.0
-    max_message_bytes: int = 65_536
 
 
 class Counts(Protocol):
@@ -104,10 +103,13 @@ class Session(AsyncSocket):  # type: ignore[misc]
         self.outbox: Outbox | None = None
         self.paused_at: float | None = None
         self.ping_sent_at: float | None = None
+        self.ending = False
+        """Set with the first `end` or `abort`: the reason is counted, nothing more is queued."""
         self.settled = False
         """Set by the gateway once the socket may stay: it authenticated, or anonymous sockets may."""
         self._inbox: deque[str] | None = None
         self._reading = True
+        self._queued_bytes = 0
 
     # -------------------------------------------------------------- out
 
@@ -127,7 +129,7 @@ class Session(AsyncSocket):  # type: ignore[misc]
                 self.write(message.wire)
             elif self.direct:
                 self._hold(message)
-            elif not self.closed:
+            elif not self.closed and not self.ending:
                 self._queue(message)
 
     def post_text(self, packet: str) -> None:
@@ -153,9 +155,12 @@ class Session(AsyncSocket):  # type: ignore[misc]
             self.abort("overflow")
 
     def _queue(self, message: Message) -> None:
-        if self.queue.qsize() + len(message.packets) > self.server.bounds.queue_packets:
-            self.server.counts.abort("overflow")
-            self.server.own(self._give_up())
+        bounds = self.server.bounds
+        # Each poll takes everything that waits.
+        self._queued_bytes = len(message.wire) + (0 if self.queue.empty() else self._queued_bytes)
+        packets = self.queue.qsize() + len(message.packets)
+        if packets > bounds.queue_packets or self._queued_bytes > bounds.queue_bytes:
+            self.abort("overflow")
             return
         for packet in message.packets:
             self.queue.put_nowait(eio.Packet(eio.MESSAGE, packet.decode()))
@@ -173,6 +178,9 @@ class Session(AsyncSocket):  # type: ignore[misc]
             return
         encoded = pkt.encode()
         wire = frame(encoded.encode()) if isinstance(encoded, str) else frame(encoded, 0x2)
+        self._write_or_hold(wire)
+
+    def _write_or_hold(self, wire: bytes) -> None:
         if self.write is not None:
             self.write(wire)
         else:
@@ -183,16 +191,21 @@ class Session(AsyncSocket):  # type: ignore[misc]
     # -------------------------------------------------------------- becoming direct
 
     async def _upgrade_websocket(self, environ: dict[str, Any]) -> Any:
+        if self.protocol is not None or self.upgrading:
+            return self.server._bad_request("An upgrade is under way.")
         handle = environ["asgi.scope"].get("extensions", {}).get(EXTENSION)
         if handle is not None and self.server.direct:
             self.protocol = handle["protocol"]
-        return await super()._upgrade_websocket(environ)
+        try:
+            return await super()._upgrade_websocket(environ)
+        finally:
+            if not self.direct:
+                self.protocol = None
 
     async def _websocket_handler(self, ws: Any) -> Any:
         if self.protocol is None:
             return await super()._websocket_handler(ws)
         if self.connected and not await self._probe(ws):
-            self.protocol = None
             return None
         upgrade, self.connected = self.connected, True
         self._adopt(upgraded_from_polling=upgrade)
@@ -202,12 +215,13 @@ class Session(AsyncSocket):  # type: ignore[misc]
         """The upgrade's dance: `2probe`, `3probe`, `5`. Packets stay in the polling queue until then."""
         self.upgrading = True
         try:
-            if await ws.wait() != "2probe":
-                return False
-            await ws.send("3probe")
-            await self.queue.put(eio.Packet(eio.NOOP))  # ends the poll that is under way
-            return bool(await ws.wait() == "5") and not self.closed
-        except OSError:
+            async with asyncio.timeout(self.server.ping_timeout):
+                if await ws.wait() != "2probe":
+                    return False
+                await ws.send("3probe")
+                await self.queue.put(eio.Packet(eio.NOOP))  # ends the poll that is under way
+                return bool(await ws.wait() == "5") and not self.closed
+        except OSError:  # lost, or too late
             return False
         finally:
             self.upgrading = False
@@ -228,7 +242,7 @@ class Session(AsyncSocket):  # type: ignore[misc]
         else:
             self.queue = None  # 3 KiB that a direct session never needs
         self.write = protocol.transport.write
-        protocol.adopt(self, self.server.bounds.max_message_bytes)
+        protocol.adopt(self)
         if protocol.write_paused:
             self.paused()
 
@@ -261,13 +275,16 @@ class Session(AsyncSocket):  # type: ignore[misc]
         protocol = self.protocol
         if protocol is None or protocol.closing:
             return
+        self.paused_at = None  # it took something: if it pauses again, that is another pause
         while self.outbox and not protocol.write_paused:
             protocol.transport.write(self.outbox.take())
         if not protocol.write_paused:
             self.outbox = None
-            self.paused_at = None
             self.server.slow.discard(self)
             self.write = protocol.transport.write
+
+    def shut(self) -> None:
+        self.write = None
 
     def lost(self) -> None:
         self.write = None
@@ -327,11 +344,10 @@ class Session(AsyncSocket):  # type: ignore[misc]
         await super().receive(pkt)
 
     def send_ping(self) -> None:
-        if self.write is not None:
-            self.write(ENGINE_PING)
-        elif not self.direct and self.queue is not None:
+        if self.direct:
+            self._write_or_hold(ENGINE_PING)
+        elif self.queue is not None:
             self.queue.put_nowait(eio.Packet(eio.PING))
-        # A paused peer is not pinged: if it stays so it is aborted as stuck.
 
     async def ping_timed_out(self) -> None:
         self.server.counts.abort("ping_timeout")
@@ -367,20 +383,22 @@ class Session(AsyncSocket):  # type: ignore[misc]
 
     def end(self, reason: str) -> None:
         """Close in good order, counted by reason: what was posted before still goes out."""
-        if self.closed or self.closing:
+        if self.closed or self.closing or self.ending:
             return
+        self.ending = True
         self.server.counts.abort(reason)
         self.server.own(self.close(wait=False, abort=False))
 
     def abort(self, reason: str) -> None:
         """Drop the connection now, counted by reason; the client may come back and is caught up."""
-        if self.closed or self.closing:
+        if self.closed or self.closing or self.ending:
             return
+        self.ending = True
         self.server.counts.abort(reason)
         self.write = None
         if self.protocol is not None:
-            self.protocol.abort()  # connection_lost follows and does the rest
-        else:
+            self.protocol.abort()
+        if not self.direct:  # otherwise connection_lost follows and does the rest
             self.server.own(self._give_up())
 
 

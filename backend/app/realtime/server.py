@@ -146,7 +146,6 @@ class Realtime:
                 settings.socket_queue_packets,
                 settings.socket_queue_bytes,
                 settings.slow_abort_s,
-                settings.max_message_bytes,
             ),
             direct=not surprises,
         )

@@ -46,6 +46,10 @@ class Sink(Protocol):
         """There is room again."""
         ...
 
+    def shut(self) -> None:
+        """A close frame is the last word: write nothing more."""
+        ...
+
     def lost(self) -> None:
         """The connection is gone; called exactly once."""
         ...
@@ -55,7 +59,8 @@ class FanoutProtocol(WebSocketsSansIOProtocol):
     """One websocket connection; `adopt` hands it to a session."""
 
     sink: Sink | None = None
-    _parser: FrameParser
+    _parser: FrameParser | None = None
+    _broken: FrameError | None = None
     closing = False
     write_paused = False
 
@@ -102,14 +107,13 @@ class FanoutProtocol(WebSocketsSansIOProtocol):
 
     # -------------------------------------------------------------- adoption
 
-    def adopt(self, sink: Sink, max_bytes: int) -> None:
+    def adopt(self, sink: Sink) -> None:
         """Take the connection away from ASGI; what already arrived is fed to the sink in order.
 
         Call in the same turn of the loop as the last ASGI send or receive.
         """
         self.sink = sink
-        self._parser = FrameParser(max_bytes)
-        arrived, rest = [], bytes(self.conn.reader.buffer)
+        arrived = []
         while not self.queue.empty():
             arrived.append(self.queue.get_nowait())
         if self.read_paused:
@@ -117,6 +121,9 @@ class FanoutProtocol(WebSocketsSansIOProtocol):
             self.transport.resume_reading()
         self.stop_keepalive()
         self._shed()
+        if self._broken is not None:
+            self.close(self._broken.code, str(self._broken))
+            return
         for message in arrived:
             if message["type"] == "websocket.receive":
                 text = message.get("text")
@@ -124,8 +131,6 @@ class FanoutProtocol(WebSocketsSansIOProtocol):
                     sink.refuse_binary()
                 else:
                     sink.feed(text.encode())
-        if rest:
-            self.data_received(rest)
 
     def _shed(self) -> None:
         """Let go of the handshake: about 20 KiB per idle connection."""
@@ -137,9 +142,10 @@ class FanoutProtocol(WebSocketsSansIOProtocol):
     def data_received(self, data: bytes) -> None:
         sink = self.sink
         if sink is None:
+            self._follow(data)
             super().data_received(data)
             return
-        if self.closing:
+        if self.closing or self._parser is None:
             return
         try:
             messages = self._parser.feed(data)
@@ -151,12 +157,22 @@ class FanoutProtocol(WebSocketsSansIOProtocol):
                 sink.feed(payload)
             elif opcode == BINARY:
                 sink.refuse_binary()
-            elif opcode == PING:
+            elif opcode == PING and not self.write_paused:
                 self.transport.write(frame(payload, PONG))
             elif opcode == CLOSE:
                 self.close(1000)
             if self.transport.is_closing():
                 return
+
+    def _follow(self, data: bytes) -> None:
+        """Keep our parser in step with the library's, so that it can take over in the middle of a frame."""
+        if self._parser is None:
+            self._parser = FrameParser(self.config.ws_max_size)
+            data = data.partition(b"\r\n\r\n")[2]  # the first data are the handshake
+        try:
+            self._parser.feed(data)
+        except FrameError as error:
+            self._broken = error  # the library will say so, too, unless it is more patient
 
     def pause_writing(self) -> None:
         self.write_paused = True
@@ -197,6 +213,8 @@ class FanoutProtocol(WebSocketsSansIOProtocol):
         if self.closing:
             return
         self.closing = True
+        if self.sink is not None:
+            self.sink.shut()
         self.transport.write(close_frame(code, reason))
         self.transport.close()
         # close() waits for the buffer, for ever if the peer never reads: only abort() frees it.
