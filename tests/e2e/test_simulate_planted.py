@@ -1,12 +1,12 @@
 """Each lie of a lying server ends in its class of the ledger, in the number the server itself counted."""
 
-import sys
-from pathlib import Path
-
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent.parent / "support"))
-from planted import SERVER, planted, scenario
+from simulator.errors import SetupError
+from simulator.progress import Silent
+from simulator.runner import RunOptions, run
+from simulator.scenario import build
+from tests.support.planted import SERVER, lying_server, planted, scenario
 
 DROPS = [{"kind": "drop", "at_share": 0.3, "fraction": 0.5, "away_s": [0.3, 0.6]}]
 
@@ -82,3 +82,9 @@ async def test_without_a_promise_of_replay_the_absent_are_owed_nothing() -> None
 async def test_the_ledger_holds_over_other_transports(transport: str) -> None:
     run = await planted([], scenario(transports={"websocket": 0, transport: 1}))
     assert (run.result.verdict, run.result.ledger.received) == ("PASS", run.counts["sent"])
+
+
+async def test_a_server_that_is_no_vouchstorm_is_told_what_to_use_instead() -> None:
+    async with lying_server() as port:
+        with pytest.raises(SetupError, match="is not a Vouchstorm server"):
+            await run(RunOptions(build({"clients": 4}), url=f"http://127.0.0.1:{port}"), Silent())
