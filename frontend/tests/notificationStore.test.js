@@ -78,7 +78,7 @@ async function started(count = 0) {
   server = new FakeServer(count);
   service = new Emitter();
   told = [];
-  store = new NotificationStore({ api: server, service, tellTabs: (message) => told.push(message) });
+  store = new NotificationStore({ api: server, service, tellTabs: (message) => told.push(message), random: () => 0.5 });
   store.start();
   await settle();
   return store;
@@ -150,6 +150,16 @@ describe("the number", () => {
     await settle();
     expect(shown()).toMatchObject({ unread: 7, exact: true });
     expect(shown().items.map((item) => item.seq)).toEqual([7, 6, 5, 4, 3, 2, 1]);
+  });
+
+  it("is compared a little later after a complete replay, and is not called exact until then", async () => {
+    await started(2);
+    service.trigger("authenticated", { recovered: true });
+    expect(shown().exact).toBe(false);
+    await settle(1_000);
+    expect(compares()).toBe(1);
+    await settle(1_000);
+    expect([compares(), shown().exact]).toEqual([2, true]);
   });
 
   it("starts the list afresh when history was lost", async () => {

@@ -236,6 +236,9 @@ class Community:
     async def vote(self, voter: Person, claim_id: str, action: str = "vouch") -> None:
         await self._post(voter, f"/api/claims/{claim_id}/validations", {"action": action})
 
+    async def status(self, claim_id: str) -> str:
+        return str((await self._get(None, f"/api/claims/{claim_id}"))["status"])
+
     async def logout(self, person: Person) -> None:
         await self._post(person, "/api/auth/logout", None)
 
@@ -252,7 +255,7 @@ class Community:
     async def unread(self, person: Person) -> int:
         return sum(not row["read"] for row in await self.ledger(person))
 
-    async def _get(self, person: Person, path: str) -> Any:
+    async def _get(self, person: Person | None, path: str) -> Any:
         answer = await self._http.get(path, headers=_bearer(person))
         answer.raise_for_status()
         return answer.json()

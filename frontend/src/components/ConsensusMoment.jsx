@@ -16,7 +16,7 @@ export function ConsensusMoment({ claim }) {
   const justNow = settled && first.current === "open";
   const StatusIcon = STATUS_ICONS[claim.status];
   return (
-    <div role="status">
+    <div role="status" className="consensus-place">
       {settled && (
         <div className={`consensus consensus-${claim.status}${justNow ? " consensus-now" : ""}`} data-testid="consensus">
           <span className="consensus-stamp">

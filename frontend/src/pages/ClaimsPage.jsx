@@ -7,6 +7,7 @@ import { usePages } from "../hooks/usePages.js";
 import { useSession } from "../hooks/useStore.js";
 import { STATUS_LABELS } from "../wording.js";
 
+const RELOAD_SPREAD_MS = 3_000;
 const FILTERS = { "": "All", ...STATUS_LABELS };
 
 export function ClaimsPage() {
@@ -16,7 +17,7 @@ export function ClaimsPage() {
   const claims = usePages(`claims:${status}`, (cursor) => api.claims({ status: status || undefined, cursor }), (claim) => claim.id);
   const { reload } = claims;
   // No event tells of a new claim: look again when the connection comes back and when the page is looked at.
-  useEffect(() => service.on("authenticated", reload), [service, reload]);
+  useEffect(() => afterReconnection(service, reload), [service, reload]);
   useEffect(() => {
     const look = () => document.hidden || reload();
     document.addEventListener("visibilitychange", look);
@@ -42,6 +43,19 @@ export function ClaimsPage() {
       </aside>
     </div>
   );
+}
+
+/** Not on the first connection, and spread out: thousands come back together. */
+function afterReconnection(service, act) {
+  let timer;
+  const stop = service.on("authenticated", ({ recovered }) => {
+    clearTimeout(timer);
+    if (recovered !== null) timer = setTimeout(act, Math.random() * RELOAD_SPREAD_MS);
+  });
+  return () => {
+    clearTimeout(timer);
+    stop();
+  };
 }
 
 function ClaimList({ claims, status, signedIn }) {

@@ -91,6 +91,7 @@ export class Api {
     const token = anonymous ? null : this.ports.token();
     const response = await this.#fetch(path + queryString(query), {
       method,
+      cache: "no-store",
       headers: {
         Accept: "application/json",
         ...(token ? { Authorization: `Bearer ${token}` } : {}),

@@ -10,6 +10,7 @@
  * @property {number} countVersion @property {number} sharesVersion
  * @property {number} watchers
  * @property {number} confirmedAt epoch ms
+ * @property {number} confirmedVersion at which it was read again and still open
  * @property {ReturnType<typeof setTimeout> | undefined} timer
  */
 import { CLAIM_STATUS, SERVER_EVENTS } from "../contracts.generated.js";
@@ -84,6 +85,7 @@ export class LiveClaims {
       sharesVersion: version,
       watchers: 0,
       confirmedAt: 0,
+      confirmedVersion: -1,
       timer: undefined,
     };
     this.entries.set(claim.id, entry);
@@ -120,21 +122,35 @@ export class LiveClaims {
   /** @param {string} id @param {boolean} certain whether somebody said that it is settled */
   #confirmSoon(id, certain) {
     const entry = this.entries.get(id);
-    if (!entry || entry.watchers === 0 || entry.timer !== undefined) return;
+    if (!entry || entry.watchers === 0 || (entry.timer !== undefined && !certain)) return;
     if (entry.claim.value.status !== CLAIM_STATUS.OPEN || !(certain || couldBeSettled(entry.claim.value))) return;
     const soonMs = CONFIRM_MIN_MS + this.ports.random() * CONFIRM_SPREAD_MS;
     const laterMs = entry.confirmedAt + CONFIRM_EVERY_MS - Date.now();
-    entry.timer = setTimeout(() => void this.#confirm(id, entry), certain ? soonMs : Math.max(soonMs, laterMs));
+    this.#confirmAfter(certain ? soonMs : Math.max(soonMs, laterMs), id, entry);
+  }
+
+  /** @param {number} delayMs @param {string} id @param {Entry} entry */
+  #confirmAfter(delayMs, id, entry) {
+    clearTimeout(entry.timer);
+    entry.timer = setTimeout(() => void this.#confirm(id, entry), delayMs);
   }
 
   /** @param {string} id @param {Entry} entry */
   async #confirm(id, entry) {
     entry.timer = undefined;
     entry.confirmedAt = Date.now();
+    const { confirmedVersion } = entry;
     try {
       this.take(await this.ports.api.claim(id));
+      entry.confirmedVersion = entry.countVersion;
     } catch {
-      // The next live event, or the next visit, asks again.
+      // Asked again below.
+    }
+    const { status } = entry.claim.value;
+    // The numbers may have come a moment before the verdict: look once more per version.
+    const again = status === CLAIM_STATUS.OPEN && couldBeSettled(entry.claim.value);
+    if (again && confirmedVersion !== entry.countVersion && entry.watchers > 0 && entry.timer === undefined) {
+      this.#confirmAfter(CONFIRM_EVERY_MS, id, entry);
     }
   }
 }

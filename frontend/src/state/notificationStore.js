@@ -29,6 +29,7 @@ const QUIET_MS = 1_000;
 const RETRY_MS = 2_000;
 const RETRY_MAX_MS = 30_000;
 const EARLY_LIMIT = 500;
+const RECONNECT_SPREAD_MS = 2_000;
 
 /** @type {NotificationState} */
 const NOTHING = {
@@ -68,9 +69,10 @@ export class NotificationStore {
    * @param {Pick<import("../services/api.js").Api, "notifications" | "markRead" | "markAllRead">} ports.api
    * @param {Pick<import("../services/websocketService.js").WebSocketService, "on">} ports.service
    * @param {(message: object) => void} [ports.tellTabs] to this user's other tabs
+   * @param {() => number} [ports.random] in [0, 1)
    */
-  constructor({ api, service, tellTabs = () => {} }) {
-    this.ports = { api, service, tellTabs };
+  constructor({ api, service, tellTabs = () => {}, random = Math.random }) {
+    this.ports = { api, service, tellTabs, random };
     /** @type {Store<NotificationState>} */
     this.state = new Store(NOTHING);
     this.list = new NotificationList();
@@ -78,7 +80,7 @@ export class NotificationStore {
     this.epoch = 0;
     service.on(SERVER_EVENTS.NEW_NOTIFICATION, (data) => this.received(data));
     service.on(SERVER_EVENTS.NOTIFICATION_READ, (data) => this.readElsewhere(data));
-    service.on(SERVER_EVENTS.AUTHENTICATED, () => this.compare());
+    service.on(SERVER_EVENTS.AUTHENTICATED, (answer) => this.connected(answer));
     service.on("resync", () => {
       this.list.broken = true;
       this.compare();
@@ -130,6 +132,19 @@ export class NotificationStore {
     this.#applyRead(message);
     this.#compareSoon();
     this.#publish();
+  }
+
+  /**
+   * A connection was made. After a complete replay there is no hurry, and thousands come back together.
+   *
+   * @param {Partial<import("../contracts.generated.js").Authenticated>} answer
+   */
+  connected({ recovered }) {
+    if (!this.running) return;
+    this.exact = false;
+    this.#publish();
+    if (recovered) this.#compareAfter(CHECK_MS + this.ports.random() * RECONNECT_SPREAD_MS);
+    else this.compare();
   }
 
   /** Compare with the server now. */
