@@ -1,19 +1,19 @@
 """The stores under contract: each test of the suite runs once per store."""
 
 import os
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from pymongo import MongoClient
-from store_records import StubClock, a_claim, a_user
+from store_records import BuildStore, StubClock, a_claim, a_user
 
 from backend.app.domain.records import Claim, User
 from backend.app.domain.trust import TrustPolicy
 from backend.app.ports import Store
 from backend.app.store.open import build_store
-from tests.support.services import MissingServiceError, Mongod, running_mongod
+from tests.support.services import MissingServiceError, Mongod, emptied, running_mongod
 
 STORES = [
     "sqlite",
@@ -21,8 +21,6 @@ STORES = [
     pytest.param("pymongo", marks=pytest.mark.services),
 ]
 TIMEOUT_S = 20.0
-
-BuildStore = Callable[[], Store]
 
 
 @pytest.fixture
@@ -47,13 +45,6 @@ def mongo_client(mongod: Mongod) -> Iterator[MongoClient[dict[str, Any]]]:
     """An independent client, to prepare and to look behind the store's back."""
     with MongoClient(mongod.url()) as client:
         yield client
-
-
-def emptied(client: MongoClient[dict[str, Any]], database: str) -> str:
-    """The database's name, its documents gone; indexes stay, which makes opening it again fast."""
-    for name in client[database].list_collection_names():
-        client[database][name].delete_many({})
-    return database
 
 
 @pytest.fixture(params=STORES)

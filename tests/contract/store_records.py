@@ -1,5 +1,6 @@
 """Records for the store suite, and a clock that stands still until told otherwise."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -15,6 +16,10 @@ from backend.app.contracts.words import (
 from backend.app.domain.consensus import Decision
 from backend.app.domain.effects import Draft, Settled, Told, Validated
 from backend.app.domain.records import Claim, User, Validation
+from backend.app.ports import Store
+
+BuildStore = Callable[[], Store]
+"""Makes a store that is not open yet."""
 
 START = datetime(2026, 3, 1, 12, 0, 0, 123457, tzinfo=UTC)
 VERIFIED = Decision(Action.VOUCH, 66.7)

@@ -4,10 +4,9 @@ import asyncio
 from collections import Counter
 
 import pytest
-from conftest import BuildStore
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from store_records import START, VERIFIED, a_claim, a_user, a_validation, after, counted, told
+from store_records import START, VERIFIED, BuildStore, a_claim, a_user, a_validation, after, counted, told
 
 from backend.app.contracts.errors import Code
 from backend.app.contracts.words import Action, ClaimId

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import emptied
 from pymongo import MongoClient
 from store_records import START, VERIFIED, StubClock, a_claim, a_user, a_validation, after, told
 
@@ -24,7 +23,7 @@ from backend.app.errors import RefusedError, SetupError, UnavailableError
 from backend.app.ports import Recorded, Store
 from backend.app.store.open import build_store
 from backend.app.store.schema import MONGO_INDEXES
-from tests.support.services import Mongod, free_port, running_mongod
+from tests.support.services import Mongod, emptied, free_port, running_mongod
 
 pytestmark = [
     pytest.mark.services,

@@ -15,6 +15,7 @@ from backend.app.domain.records import Progress
 from backend.app.domain.trust import TrustPolicy
 from backend.app.errors import RefusedError, SetupError
 from backend.app.store import cursors, rows
+from backend.app.store.mongo import MongoStore
 from backend.app.store.open import build_store
 from backend.app.store.sqlite import SqliteStore
 
@@ -109,6 +110,12 @@ def test_an_sqlite_url_means_the_embedded_store(tmp_path: Path) -> None:
         f"sqlite:///{tmp_path / 'x.db'}", trust_policy=TrustPolicy(), clock=StubClock(), timeout_s=1
     )
     assert isinstance(store, SqliteStore)
+
+
+@pytest.mark.parametrize("url", ["mongodb://localhost/x", "mongodb+srv://cluster.example/x"])
+def test_a_mongodb_url_means_the_shared_store(url: str) -> None:
+    store = build_store(url, trust_policy=TrustPolicy(), clock=StubClock(), timeout_s=1)
+    assert isinstance(store, MongoStore)
 
 
 @pytest.mark.parametrize("url", ["sqlite:///", "sqlite:///:memory:", "postgres://x", "", "mongodb:/x"])

@@ -164,6 +164,13 @@ def _direct_client(port: int) -> MongoClient[dict[str, Any]]:
     )
 
 
+def emptied(client: MongoClient[dict[str, Any]], database: str) -> str:
+    """The database's name, its documents gone; indexes stay, which makes opening it again fast."""
+    for name in client[database].list_collection_names():
+        client[database][name].delete_many({})
+    return database
+
+
 class Valkey(LocalService):
     """A Valkey (or Redis) server that keeps nothing on disk."""
 
