@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from ..contracts.errors import Code
-from ..contracts.words import Action, ClaimId, ValidationId
+from ..contracts.words import Action, ClaimId, ClaimStatus, ValidationId
 from ..domain.consensus import ConsensusPolicy, decide
 from ..domain.notifications import plan_consensus, plan_validation
 from ..domain.records import Claim, User, Validation
@@ -66,7 +66,7 @@ class ConsensusEngine:
         Raises:
             RefusedError: CLAIM_NOT_FOUND, OWN_CLAIM, CLAIM_SETTLED, ALREADY_VALIDATED, or
                 IDEMPOTENCY_KEY_REUSED when the key was used with another action or comment.
-            UnavailableError: nothing was stored.
+            UnavailableError: stored whole or not at all; a repetition with the same key tells.
         """
         wanted = Validation(
             id=ValidationId(self._ids.new()),
@@ -100,9 +100,14 @@ class ConsensusEngine:
         """
         validation, claim = recorded.validation, recorded.claim
         settled = None
-        try:
-            settled = await self._settle(claim)
-        finally:
+        decision = None
+        if claim.status is ClaimStatus.OPEN:
+            decision = decide(claim.tally, claim.weights, claim.quorum, self._policy)
+        if decision is not None:
+            settled = await self._store.settle(claim.id, claim.version, decision, self._clock.now())
+        if decision is None or settled is not None:
+            # Otherwise the claim is no longer as it was recorded, and whoever moved it on says so: to push
+            # `open` now could be the last word about a claim that is settled.
             self._websocket.push_claim(settled or claim, validation)
         rows = await self._store.apply_effects(plan_validation(claim, validation), finishes=validation.id)
         self._websocket.notify_many(rows)
@@ -118,12 +123,6 @@ class ConsensusEngine:
         plan = plan_consensus(settled, settled.decision, participants)
         rows = await self._store.apply_effects(plan, finishes=settled.id)
         self._websocket.notify_many(rows)
-
-    async def _settle(self, claim: Claim) -> Claim | None:
-        decision = decide(claim.tally, claim.weights, claim.quorum, self._policy)
-        if decision is None:
-            return None
-        return await self._store.settle(claim.id, claim.version, decision, self._clock.now())
 
     async def _replay(self, wanted: Validation, refusal: RefusedError) -> Processed:
         """Answer a repeated request with what the first one stored, or raise the refusal."""

@@ -6,9 +6,10 @@ would be harmless anyway.
 
 import asyncio
 import logging
+from collections.abc import Awaitable
 from datetime import datetime, timedelta
 
-from ..errors import VouchstormError
+from ..errors import RefusedError, VouchstormError
 from ..ports import Clock, Recorded, Store
 from .consensus_engine import ConsensusEngine
 
@@ -37,29 +38,40 @@ class Reconciler:
                 log.warning("repair put off: %s", error)
 
     async def repair(self, *, older_than_s: float | None = None) -> int:
-        """Finish pending work older than `older_than_s` (None: one interval); how many items it touched.
+        """Finish pending work older than `older_than_s` (None: one interval); how many items it finished.
 
+        What the store refuses is logged, left as it is, and does not hold up the rest.
         Raises UnavailableError; what was finished before stays finished.
         """
         age_s = self._interval_s if older_than_s is None else older_than_s
         before = self._clock.now() - timedelta(seconds=age_s)
         total = 0
-        while touched := await self._repair_batch(before):
-            total += touched
-            if touched < BATCH:
-                break
+        more = True
+        while more:
+            finished, more = await self._repair_batch(before)
+            total += finished
         self.repaired += total
         if total:
             log.info("repaired %d unfinished items", total)
         return total
 
-    async def _repair_batch(self, before: datetime) -> int:
+    async def _repair_batch(self, before: datetime) -> tuple[int, bool]:
+        """How many items were finished, and whether there may be more that can be."""
+        finished = 0
         validations = await self._store.pending_validations(before, BATCH)
         for validation in validations:
             claim = await self._store.claim(validation.claim_id)
             if claim is not None:
-                await self._engine.complete(Recorded(validation, claim))
+                finished += await self._finished(self._engine.complete(Recorded(validation, claim)))
         settlements = await self._store.pending_settlements(before, BATCH)
         for settled in settlements:
-            await self._engine.announce(settled)
-        return max(len(validations), len(settlements))
+            finished += await self._finished(self._engine.announce(settled))
+        return finished, finished > 0 and max(len(validations), len(settlements)) >= BATCH
+
+    async def _finished(self, work: Awaitable[object]) -> bool:
+        try:
+            await work
+        except RefusedError:
+            log.exception("an item cannot be finished")
+            return False
+        return True
