@@ -94,7 +94,10 @@ class Application:
 
     async def _open(self) -> None:
         await self.services.store.open()
-        await self.reconciler.repair(older_than_s=self.services.settings.reconcile_interval_s)
+        try:
+            await self.reconciler.repair()
+        except UnavailableError as error:
+            log.warning("the repair of unfinished work is put off: %s", error)
 
     async def _keep_opening(self) -> None:
         while True:

@@ -1,0 +1,80 @@
+"""How an application starts when its store does not, or only just."""
+
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from backend.app import main
+from backend.app.errors import SetupError, UnavailableError
+from backend.app.main import Application, create_app
+from backend.app.services.reconciler import Reconciler
+from backend.app.settings import Settings
+from tests.support.waiting import until
+
+
+class ReluctantStore:
+    """Opens at the n-th try; what comes after opening fails as told."""
+
+    def __init__(self, real: Any, opens_at: int, trouble: list[BaseException]) -> None:
+        self._real = real
+        self._opens_at = opens_at
+        self._trouble = trouble
+        self.tries = 0
+        self.opened = 0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._real, name)
+
+    async def open(self) -> None:
+        self.tries += 1
+        if self.tries < self._opens_at:
+            raise UnavailableError("not yet")
+        await self._real.open()
+        self.opened += 1
+
+    async def pending_validations(self, before: Any, limit: int) -> Any:
+        if self._trouble:
+            raise self._trouble.pop()
+        return await self._real.pending_validations(before, limit)
+
+
+@pytest.fixture
+async def started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Any]:
+    """start(opens_at, trouble) -> the store of a started application; stopped at the end."""
+    monkeypatch.setattr(main, "OPEN_RETRY_S", 0.01)
+    running: list[Application] = []
+
+    async def start(opens_at: int = 1, trouble: list[BaseException] | None = None) -> ReluctantStore:
+        built = create_app(Settings(data_dir=tmp_path, reconcile_interval_s=0.02))
+        store: Any = ReluctantStore(built.services.store, opens_at, trouble or [])
+        services = replace(built.services, store=store)
+        reconciler = Reconciler(store, services.engine, services.clock, 0.02)
+        running.append(Application(services, built.realtime, reconciler))
+        await running[-1].start()
+        return store  # type: ignore[no-any-return]
+
+    yield start
+    for application in running:
+        await application.stop()
+
+
+async def test_a_store_that_is_late_is_tried_again(started: Any) -> None:
+    store = await started(opens_at=4)
+    await until(lambda: store.opened)
+    assert store.tries == 4
+
+
+async def test_a_repair_that_fails_does_not_open_the_store_twice(started: Any) -> None:
+    trouble: list[BaseException] = [UnavailableError("busy"), UnavailableError("busy")]
+    store = await started(trouble=trouble)
+    await until(lambda: not trouble)
+    assert store.tries == 1
+
+
+async def test_a_store_that_cannot_be_used_stops_the_start(started: Any, tmp_path: Path) -> None:
+    (tmp_path / "vouchstorm.db").write_text("not a database, but long enough to be looked at" * 100)
+    with pytest.raises(SetupError):
+        await started()
