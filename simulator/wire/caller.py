@@ -40,7 +40,7 @@ class Caller:
     async def dial(self, protocol: Callable[[], asyncio.Protocol]) -> None:
         """Connect TCP (and TLS) and hand the transport to the protocol; tries each address of the host.
 
-        Raises OSError (ssl.SSLError is one) when none answers.
+        Raises OSError (ssl.SSLError is one) when none answers, ValueError when the name is impossible.
         """
         loop = asyncio.get_running_loop()
         sock = await self._connected_socket(loop)

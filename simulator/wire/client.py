@@ -5,6 +5,7 @@ Called by the swarm; holds no task of its own while connected, and one timer onl
 """
 
 import asyncio
+import ipaddress
 import logging
 import random
 import time
@@ -87,12 +88,15 @@ class LeanClient:
         auth: called afresh for each connection, so a cursor in it is the newest. rng: may be shared by all
         clients of a process (one is 2.5 KiB). connect_timeout_s: from the first SYN to the CONNECT answer.
         sweep: finds dead peers; give all clients of a process the same one, else each has its own timer.
-        Raises ValueError on a namespace, header or transport that cannot be sent.
+        source_ip: an address of this machine to connect from. Raises ValueError on a namespace, header,
+        transport or source address that cannot be meant.
         """
         if not namespace.startswith("/") or "," in namespace or "?" in namespace:
             raise ValueError(f"{namespace!r}: a namespace starts with '/' and holds neither ',' nor '?'")
         if transport not in ("websocket", "polling", "upgrade"):
             raise ValueError(f"{transport!r}: the transport is websocket, polling or upgrade")
+        if source_ip is not None:
+            ipaddress.ip_address(source_ip)
         self.handler = handler
         self.transport = transport
         self.namespace = namespace

@@ -70,7 +70,7 @@ class HttpChannel:
     async def _dialled(self, wire: "_Wire") -> None:
         try:
             await self._caller.dial(lambda: wire)
-        except OSError as error:
+        except (OSError, ValueError) as error:  # ValueError: a host name that cannot be encoded
             self._fail("transport error", f"cannot connect: {error}")
         finally:
             self._dial_task = None

@@ -43,6 +43,7 @@ class Session:
         "_muted",
         "_over",
         "_patience_ns",
+        "_paused",
         "_pending",
         "_upgrade",
         "bucket",
@@ -61,6 +62,7 @@ class Session:
         self._grace: asyncio.TimerHandle | None = None  # set while leaving
         self._left: asyncio.Future[None] | None = None
         self._patience_ns = 0
+        self._paused = False
         self._muted = False
         self._over = False
         self.deadline_ns = 0
@@ -197,7 +199,7 @@ class Session:
         self._client.counters.upgrades += 1
         self._link = link
         link.owner = self
-        if self._muted:
+        if self._paused:
             link.pause_reading()
 
     def _upgrade_failed(self) -> None:
@@ -231,13 +233,14 @@ class Session:
 
         mute: send nothing either.
         """
+        self._paused = True
         self._muted = self._muted or mute
         self._client.sweep.forget(self)
         self._link.pause_reading()
 
     def resume_reading(self) -> None:
         """Read and answer again, with fresh patience."""
-        self._muted = False
+        self._paused = self._muted = False
         self._link.resume_reading()
         if self._patience_ns and not self._over:
             self.deadline_ns = time.monotonic_ns() + self._patience_ns

@@ -68,7 +68,7 @@ class WebsocketLink(asyncio.Protocol):
     async def _dialled(self) -> None:
         try:
             await self._caller.dial(lambda: self)
-        except OSError as error:
+        except (OSError, ValueError) as error:  # ValueError: a host name that cannot be encoded
             self._fail(LinkFailure("transport error", f"cannot connect: {error}"))
         finally:
             self._dial_task = None

@@ -2,13 +2,18 @@
 
 import asyncio
 import json
+import random
+import ssl
+import subprocess
 import time
+from pathlib import Path
+from typing import Any
 
 import pytest
 from wire_script import OPEN, Conversation, scripted
-from wire_subjects import DEADLINE_S, QUICK, Witness, connected, make_client, until
+from wire_subjects import DEADLINE_S, QUICK, Witness, connected, gives_up, make_client, until
 
-from simulator.wire import ConnectFailedError, HeartbeatSweep, ReconnectPolicy
+from simulator.wire import Endpoint, HeartbeatSweep, LeanClient, ReconnectPolicy
 
 NEVER = ReconnectPolicy.none()
 
@@ -19,8 +24,13 @@ def witness() -> Witness:
 
 
 async def hold(talk: Conversation) -> None:
-    """A good session that reads until the client leaves, and answers its close frame."""
+    """A good session."""
     await talk.open_session()
+    await hold_open(talk)
+
+
+async def hold_open(talk: Conversation) -> None:
+    """Read until the client leaves, and answer its close frame."""
     while True:
         packet = await talk.receive()
         if packet.startswith(b"\x88"):
@@ -58,9 +68,7 @@ async def test_a_busy_server_is_connected_to_afterwards(witness: Witness) -> Non
 async def test_a_busy_server_does_not_wake_a_client_without_policy(witness: Witness) -> None:
     async with scripted(busy) as port:
         client = make_client(port, witness, policy=NEVER)
-        client.start()
-        with pytest.raises(ConnectFailedError, match="HTTP 503: busy"):
-            await client.wait_connected(DEADLINE_S)
+        await gives_up(client, "HTTP 503: busy")
 
 
 async def test_an_http_error_is_told_with_its_body(witness: Witness) -> None:
@@ -70,9 +78,7 @@ async def test_an_http_error_is_told_with_its_body(witness: Witness) -> None:
 
     async with scripted(refuse) as port:
         client = make_client(port, witness, policy=NEVER)
-        client.start()
-        with pytest.raises(ConnectFailedError, match="HTTP 404: no such place"):
-            await client.wait_connected(DEADLINE_S)
+        await gives_up(client, "HTTP 404: no such place")
         assert client.counters.http_refused == 1
 
 
@@ -83,18 +89,14 @@ async def test_a_refusal_whose_body_ends_with_the_connection_is_read(witness: Wi
 
     async with scripted(refuse) as port:
         client = make_client(port, witness, policy=NEVER)
-        client.start()
-        with pytest.raises(ConnectFailedError, match="HTTP 403: no"):
-            await client.wait_connected(DEADLINE_S)
+        await gives_up(client, "HTTP 403: no")
 
 
 async def test_nobody_listening_is_a_sentence(witness: Witness) -> None:
     async with scripted(hold) as port:
         pass
     client = make_client(port, witness, policy=NEVER)
-    client.start()
-    with pytest.raises(ConnectFailedError, match="cannot connect"):
-        await client.wait_connected(DEADLINE_S)
+    await gives_up(client, "cannot connect")
 
 
 async def test_retries_end_when_the_policy_says_so(witness: Witness) -> None:
@@ -102,9 +104,7 @@ async def test_retries_end_when_the_policy_says_so(witness: Witness) -> None:
         pass
     policy = ReconnectPolicy(delay_s=0.001, delay_max_s=0.002, attempts=3)
     client = make_client(port, witness, policy=policy)
-    client.start()
-    with pytest.raises(ConnectFailedError, match="gave up"):
-        await client.wait_connected(DEADLINE_S)
+    await gives_up(client, "gave up")
     assert client.counters.attempts == 4
 
 
@@ -116,9 +116,7 @@ async def test_an_answer_to_another_key_is_refused(witness: Witness) -> None:
 
     async with scripted(lie) as port:
         client = make_client(port, witness, policy=NEVER)
-        client.start()
-        with pytest.raises(ConnectFailedError, match="not to our key"):
-            await client.wait_connected(DEADLINE_S)
+        await gives_up(client, "not to our key")
 
 
 @pytest.mark.parametrize(
@@ -311,9 +309,7 @@ async def test_headers_of_the_owner_are_sent(witness: Witness) -> None:
 
     async with scripted(look) as port:
         client = make_client(port, witness, headers={"Origin": "http://app"}, policy=NEVER)
-        client.start()
-        with pytest.raises(ConnectFailedError):
-            await client.wait_connected(DEADLINE_S)
+        await gives_up(client, "HTTP 403")
         assert seen == ["http://app"]
 
 
@@ -401,3 +397,66 @@ async def test_a_full_write_buffer_refuses_events(witness: Witness) -> None:
             sent_bytes += 100_000
             assert sent_bytes < 1 << 30
         assert client.counters.emits_dropped == 1
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A certificate of our own for 127.0.0.1, with its key."""
+    path = tmp_path_factory.mktemp("tls") / "both.pem"
+    command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]
+    options = ["-subj", "/CN=test", "-addext", "subjectAltName=IP:127.0.0.1", "-days", "2"]
+    subprocess.run(
+        [*command, *options, "-keyout", path, "-out", f"{path}.crt"], check=True, capture_output=True
+    )
+    path.write_bytes(path.read_bytes() + Path(f"{path}.crt").read_bytes())
+    return path
+
+
+def tls_server(certificate: Path) -> ssl.SSLContext:
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(certificate)
+    return context
+
+
+async def test_a_trusted_server_is_spoken_to_over_tls(witness: Witness, certificate: Path) -> None:
+    async def greet(talk: Conversation) -> None:
+        await talk.open_session()
+        await talk.send(b'42["hello",1]')
+        await hold_open(talk)
+
+    trusting = ssl.create_default_context(cafile=f"{certificate}.crt")
+    async with scripted(greet, tls=tls_server(certificate)) as port:
+        endpoint = Endpoint.parse(f"wss://127.0.0.1:{port}", tls=trusting)
+        client = LeanClient(endpoint, witness, transport="websocket", rng=random.Random(1), policy=NEVER)
+        client.start()
+        await until(lambda: witness.named("hello"))
+        await client.stop()
+
+
+async def test_a_server_that_nobody_vouches_for_is_not_spoken_to(witness: Witness, certificate: Path) -> None:
+    async with scripted(hold, tls=tls_server(certificate)) as port:
+        endpoint = Endpoint.parse(f"https://127.0.0.1:{port}")
+        client = LeanClient(endpoint, witness, transport="polling", rng=random.Random(1), policy=NEVER)
+        await gives_up(client, "certificate verify failed")
+
+
+@pytest.mark.parametrize("host", ["a" * 70 + ".example", "nowhere.invalid"])
+async def test_a_host_without_address_is_a_sentence(witness: Witness, host: str) -> None:
+    endpoint = Endpoint.parse(f"http://{host}")
+    client = LeanClient(endpoint, witness, transport="websocket", rng=random.Random(1), policy=NEVER)
+    await gives_up(client, "cannot connect")
+
+
+@pytest.mark.parametrize(
+    "option",
+    [
+        {"namespace": "admin"},
+        {"namespace": "/a,b"},
+        {"headers": {"a": "b\r\nc: d"}},
+        {"source_ip": "localhost"},
+        {"transport": "carrier pigeon"},
+    ],
+)
+def test_options_that_cannot_be_meant_are_refused(witness: Witness, option: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=r"namespace|header|address|transport"):
+        make_client(1, witness, **{"transport": "websocket", **option})

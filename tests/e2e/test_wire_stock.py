@@ -9,12 +9,11 @@ from typing import Any
 import httpx
 import pytest
 import uvloop
-from wire_subjects import DEADLINE_S, QUICK, Witness, connected, make_client, running, until
+from wire_subjects import DEADLINE_S, QUICK, Witness, connected, gives_up, make_client, running, until
 
 from simulator.wire import (
     CallTimeoutError,
     ClientState,
-    ConnectFailedError,
     HeartbeatSweep,
     NotConnectedError,
     ReconnectPolicy,
@@ -102,9 +101,7 @@ async def test_times_never_run_backwards(port: int, witness: Witness, transport:
 @every_transport
 async def test_a_refusal_is_told_and_final(port: int, witness: Witness, transport: str) -> None:
     client = make_client(port, witness, transport, auth=lambda: {"refuse": "not you"})
-    client.start()
-    with pytest.raises(ConnectFailedError, match="not you"):
-        await client.wait_connected(DEADLINE_S)
+    await gives_up(client, "not you")
     assert client.state is ClientState.STOPPED
     assert witness.refusals == [b'{"message":"not you"}']
     assert witness.disconnects == []
@@ -257,9 +254,7 @@ async def test_nothing_is_sent_or_kept_without_a_connection(port: int, witness: 
 async def test_another_namespace_is_served_apart(port: int, witness: Witness) -> None:
     """The stock server knows only `/`, and says so."""
     client = make_client(port, witness, namespace="/admin")
-    client.start()
-    with pytest.raises(ConnectFailedError, match="Unable to connect"):
-        await client.wait_connected(DEADLINE_S)
+    await gives_up(client, "Unable to connect")
 
 
 async def test_a_client_goes_offline_and_returns_by_itself(port: int, witness: Witness) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -75,7 +76,7 @@ Script = Callable[[Conversation], Awaitable[None]]
 
 
 @asynccontextmanager
-async def scripted(*scripts: Script) -> AsyncIterator[int]:
+async def scripted(*scripts: Script, tls: ssl.SSLContext | None = None) -> AsyncIterator[int]:
     """A server whose first connection follows the first script and so on, the last one for ever; its port."""
     waiting = list(scripts)
     failures: list[BaseException] = []
@@ -98,7 +99,7 @@ async def scripted(*scripts: Script) -> AsyncIterator[int]:
             running.discard(task)
             writer.close()
 
-    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    server = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=tls)
     try:
         yield server.sockets[0].getsockname()[1]
     finally:

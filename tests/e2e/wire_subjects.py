@@ -12,7 +12,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from simulator.wire import Endpoint, LeanClient, ReconnectPolicy
+import pytest
+
+from simulator.wire import ConnectFailedError, Endpoint, LeanClient, ReconnectPolicy
 
 SUPPORT = Path(__file__).resolve().parents[1] / "support"
 DEADLINE_S = 20.0
@@ -92,5 +94,15 @@ async def connected(
     try:
         await client.wait_connected(DEADLINE_S)
         yield client
+    finally:
+        await client.stop()
+
+
+async def gives_up(client: LeanClient, why: str) -> None:
+    """Start a client that ends without a connection, for a reason that matches."""
+    client.start()
+    try:
+        with pytest.raises(ConnectFailedError, match=why):
+            await client.wait_connected(DEADLINE_S)
     finally:
         await client.stop()
