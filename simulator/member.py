@@ -81,8 +81,8 @@ class Member:
             self._waiter.set_result(None)
 
     def fed(self, at_ns: int) -> None:
-        """A message came in; cheap when no outage is open."""
-        if self.index in self.outages.open:
+        """A message came in; cheap when the client was not away just now."""
+        if self.index in self.outages.hungry:
             self.outages.fed(self.index, at_ns)
 
     def caught_up(self, at_ns: int) -> None:

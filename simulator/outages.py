@@ -28,13 +28,15 @@ class Outage:
 
 @dataclass(slots=True)
 class Outages:
-    """All absences of a run, at most one open per client."""
+    """All absences of a run, at most one open per client. hungry: back, but without a message since."""
 
     all: list[Outage] = field(default_factory=list)
     open: dict[int, Outage] = field(default_factory=dict)
+    hungry: dict[int, Outage] = field(default_factory=dict)
 
     def cut(self, client: int, at_ns: int, away_ns: int = 0) -> Outage:
         """The client was cut off; one that is away already stays in its outage."""
+        self.hungry.pop(client, None)
         outage = self.open.get(client)
         if outage is None:
             outage = self.open[client] = Outage(client, at_ns, at_ns + away_ns)
@@ -48,11 +50,13 @@ class Outages:
         outage = self.open.get(client)
         if outage is not None and not outage.connected_ns:
             outage.connected_ns = at_ns
+            if not outage.first_event_ns:
+                self.hungry[client] = outage
 
     def fed(self, client: int, at_ns: int) -> None:
         """A message came in."""
-        outage = self.open.get(client)
-        if outage is not None and outage.connected_ns and not outage.first_event_ns:
+        outage = self.hungry.pop(client, None)
+        if outage is not None:
             outage.first_event_ns = at_ns
 
     def caught_up(self, client: int, at_ns: int) -> None:

@@ -120,6 +120,7 @@ class Windows(Table):
 class HonestyBounds(Table):
     """Bounds of the generator's own trouble, above which the verdict is INVALID."""
 
+    loop_lag_p90_ms: float = Field(25.0, gt=0)
     loop_lag_p99_ms: float = Field(100.0, gt=0)
     late_share: Share = 0.05
     dropped_share: Share = 0.01

@@ -3,6 +3,7 @@
 A profile makes the members, publishes, and reads the truth back at the end; the runner does everything else.
 """
 
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -40,6 +41,7 @@ class Stage:
     tokens_file: Path | None
     claims_file: Path | None
     note: Callable[[str], None]
+    now_ns: Callable[[], int] = time.monotonic_ns
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,6 @@ judged by the server's `seq` where there is one, else by the order of the one so
 all for unnumbered messages published by HTTP.
 """
 
-import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -109,10 +108,10 @@ class Generic:
             "n": item.n,
             "stamp": intended_ns,
         }
-        sent_ns = time.monotonic_ns()
+        sent_ns = self.stage.now_ns()
         row.published(intended_ns, sent_ns, 0, measured=item.measured)
         failure = await self._send(values)
-        row.answered_ns = time.monotonic_ns()
+        row.answered_ns = self.stage.now_ns()
         if failure:
             row.disown()
             return Outcome("failed", failure)

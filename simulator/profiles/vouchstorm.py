@@ -13,7 +13,6 @@ The only file of the simulator that may import the backend's contracts. What a c
 """
 
 import asyncio
-import time
 from array import array
 from typing import Any
 
@@ -213,7 +212,7 @@ class Vouchstorm:
         except RestError as error:
             self.stage.note(f"A client could not reload its notifications: {error}.")
             return
-        member.reloaded(items, time.monotonic_ns())
+        member.reloaded(items, self.stage.now_ns())
 
     # ---------------------------------------------------------------- the end
 

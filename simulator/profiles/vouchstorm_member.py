@@ -5,7 +5,6 @@ that comes as two events, asks `sync` after a gap, reloads over REST when the se
 """
 
 import asyncio
-import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -55,7 +54,7 @@ class VouchstormMember(Member):
         """Token, scope, and where this client stands."""
         scope = self.profile.scope
         if scope == "all":
-            self.ledger.rooms.ask(self.profile.live_room, self.index, time.monotonic_ns())
+            self.ledger.rooms.ask(self.profile.live_room, self.index, self.profile.stage.now_ns())
         payload: dict[str, object] = {"token": self.person.token, "live": scope}
         cursor = self.box.cursor()
         return payload if cursor is None else payload | {"last_seq": cursor}
@@ -143,7 +142,7 @@ class VouchstormMember(Member):
         else:
             self._control(name, args, at_ns)
             return
-        if self.index in self.outages.open:
+        if self.index in self.outages.hungry:
             self.outages.fed(self.index, at_ns)
 
     def _durable(self, args: bytes, at_ns: int, event: int) -> None:

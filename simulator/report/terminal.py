@@ -18,6 +18,8 @@ from ..result import Latency, Result
 SPARKS = "▁▂▃▄▅▆▇█"
 HISTORY = 40
 TONES = {"PASS": "bold white on green", "FAIL": "bold white on red"}
+BAD_ROWS = ("lost", "duplicate", "misrouted", "out_of_order", "late")
+LEDGER_ROWS = ("expected", "live", "replayed", "superseded", "unverified", *BAD_ROWS)
 OTHER_TONE = "bold black on yellow"
 WORDS = {
     "setup": "Setting up users, claims and server",
@@ -151,18 +153,22 @@ def _figures(latency: Latency) -> list[str]:
 
 def _ledger_table(result: Result) -> Table:
     table = Table(title="Ledger", title_justify="left", title_style="bold", box=None, padding=(0, 2))
-    table.add_column("messages")
-    names = ("expected", "live", "replayed", "superseded", "unverified")
-    bad = ("late", "out_of_order", "lost", "duplicate", "misrouted")
-    for column in (*names, *bad):
-        table.add_column(column.replace("_", " "), justify="right")
-    for name, part in (("all", result.ledger), *result.ledger_by_kind.items()):
-        cells = [f"{getattr(part, column):,}" for column in names]
-        for column in bad:
-            value = getattr(part, column)
-            cells.append(f"[bold red]{value:,}[/]" if value else "[dim]0[/]")
-        table.add_row(name, *cells)
+    table.add_column("owed to clients, and how it ended")
+    parts = {"all": result.ledger, **result.ledger_by_kind}
+    for name in parts:
+        table.add_column(name, justify="right")
+    for column in LEDGER_ROWS:
+        values = [getattr(part, column) for part in parts.values()]
+        if column in BAD_ROWS or any(values):
+            cells = [_count(value, bad=column in BAD_ROWS) for value in values]
+            table.add_row(column.replace("_", " "), *cells)
     return table
+
+
+def _count(value: int, *, bad: bool) -> str:
+    if value and bad:
+        return f"[bold red]{value:,}[/]"
+    return f"{value:,}" if value else "[dim]0[/]"
 
 
 def _facts_table(result: Result) -> Table:

@@ -28,7 +28,13 @@ SERVER = {
     "receive": {"event": "message", "id": "/0/id", "seq": "/0/seq"},
     "recover": {"auth_key": "last_seq", "event": "recovery"},
 }
-GENEROUS = {"loop_lag_p99_ms": 5_000, "late_share": 1, "dropped_share": 1, "cpu_share": 4}
+GENEROUS = {
+    "loop_lag_p90_ms": 5_000,
+    "loop_lag_p99_ms": 5_000,
+    "late_share": 1,
+    "dropped_share": 1,
+    "cpu_share": 4,
+}
 """The tests judge the ledger, not the machine they run on."""
 
 

@@ -87,3 +87,12 @@ def test_a_hole_that_was_announced_is_not_silent() -> None:
 
 def test_a_hole_of_one_who_never_dropped_is_no_recovery_at_all() -> None:
     assert stormed().summary({7}, 100 * MS).recovery.silent_hole == 0
+
+
+def test_the_first_message_is_timed_also_after_catching_up() -> None:
+    outages = Outages()
+    outages.cut(0, 0)
+    outages.connected(0, 5 * MS)
+    outages.caught_up(0, 6 * MS)
+    outages.fed(0, 9 * MS)
+    assert outages.summary((), 100 * MS).time_to_first_event.max == 9.0
