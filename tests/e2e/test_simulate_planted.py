@@ -6,7 +6,7 @@ from simulator.errors import SetupError
 from simulator.progress import Silent
 from simulator.runner import RunOptions, run
 from simulator.scenario import build
-from tests.support.planted import SERVER, lying_server, planted, scenario
+from tests.support.planted import GENEROUS, SERVER, planted, scenario, server
 
 DROPS = [{"kind": "drop", "at_share": 0.3, "fraction": 0.5, "away_s": [0.3, 0.6]}]
 
@@ -73,8 +73,8 @@ async def test_a_refused_recovery_loses_but_is_honest() -> None:
 
 
 async def test_without_a_promise_of_replay_the_absent_are_owed_nothing() -> None:
-    server = {key: value for key, value in SERVER.items() if key != "recover"} | {"rooms": {"count": 2}}
-    run = await planted([], scenario(faults=DROPS, server=server))
+    spec = {key: value for key, value in SERVER.items() if key != "recover"} | {"rooms": {"count": 2}}
+    run = await planted([], scenario(faults=DROPS, server=spec))
     assert (run.result.verdict, run.result.ledger.lost) == ("PASS", 0)
 
 
@@ -85,6 +85,45 @@ async def test_the_ledger_holds_over_other_transports(transport: str) -> None:
 
 
 async def test_a_server_that_is_no_vouchstorm_is_told_what_to_use_instead() -> None:
-    async with lying_server() as port:
+    async with server("lying_server.py") as port:
         with pytest.raises(SetupError, match="is not a Vouchstorm server"):
             await run(RunOptions(build({"clients": 4}), url=f"http://127.0.0.1:{port}"), Silent())
+
+
+STOCK = {
+    "join": [{"event": "join", "args": [{"room": "{room}"}]}],
+    "rooms": {"count": 3},
+    "publish": {"via": "socket", "event": "say", "args": [{"room": "{room}", "id": "{id}"}]},
+    "receive": {"event": "said", "id": "/0/id"},
+}
+
+
+async def test_a_stock_server_is_driven_by_a_socket_from_toml_alone() -> None:
+    async with server("stock_server.py") as port:
+        result = await run(RunOptions(scenario(server=STOCK), url=f"http://127.0.0.1:{port}"), Silent())
+    assert (result.verdict, result.reasons) == ("PASS", [])
+    assert result.latency_ms["event"].count > 100
+
+
+async def test_a_bare_server_only_has_to_echo() -> None:
+    spec = build({"profile": "echo", "clients": 10, "duration_s": 1, "honesty": GENEROUS})
+    async with server("stock_server.py") as port:
+        result = await run(RunOptions(spec, url=f"http://127.0.0.1:{port}"), Silent())
+    assert (result.verdict, result.reasons) == ("PASS", [])
+    assert result.ledger.live == result.publishes.accepted > 0
+
+
+async def test_a_server_that_does_not_know_the_event_loses_every_echo() -> None:
+    spec = build(
+        {
+            "profile": "echo",
+            "clients": 4,
+            "duration_s": 1,
+            "honesty": GENEROUS,
+            "publish": {"timeout_s": 1},
+            "phases": {"warmup_s": 0, "drain_s": 0.5},
+        }
+    )
+    async with server("lying_server.py") as port:
+        result = await run(RunOptions(spec, url=f"http://127.0.0.1:{port}"), Silent())
+    assert (result.verdict, result.publishes.accepted) == ("INVALID", 0)

@@ -16,7 +16,7 @@ from simulator.runner import RunOptions, run
 from simulator.scenario import Scenario, build
 from simulator.wire import Endpoint
 
-LYING_SERVER = Path(__file__).with_name("lying_server.py")
+HERE = Path(__file__).parent
 SERVER = {
     "join": [{"event": "join", "args": [{"room": "{room}"}]}],
     "rooms": {"count": 2, "durable": True},
@@ -63,12 +63,12 @@ def scenario(**changes: Any) -> Scenario:
 
 
 @asynccontextmanager
-async def lying_server(*lies: str) -> AsyncIterator[int]:
-    """The port of a lying server that lives as long as the block."""
+async def server(program: str, *words: str) -> AsyncIterator[int]:
+    """The port of a test server (a program in this folder) that lives as long as the block."""
     process = await asyncio.create_subprocess_exec(
         sys.executable,
-        str(LYING_SERVER),
-        *lies,
+        str(HERE / program),
+        *words,
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
     )
@@ -83,7 +83,7 @@ async def lying_server(*lies: str) -> AsyncIterator[int]:
 
 async def planted(lies: Sequence[str], spec: Scenario) -> Planted:
     """Run a scenario against a server that lies so."""
-    async with lying_server(*lies) as port:
+    async with server("lying_server.py", *lies) as port:
         result = await run(RunOptions(spec, url=f"http://127.0.0.1:{port}"), Silent())
         return Planted(result, await counts_of(port))
 
