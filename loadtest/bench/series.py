@@ -1,0 +1,82 @@
+"""Samples of alternating repetitions, their medians and ratios. Pure."""
+
+import statistics
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from itertools import product
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One figure of one repetition; `value` is None when the repetition is invalid, `reason` says why."""
+
+    metric: str
+    contestant: str
+    value: float | None
+    reason: str = ""
+
+
+@dataclass(slots=True)
+class Series:
+    """All samples of a run."""
+
+    samples: list[Sample] = field(default_factory=list)
+
+    def values(self, metric: str, contestant: str) -> list[float]:
+        """The valid figures, in the order they were taken."""
+        return [
+            sample.value
+            for sample in self.samples
+            if sample.metric == metric and sample.contestant == contestant and sample.value is not None
+        ]
+
+    def invalid(self) -> list[Sample]:
+        return [sample for sample in self.samples if sample.value is None]
+
+    def metrics(self) -> list[str]:
+        return list(dict.fromkeys(sample.metric for sample in self.samples))
+
+    def contestants(self) -> list[str]:
+        return list(dict.fromkeys(sample.contestant for sample in self.samples))
+
+    def median(self, metric: str, contestant: str) -> float | None:
+        values = self.values(metric, contestant)
+        return statistics.median(values) if values else None
+
+    def medians(self, metric: str) -> dict[str, float]:
+        """Contestant -> median, of those that have one."""
+        found = {name: self.median(metric, name) for name in self.contestants()}
+        return {name: value for name, value in found.items() if value is not None}
+
+    def ratio(self, metric: str, over: str, under: str) -> float | None:
+        """Median of the ratios of neighbours: repetition i of one against repetition i of the other.
+
+        Neighbours in time met the same noise, so this is steadier than a ratio of medians.
+        """
+        pairs = self._pairs(metric, over, under)
+        return statistics.median(a / b for a, b in pairs) if pairs else None
+
+    def _pairs(self, metric: str, over: str, under: str) -> list[tuple[float, float]]:
+        chosen = [
+            [sample.value for sample in self.samples if (sample.metric, sample.contestant) == (metric, name)]
+            for name in (over, under)
+        ]
+        return [(a, b) for a, b in zip(*chosen, strict=False) if a is not None and b]
+
+    def spread(self, metric: str, contestant: str) -> dict[str, Any]:
+        values = self.values(metric, contestant)
+        if not values:
+            return {"n": 0}
+        return {
+            "n": len(values),
+            "median": statistics.median(values),
+            "min": min(values),
+            "max": max(values),
+            "values": values,
+        }
+
+
+def alternate(repetitions: int, contestants: Sequence[str]) -> Iterable[tuple[int, str]]:
+    """A B C D A B C D ...: slow drift of the machine meets all contestants alike."""
+    return product(range(repetitions), contestants)

@@ -1,0 +1,96 @@
+"""Vouchstorm as it is deployed: the node of `backend.app.node`, with a control channel beside it.
+
+Users are stored, tokens are checked against the store, rooms are joined, replay positions are read: nothing
+is left out. Events go in where the services put them, at `Emitter.push`.
+"""
+
+import argparse
+import asyncio
+import contextlib
+import functools
+import os
+import signal
+import tempfile
+from datetime import UTC, datetime
+from pathlib import Path
+
+from backend.app import node
+from backend.app.contracts.words import DeliveryClass, UserId
+from backend.app.domain.records import User
+from backend.app.logs import configure_logging
+from backend.app.main import Application, create_app
+from backend.app.ports import Push
+from backend.app.settings import Settings, load_settings
+
+from ..control import Control
+from ..workload import EVENT, ROOM, SECRET, ServerOptions, payload, user_id
+from .options import parser, server_options
+
+PACKAGES = ["python-socketio", "python-engineio", "uvicorn", "uvloop", "httptools", "websockets", "orjson"]
+
+
+class Ours:
+    """The application's emitter and rooms as a contestant."""
+
+    def __init__(self, application: Application) -> None:
+        self._application = application
+
+    def emit(self, numbers: range) -> None:
+        # CONTROL, not SNAPSHOT: counters would be merged, and every event is to be counted.
+        pushes = [Push(ROOM, ((EVENT, payload(number)),), DeliveryClass.CONTROL) for number in numbers]
+        self._application.realtime.emitter.push(pushes)
+
+    def members(self) -> int:
+        return self._application.realtime.manager.room_size(ROOM)
+
+
+async def seed(application: Application, users: int) -> None:
+    """Store the users whose tokens will come."""
+    now = datetime.now(UTC)
+    rows = [
+        User(UserId(user_id(number)), f"bench{number}", f"Bench {number}", now) for number in range(users)
+    ]
+    await application.services.store.create_users(rows, "no password fits")
+
+
+def bench_settings(options: ServerOptions, data_dir: str) -> Settings:
+    return load_settings(
+        data_dir=Path(data_dir),
+        jwt_secret=SECRET,
+        ping_interval_s=options.ping_interval_s,
+        ping_timeout_s=options.ping_timeout_s,
+        log_level="warning",
+    )
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Serve until standard input ends."""
+    options = server_options(arguments)
+    built: list[Application] = []
+    running: list[asyncio.Task[None]] = []
+
+    def build(settings: Settings) -> Application:
+        built.append(create_app(settings))
+        return built[-1]
+
+    async def take_part(port: int) -> None:
+        await seed(built[0], options.users)
+        stop = functools.partial(os.kill, os.getpid(), signal.SIGINT)
+        Control(Ours(built[0]), stop).start(port, PACKAGES)
+
+    def ready(url: str, _: str) -> None:
+        running.append(asyncio.get_running_loop().create_task(take_part(int(url.rpartition(":")[2]))))
+
+    # The node builds its own application; this is the way to the one it serves.
+    node.create_app = build  # type: ignore[attr-defined]
+    with (
+        tempfile.TemporaryDirectory(prefix="vouchstorm-bench-") as data_dir,
+        contextlib.suppress(KeyboardInterrupt),
+    ):
+        configure_logging("warning", "pretty", "bench")
+        settings = bench_settings(options, data_dir).model_copy(update={"drain_s": 0.0})
+        node.run_node(settings, node.listen("127.0.0.1", options.port), ready)
+
+
+if __name__ == "__main__":
+    run(parser().parse_args())
