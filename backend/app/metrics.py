@@ -45,6 +45,7 @@ ABORT_REASONS = (
     "stuck",
     "token_expired",
     "token_revoked",
+    "write_failed",
 )
 DROP_REASONS = ("queue_full", "paused", "stale", "bus_full", "bus_down")
 RECOVERY_OUTCOMES = ("nothing_missed", "replayed", "partial", "unrecoverable", "failed")

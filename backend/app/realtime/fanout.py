@@ -6,6 +6,7 @@ per claim, the latest wins; the last value always goes out.
 """
 
 import asyncio
+import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,6 +15,8 @@ from typing import Protocol
 from ..contracts.words import DeliveryClass
 from .engine import Session
 from .frames import Message
+
+log = logging.getLogger(__name__)
 
 VERSIONS_KEPT = 20_000
 
@@ -187,11 +190,18 @@ class Fanout:
 
 
 def _write(sessions: list[Session], messages: list[Message]) -> None:
-    """One write per direct, healthy socket; the others take the messages one by one."""
+    """One write per direct, healthy socket; the others take the messages one by one.
+
+    A socket that fails is ended, so that its client comes back and is caught up; the others go on.
+    """
     wire = messages[0].wire if len(messages) == 1 else b"".join([message.wire for message in messages])
     for session in sessions:
-        write = session.write
-        if write is not None:
-            write(wire)
-        else:
-            session.post(messages)
+        try:
+            write = session.write
+            if write is not None:
+                write(wire)
+            else:
+                session.post(messages)
+        except Exception:
+            log.exception("a socket could not be written to")
+            session.abort("write_failed")
