@@ -11,7 +11,7 @@ import os
 import time
 import uuid
 from collections.abc import Coroutine, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -21,17 +21,18 @@ from .audience import Bounds
 from .errors import ScenarioError, SetupError
 from .findings import Measured, recent
 from .ledger import Ledger
+from .meters import Meter, generator_of, read, server_of
 from .outages import Outages
 from .profiles.base import Profile, Reconciled, Stage
 from .profiles.choice import endpoint_path, make_profile
 from .progress import Live, Ui
 from .publisher import Publisher
 from .rest import RestClient
-from .result import Generator, Phase, Server
+from .result import Phase
 from .scenario import Scenario
 from .schedule import Publication, claims_needed, publications, troubles
 from .swarm import Swarm
-from .target import Commands, ManagedServer, Needs, growth, scrape
+from .target import Commands, ManagedServer, Needs, scrape
 from .timeline import Presence, seconds
 from .wire import Endpoint
 
@@ -53,18 +54,6 @@ class Place:
     tokens_file: Path | None
     claims_file: Path | None
     pin: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Meter:
-    """Readings at one moment."""
-
-    at_ns: int
-    own_cpu_s: float
-    server_cpu_s: float
-    server_rss_bytes: int
-    events: int
-    metrics: dict[str, float] = field(default_factory=dict)
 
 
 class Course:
@@ -92,6 +81,7 @@ class Course:
         self._started_ns = time.monotonic_ns()
         self._last_events = (0, 0)
         self._rss_before_bytes = 0
+        self._overrun = ""
 
     def interrupt(self) -> None:
         """The user wants it to end: finish early with what there is."""
@@ -118,7 +108,7 @@ class Course:
 
     async def _set_up(self, stack: contextlib.AsyncExitStack) -> None:
         scenario, place = self.scenario, self.place
-        host.raise_open_files(scenario.clients + scenario.publish.workers + DESCRIPTORS_TO_SPARE)
+        _allow_sockets(scenario.clients + scenario.publish.workers)
         tokens_file, claims_file = place.tokens_file, place.claims_file
         if place.commands is not None:
             server = self.server = await stack.enter_async_context(self._managed(place.commands))
@@ -272,7 +262,7 @@ class Course:
         except TimeoutError:
             truth = None
         if truth is None and not self.stop.is_set():
-            self._generator(overrun="reconcile")
+            self._overrun = "reconcile"
         return truth or Reconciled()
 
     def _close(self, before: Meter, after: Meter, closed_ns: int, away: set[int], truth: Reconciled) -> None:
@@ -289,53 +279,22 @@ class Course:
             self.load_start_ns, closed_ns, account, self.publisher.sent_ns, self.presence, self.swarm.marks
         )
         measured.notes += [f"lost: {name}" for name in account.lost[:10]]
-        self._judge_self(before, after)
-        self._judge_server(before, after, truth)
-
-    def _judge_self(self, before: Meter, after: Meter) -> None:
-        took_s = max(0.001, (after.at_ns - before.at_ns) / NS)
-        cpu_s, events = after.own_cpu_s - before.own_cpu_s, after.events - before.events
-        rss = host.rss_bytes(os.getpid())
-        self._generator(
-            loop_lag_ms=self.lag.histogram.latency(),
-            late_publishes=self.publisher.counts["late"],
-            cpu_share=round(cpu_s / took_s, 4),
-            cpu_us_per_receipt=round(cpu_s * 1e6 / events, 2) if events else 0.0,
-            rss_bytes=rss,
-            bytes_per_connection=max(0, rss - self._rss_before_bytes) // len(self.swarm.members),
-            source_addresses=self.swarm.source_addresses,
-            handler_errors=self.swarm.handler_errors(),
+        measured.generator = generator_of(
+            before,
+            after,
+            self.swarm,
+            self.publisher,
+            self.lag.histogram,
+            self._rss_before_bytes,
+            self._overrun,
         )
-
-    def _judge_server(self, before: Meter, after: Meter, truth: Reconciled) -> None:
-        server = self.server
-        cpu_s, events = after.server_cpu_s - before.server_cpu_s, after.events - before.events
-        self.measured.server = Server(
-            managed=server is not None,
-            died=server.died if server is not None else "",
-            unreachable=truth.unreachable,
-            cpu_share=round(cpu_s / max(0.001, (after.at_ns - before.at_ns) / NS), 4),
-            cpu_us_per_delivery=round(cpu_s * 1e6 / events, 2) if events and cpu_s > 0 else 0.0,
-            rss_bytes=server.peak_rss_bytes if server is not None else 0,
-            rss_growth_bytes=max(0, after.server_rss_bytes - before.server_rss_bytes),
-            metrics=growth(before.metrics, after.metrics),
-        )
-
-    def _generator(self, **changes: Any) -> None:
-        self.measured.generator = Generator(**{**self.measured.generator.model_dump(), **changes})
+        measured.server = server_of(before, after, self.server, unreachable=truth.unreachable)
 
     # ---------------------------------------------------------------- small things
 
     async def _meter(self) -> Meter:
-        server = self.server
-        return Meter(
-            at_ns=time.monotonic_ns(),
-            own_cpu_s=host.own_cpu_s(),
-            server_cpu_s=server.cpu_s() if server is not None else 0.0,
-            server_rss_bytes=server.rss_bytes() if server is not None else 0,
-            events=self.swarm.events(),
-            metrics={} if self.stop.is_set() else await scrape(self.endpoint),
-        )
+        metrics = {} if self.stop.is_set() else await scrape(self.endpoint)
+        return read(self.server, self.swarm, metrics)
 
     def _note(self, text: str) -> None:
         if text not in self.measured.notes and len(self.measured.notes) < 50:
@@ -376,6 +335,15 @@ class Course:
 async def _settled(future: "asyncio.Future[None]") -> None:
     """Wait for a future without owning it."""
     await asyncio.wait((future,))
+
+
+def _allow_sockets(count: int) -> None:
+    allowed = host.raise_open_files(count + DESCRIPTORS_TO_SPARE)
+    if 0 <= allowed < count + DESCRIPTORS_TO_SPARE // 4:
+        raise SetupError(
+            f"{count} sockets do not fit into the {allowed} open files this process may have: raise the "
+            "limit (ulimit -n), or use fewer clients."
+        )
 
 
 def _split_processors() -> tuple[set[int] | None, set[int] | None]:
