@@ -35,7 +35,7 @@ from simulator.wire.websocket import (
 
 log = logging.getLogger(__name__)
 
-READ_BYTES = 65_536
+READ_BYTES = 16_384
 MAX_UNSENT_BYTES = 1_048_576
 READ, WRITE = 1, 2
 _PREFIX = socketio.event_prefix("/")

@@ -16,6 +16,7 @@ from locust import FastHttpUser
 from locust.env import Environment
 
 from .lean_socket import LeanSocket, LeanSocketError
+from .ledgers import Totals
 from .load_room import LoadRoom, count, room_of
 from .people import Person
 
@@ -267,3 +268,11 @@ class SocketMember(Member):
             return None
         self.room.measure("WS", f"ack:{name}", took_ns)
         return body
+
+    def enter_losses(self, what: str, counts: Totals) -> None:
+        """What the ledger says was lost, misrouted or stale becomes failures in Locust's tables."""
+        for name in ("lost", "misrouted", "out_of_order"):
+            number = getattr(counts, name)
+            if number:
+                error = MemberError(f"{what} {name.replace('_', ' ')}")
+                self.room.fail("LEDGER", name, error, number)
