@@ -5,6 +5,8 @@ Every field says its unit, range, default and what 0 or None means. `docs/SETTIN
 
 import os
 import secrets
+import tempfile
+from contextlib import suppress
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Literal, Self
@@ -15,6 +17,8 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from .domain.consensus import ConsensusPolicy
 from .domain.trust import TrustPolicy
 from .errors import SetupError
+
+MIN_SECRET_CHARS = 32
 
 
 class Mode(StrEnum):
@@ -167,7 +171,7 @@ class Settings(BaseSettings):
     @field_validator("jwt_secret")
     @classmethod
     def _long_secret(cls, value: SecretStr | None) -> SecretStr | None:
-        if value is not None and len(value.get_secret_value()) < 32:
+        if value is not None and len(value.get_secret_value()) < MIN_SECRET_CHARS:
             raise ValueError("must have at least 32 characters; make one with: openssl rand -hex 32")
         return value
 
@@ -234,18 +238,23 @@ def signing_secret(settings: Settings) -> str:
     path = settings.data_dir / "jwt-secret"
     try:
         settings.data_dir.mkdir(parents=True, exist_ok=True)
-        try:
-            with open(path, "x", opener=_private) as file:
-                file.write(secrets.token_hex(32))
-        except FileExistsError:
-            pass
-        return path.read_text().strip()
+        if not path.exists():
+            _write_secret(path)
+        secret = path.read_text().strip()
     except OSError as error:
         raise SetupError(
             f"Cannot write to the data directory {settings.data_dir} ({error.strerror}); "
             "choose another with --data-dir or VOUCHSTORM_DATA_DIR."
         ) from error
+    if len(secret) < MIN_SECRET_CHARS:
+        raise SetupError(f"{path} does not hold a secret; delete it, and a new one is made (tokens end).")
+    return secret
 
 
-def _private(path: str, flags: int) -> int:
-    return os.open(path, flags, 0o600)
+def _write_secret(path: Path) -> None:
+    """The file appears whole or not at all, and the first one stays: several nodes may start at once."""
+    with tempfile.NamedTemporaryFile("w", dir=path.parent, prefix=".jwt-secret-") as file:
+        file.write(secrets.token_hex(32))
+        file.flush()
+        with suppress(FileExistsError):
+            os.link(file.name, path)
