@@ -11,9 +11,9 @@ COOKIE = "vouchstorm_node"
 def caddyfile(public_port: int, node_ports: Sequence[int]) -> str:
     """A Caddyfile that spreads clients over the nodes and keeps each with the node it met first.
 
-    Long-polling needs that: each request of a session must reach the node that holds it. A node that is not
-    ready gets no new clients; when none is ready (Redis is away, for example) they are used all the same,
-    since a degraded node still serves what it can.
+    Long-polling needs that: each request of a session must reach the node that holds it. New clients go to
+    the node with the fewest connections. A node that is not ready gets no new clients; when none is ready
+    (Redis is away, for example) they are used all the same, since a degraded node still serves what it can.
     """
     upstreams = " ".join(f"127.0.0.1:{port}" for port in node_ports)
     return f"""{{
@@ -33,7 +33,9 @@ def caddyfile(public_port: int, node_ports: Sequence[int]) -> str:
 http://:{public_port} {{
 	bind 127.0.0.1
 	reverse_proxy {upstreams} {{
-		lb_policy cookie {COOKIE}
+		lb_policy cookie {COOKIE} {{
+			fallback least_conn
+		}}
 		lb_try_duration 250ms
 		lb_try_interval 50ms
 		fail_duration 1s
@@ -44,7 +46,9 @@ http://:{public_port} {{
 	}}
 	handle_errors 503 {{
 		reverse_proxy {upstreams} {{
-			lb_policy cookie {COOKIE}
+			lb_policy cookie {COOKIE} {{
+				fallback least_conn
+			}}
 		}}
 	}}
 }}

@@ -89,11 +89,15 @@ async def listening(
             auth={"token": person.token},
             wait_timeout=timeout_s,
         )
+        websocket = sio.eio.ws
         try:
             await ear.hears("authenticated")
             yield ear
         finally:
             await sio.disconnect()
+            if websocket is not None:
+                # aiohttp leaves this open when the server was killed, and complains when it is collected.
+                websocket._response.close()
 
 
 async def until(condition: Callable[[], bool], deadline_s: float = DEADLINE_S) -> None:
