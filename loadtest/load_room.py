@@ -46,6 +46,7 @@ class LoadRoom:
         self.environment = environment
         self.book = StampBook()
         self._greenlets: list[Any] = []
+        self._lag_probe: Any = None
         self._clear(LoadOptions())
 
     def _clear(self, options: LoadOptions) -> None:
@@ -67,6 +68,7 @@ class LoadRoom:
         self._unmeasured: dict[str, int] = {}
         self._open = self._peak = 0
         self._deal: Deal | None = None
+        self._warm = False
         self._numbers = 0
         self._run_id = f"{random.getrandbits(32):08x}"
         self._cpu_s = self._wall_s = 0.0
@@ -82,7 +84,27 @@ class LoadRoom:
             self._deal = Deal(read_people(options.tokens), index, processes)
         self._index = index
         self._cpu_s, self._wall_s = _cpu_s(), time.monotonic()
-        self._greenlets = [gevent.spawn(self._pump), gevent.spawn(self._probe_lag)]
+        self._lag_probe = gevent.spawn(self._probe_lag)
+        self._greenlets = [gevent.spawn(self._pump), self._lag_probe]
+
+    def ramp_over(self) -> None:
+        """All users are there for the first time: what was timed until now was the warm-up, and is forgotten.
+
+        The ledgers are not: nothing may be lost while users arrive, either.
+        """
+        if self._warm:
+            return
+        self._warm = True
+        self._flush()
+        self.pushes.histograms.clear()
+        self._histograms["loop_lag"] = Histogram()
+        self._histograms.pop("http", None)
+        self.publishes["late"] = 0
+
+    def stopping(self) -> None:
+        """Users are about to be stopped: from here on nothing is on time, and need not be."""
+        self._warm = True
+        self._lag_probe.kill()
 
     def end(self) -> None:
         """All users have stopped."""
@@ -127,11 +149,10 @@ class LoadRoom:
             self._unmeasured[name] = self._unmeasured.get(name, 0) + count
 
     def _probe_lag(self) -> None:
-        lag = self._histograms["loop_lag"]
         while True:
             due_ns = time.monotonic_ns() + int(LAG_PROBE_S * 1e9)
             gevent.sleep(LAG_PROBE_S)
-            lag.record(max(0, time.monotonic_ns() - due_ns) // 1000)
+            self._histograms["loop_lag"].record(max(0, time.monotonic_ns() - due_ns) // 1000)
 
     # -------------------------------------------------------------- for the users
 

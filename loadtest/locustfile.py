@@ -48,6 +48,7 @@ class Process:
         """Attach to Locust's events."""
         hooks: Any = self._environment.events
         hooks.test_start.add_listener(self._begin)
+        hooks.spawning_complete.add_listener(self._spawned)
         hooks.test_stopping.add_listener(self._stopping)
         hooks.test_stop.add_listener(self._end)
         hooks.quitting.add_listener(self._quit)
@@ -68,7 +69,13 @@ class Process:
             run_time_s = getattr(parsed, "run_time", None)
             self._judge.begin(options, {"host": environment.host, "users": users, "run_time_s": run_time_s})
 
+    def _spawned(self, **_: object) -> None:
+        if self._room is not None:
+            self._room.ramp_over()
+
     def _stopping(self, environment: Environment, **_: object) -> None:
+        if self._room is not None:
+            self._room.stopping()
         if self._master is not None:
             self._master.finish()
 
