@@ -1,0 +1,237 @@
+"""Comparing sets of runs: identical ones differ in nothing, planted changes are found, small ones are not."""
+
+from collections.abc import Sequence
+from itertools import permutations
+from typing import Any, get_args
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from simulator.compare import METRICS, Comparison, compare
+from simulator.errors import ScenarioError
+from simulator.result import Result, Verdict
+from simulator.significance import Rules, holm, p_value, ratio_interval, runs_needed, smallest_p
+
+NOISE = {"p50": 0.03, "p99": 0.06, "http": 0.05, "recovery": 0.08, "cpu": 0.03, "rss": 0.01}
+"""Standard deviations of the logarithms, about those of repeated runs on one quiet machine."""
+
+
+def latency(**values: float) -> dict[str, float]:
+    return {"count": 1_000, **values}
+
+
+def run(rng: np.random.Generator, slower: float = 1.0, noise: float = 1.0, **changes: Any) -> Result:
+    """A synthetic run with realistic noise. slower: factor on the fan-out latencies."""
+
+    def around(value: float, kind: str) -> float:
+        return float(value * rng.lognormal(0, NOISE[kind] * noise))
+
+    body: dict[str, Any] = {
+        "verdict": "PASS",
+        "exit_code": 0,
+        "scenario": {"name": "synthetic", "clients": 300},
+        "seed": 1,
+        "target": "http://127.0.0.1:1",
+        "versions": {"vouchstorm": "1"},
+        "host": {"cpus": 2},
+        "started_at": "2026-01-01T00:00:00Z",
+        "latency_ms": {
+            "fanout": latency(p50=around(4, "p50") * slower, p99=around(20, "p99") * slower),
+            "durable": latency(p99=around(30, "p99")),
+            "http": latency(p99=around(15, "http")),
+        },
+        "reconnect": {
+            "drops": 1_000,
+            "reconnected": 1_000,
+            "time_to_reconnect": latency(p95=around(900, "recovery")),
+            "time_to_caught_up": latency(p95=around(950, "recovery")),
+        },
+        "server": {
+            "managed": True,
+            "cpu_us_per_delivery": around(12, "cpu"),
+            "rss_bytes": int(around(9e7, "rss")),
+        },
+    }
+    return Result.model_validate(body | changes)
+
+
+def side(start: int, runs: int = 5, **how: Any) -> list[Result]:
+    rng = np.random.default_rng(start)
+    return [run(rng, **how) for _ in range(runs)]
+
+
+def compared(baseline: Sequence[Result], candidate: Sequence[Result], rules: Rules = Rules()) -> Comparison:  # noqa: B008
+    return compare(baseline, candidate, rules, np.random.default_rng(1))
+
+
+@pytest.mark.parametrize("runs", [5, 10])
+def test_identical_sets_show_no_change_in_19_of_20_seeds(runs: int) -> None:
+    told = [compared(side(seed, runs), side(1_000 + seed, runs)) for seed in range(20)]
+    assert sum(not each.worse and not each.better for each in told) >= 19
+
+
+def test_false_alarms_stay_below_the_promised_share() -> None:
+    """With five runs at most alpha in each of two families, 10 %; here 200 comparisons."""
+    told = [compared(side(seed), side(9_000 + seed), Rules(resamples=200)) for seed in range(200)]
+    assert sum(bool(each.worse or each.better) for each in told) <= 20
+
+
+def test_a_ten_percent_change_is_found() -> None:
+    told = [
+        compared(side(seed, 10, noise=0.5), side(500 + seed, 10, slower=1.1, noise=0.5)) for seed in range(20)
+    ]
+    assert sum("fanout_p99_ms" in each.worse for each in told) >= 19
+
+
+def test_five_quiet_runs_a_side_find_a_ten_percent_change() -> None:
+    told = compared(side(1, 5, noise=0.2), side(2, 5, slower=1.1, noise=0.2))
+    assert told.worse == ["fanout_p50_ms", "fanout_p99_ms"]
+
+
+def test_a_two_percent_change_is_not_reported() -> None:
+    told = [
+        compared(side(seed, 10, noise=0.5), side(500 + seed, 10, slower=1.02, noise=0.5))
+        for seed in range(20)
+    ]
+    assert sum("fanout_p99_ms" in each.worse for each in told) <= 1
+
+
+def test_a_change_for_the_better_is_no_failure() -> None:
+    told = compared(side(1, 8, noise=0.2), side(2, 8, slower=0.8, noise=0.2))
+    assert (told.exit_code, told.better) == (0, ["fanout_p50_ms", "fanout_p99_ms"])
+
+
+def test_a_change_for_the_worse_fails() -> None:
+    assert compared(side(1, 8, noise=0.2), side(2, 8, slower=1.3, noise=0.2)).exit_code == 1
+
+
+def test_the_smallest_effect_can_be_chosen() -> None:
+    rules = Rules(min_effect=0.5)
+    assert compared(side(1, 8, noise=0.2), side(2, 8, slower=1.3, noise=0.2), rules).worse == []
+
+
+@pytest.mark.parametrize("name", ["lost", "misrouted"])
+def test_one_lost_message_where_there_was_none_is_worse(name: str) -> None:
+    candidate = [*side(2, 4), *side(3, 1, ledger={name: 1}, verdict="FAIL")]
+    told = compared(side(1), candidate)
+    assert (told.exit_code, told.worse) == (1, [name])
+
+
+def test_losing_no_more_than_before_is_no_change() -> None:
+    told = compared(side(1, ledger={"lost": 7}), side(2, ledger={"lost": 7}))
+    assert told.exit_code == 0
+
+
+def test_losing_much_more_than_before_is_worse() -> None:
+    told = compared(side(1, ledger={"lost": 7}), side(2, ledger={"lost": 90}))
+    assert told.worse == ["lost"]
+
+
+def test_losing_nothing_any_more_is_better() -> None:
+    told = compared(side(1, ledger={"lost": 7}), side(2))
+    assert told.better == ["lost"]
+
+
+def test_a_server_that_died_is_worse() -> None:
+    server = {"died": "it ended with signal SIGKILL"}
+    assert "server_died" in compared(side(1), side(2, server=server)).worse
+
+
+@pytest.mark.parametrize(("verdict", "counted"), [("INVALID", (2, 0)), ("INTERRUPTED", (0, 2))])
+def test_runs_that_do_not_count_are_left_out_and_counted(verdict: str, counted: tuple[int, int]) -> None:
+    told = compared([*side(1), *side(8, 2, slower=9, verdict=verdict)], side(2))
+    assert (told.baseline.runs, told.baseline.invalid, told.baseline.interrupted) == (5, *counted)
+
+
+def test_invalid_runs_do_not_move_the_medians() -> None:
+    told = compared([*side(1), *side(8, 9, slower=9, verdict="INVALID")], side(1))
+    assert [row.ratio for row in told.metrics] == pytest.approx([1] * len(told.metrics))
+
+
+def test_every_verdict_has_its_place() -> None:
+    assert set(get_args(Verdict)) == {"PASS", "FAIL", "INVALID", "INTERRUPTED"}
+
+
+def test_fewer_than_three_valid_runs_are_refused() -> None:
+    with pytest.raises(ScenarioError, match="The candidate has 2 valid runs of 3"):
+        compared(side(1), [*side(2, 2), *side(3, 1, verdict="INVALID")])
+
+
+def test_too_few_runs_are_told_how_many_more() -> None:
+    assert any(text.startswith("2 more runs a side") for text in compared(side(1, 3), side(2, 3)).warnings)
+
+
+def test_five_like_runs_a_side_need_no_warning() -> None:
+    assert compared(side(1), side(2)).warnings == []
+
+
+@pytest.mark.parametrize(
+    ("change", "word"),
+    [
+        ({"scenario": {"name": "other"}}, "scenarios"),
+        ({"host": {"cpus": 64}}, "hosts"),
+        ({"seed": 2}, "seeds"),
+        ({"generator": {"processes": 4}}, "load processes"),
+    ],
+)
+def test_sides_that_differ_in_more_than_the_server_are_warned_about(
+    change: dict[str, Any], word: str
+) -> None:
+    assert [word in text for text in compared(side(1), side(2, **change)).warnings] == [True]
+
+
+def test_the_order_of_seeds_does_not_matter() -> None:
+    rng = np.random.default_rng(3)
+    runs = [run(rng, seed=seed) for seed in (1, 2, 3, 4, 5)]
+    assert compared(runs, runs[::-1]).warnings == []
+
+
+def test_what_was_measured_on_one_side_only_is_not_compared_and_said() -> None:
+    told = compared(side(1), side(2, reconnect={}))
+    assert [row.name for row in told.metrics if "reconnect" in row.name] == []
+    assert any(text.startswith("reconnect_p95_ms was measured in 5") for text in told.warnings)
+
+
+def test_clients_that_never_came_back_are_the_slowest_of_all() -> None:
+    storm = {"drops": 1_000, "reconnected": 10, "time_to_caught_up": latency(p95=1.0) | {"count": 10}}
+    told = compared(side(1), side(2, reconnect=storm))
+    assert {"reconnect_p95_ms", "caught_up_p95_ms"} <= set(told.worse)
+
+
+def test_five_runs_can_tell_a_change_in_every_metric() -> None:
+    largest = max(sum(m.family == family for m in METRICS) for family in ("load", "recovery"))
+    assert runs_needed(largest, Rules().alpha) <= 5
+
+
+def test_the_document_survives_json() -> None:
+    told = compared(side(1), side(2))
+    assert Comparison.model_validate_json(told.model_dump_json()) == told
+
+
+def test_the_smallest_p_is_that_of_full_separation() -> None:
+    assert smallest_p(5, 5) == pytest.approx(p_value([1, 2, 3, 4, 5], [6, 7, 8, 9, 10]))
+
+
+def test_equal_numbers_are_no_evidence() -> None:
+    assert p_value([3, 3, 3], [3, 3, 3]) == 1
+
+
+def test_the_correction_is_that_of_holm() -> None:
+    assert holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=5))
+def test_the_correction_only_ever_raises_and_keeps_the_order(p_values: list[float]) -> None:
+    corrected = holm(p_values)
+    assert all(before <= after <= 1 for before, after in zip(p_values, corrected, strict=True))
+    pairs = permutations(zip(p_values, corrected, strict=True), 2)
+    assert all(a[1] <= b[1] for a, b in pairs if a[0] < b[0])
+
+
+def test_the_interval_holds_the_ratio_of_like_samples() -> None:
+    rng = np.random.default_rng(5)
+    left, right = rng.lognormal(0, 0.1, 30).tolist(), rng.lognormal(0, 0.1, 30).tolist()
+    low, high = ratio_interval(left, right, Rules(), rng)
+    assert low < 1 < high
