@@ -1,24 +1,36 @@
 """Each lie of a lying server ends in its class of the ledger, in the number the server itself counted."""
 
+import asyncio
+
 import pytest
 
 from simulator.errors import SetupError
 from simulator.progress import Silent
 from simulator.runner import RunOptions, run
 from simulator.scenario import build
-from tests.support.planted import GENEROUS, SERVER, planted, scenario, server
+from tests.support.planted import GENEROUS, SERVER, Planted, planted, scenario, server
 
 DROPS = [{"kind": "drop", "at_share": 0.3, "fraction": 0.5, "away_s": [0.3, 0.6]}]
 
 
-async def test_an_honest_server_passes() -> None:
-    run = await planted([], scenario())
-    assert (run.result.verdict, run.result.reasons) == ("PASS", [])
+@pytest.fixture(scope="module")
+def honest() -> Planted:
+    """A run against a server that does not lie."""
+    return asyncio.run(planted([], scenario()))
 
 
-async def test_what_an_honest_server_sent_is_what_was_received() -> None:
-    run = await planted([], scenario())
-    assert run.result.ledger.received == run.counts["sent"]
+@pytest.fixture(scope="module")
+def recovered() -> Planted:
+    """The same with half of the clients cut off for a while."""
+    return asyncio.run(planted([], scenario(faults=DROPS)))
+
+
+def test_an_honest_server_passes(honest: Planted) -> None:
+    assert (honest.result.verdict, honest.result.reasons) == ("PASS", [])
+
+
+def test_what_an_honest_server_sent_is_what_was_received(honest: Planted) -> None:
+    assert honest.result.ledger.received == honest.counts["sent"]
 
 
 async def test_dropped_messages_are_lost() -> None:
@@ -49,15 +61,13 @@ async def test_leaked_messages_are_misrouted() -> None:
     assert (run.result.verdict, run.result.ledger.misrouted) == ("FAIL", run.counts["leaked"])
 
 
-async def test_an_honest_recovery_loses_nothing() -> None:
-    run = await planted([], scenario(faults=DROPS))
-    assert (run.result.verdict, run.result.ledger.lost) == ("PASS", 0)
-    assert run.result.reconnect.recovery.full == run.result.reconnect.drops == 6
+def test_an_honest_recovery_loses_nothing(recovered: Planted) -> None:
+    assert (recovered.result.verdict, recovered.result.ledger.lost) == ("PASS", 0)
+    assert recovered.result.reconnect.recovery.full == recovered.result.reconnect.drops == 6
 
 
-async def test_replayed_messages_are_told_from_live_ones() -> None:
-    run = await planted([], scenario(faults=DROPS))
-    assert 0 < run.result.ledger.replayed <= run.counts["replayed"]
+def test_replayed_messages_are_told_from_live_ones(recovered: Planted) -> None:
+    assert 0 < recovered.result.ledger.replayed <= recovered.counts["replayed"]
 
 
 async def test_a_recovery_that_lies_leaves_silent_holes() -> None:
