@@ -171,6 +171,16 @@ describe("the number", () => {
     expect(shown().items.map((item) => item.seq)).toEqual(Array.from({ length: 20 }, (_, index) => 110 - index));
   });
 
+  it("has no hole in the list when more than a page came meanwhile", async () => {
+    await started(30);
+    server.add(100);
+    service.trigger("authenticated", { recovered: null });
+    await settle();
+    const seqs = shown().items.map((item) => item.seq);
+    expect(seqs).toEqual(Array.from({ length: 20 }, (_, index) => 130 - index));
+    expect(shown()).toMatchObject({ unread: 130, hasOlder: true });
+  });
+
   it("keeps trying while the server is away, ever more rarely", async () => {
     await started(1);
     store.stop();
@@ -268,6 +278,24 @@ describe("reading", () => {
     expect(shown().unread).toBe(1);
     await settle(5_000);
     expect(shown()).toMatchObject({ unread: 1, exact: true });
+  });
+
+  it("an answer that is older than a mark does not bring the old number back", async () => {
+    await started(3);
+    await settle(1_000);
+    const stale = await server.notifications({ limit: 20 });
+    const honest = server.notifications;
+    let answer;
+    server.notifications = () => new Promise((resolve) => (answer = resolve));
+    store.compare();
+    await store.markRead("n3");
+    answer(stale);
+    await settle();
+    expect(shown()).toMatchObject({ unread: 2, exact: false });
+    expect(shown().items[0].read).toBe(true);
+    server.notifications = honest;
+    await settle(2_000);
+    expect(shown()).toMatchObject({ unread: 2, exact: true });
   });
 
   it("a comparison during a mark does not bring the old number back", async () => {

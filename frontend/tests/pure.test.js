@@ -36,7 +36,9 @@ describe("retryDelayMs", () => {
     [1, 2000, 4000],
     [2, 2500, 5000],
     [4, 2500, 5000],
-    [5, 24_000, 36_000],
+    [5, 8_000, 12_000],
+    [6, 16_000, 24_000],
+    [7, 24_000, 36_000],
     [500, 24_000, 36_000],
   ])("after %i failures lies between %i and %i ms", (failures, low, high) => {
     expect(retryDelayMs(failures, () => 0)).toBe(low);
@@ -77,6 +79,14 @@ describe("OrderedInbox", () => {
     expect(inbox.offer(notification(2))).toEqual([]);
     expect(inbox.hasHole).toBe(true);
     expect(seqs(inbox.offer(notification(1)))).toEqual([1, 2, 3]);
+    expect(inbox.hasHole).toBe(false);
+  });
+
+  it("forgets what it held below a new position", () => {
+    const inbox = new OrderedInbox();
+    inbox.rebase(0);
+    inbox.offer(notification(3));
+    expect(inbox.rebase(5)).toEqual([]);
     expect(inbox.hasHole).toBe(false);
   });
 

@@ -162,10 +162,10 @@ describe("reconnecting", () => {
     expect(service.getConnectionInfo()).toMatchObject({
       state: "offline",
       attempt: 5,
-      retryAt: Date.now() + 30_000,
+      retryAt: Date.now() + 10_000,
       reason: "The server cannot be reached.",
     });
-    await vi.advanceTimersByTimeAsync(30_000);
+    await vi.advanceTimersByTimeAsync(10_000);
     expect([state(), service.getConnectionInfo().trying]).toEqual(["offline", true]);
     net.latest().welcome();
     expect(state()).toBe("online");

@@ -26,8 +26,10 @@ async def expect_unread(page: Page, count: int, within_s: float = 20.0) -> None:
         raise AssertionError(f"the bell shows {await shown_unread(page)}, not {label}") from None
 
 
-async def expect_live(page: Page) -> None:
-    await expect(page.locator(".connection-button")).to_have_attribute("data-state", "online", timeout=20_000)
+async def expect_live(page: Page, within_s: float = 20.0) -> None:
+    """The connection is up and authenticated."""
+    button = page.locator(".connection-button")
+    await expect(button).to_have_attribute("data-state", "online", timeout=within_s * 1000)
 
 
 def share(page: Page, action: str) -> Locator:

@@ -76,11 +76,23 @@ async def new_server(web_client: None, tmp_path: Path) -> AsyncIterator[Callable
 
 
 @pytest_asyncio.fixture(loop_scope="session")
-async def people(server: Server) -> AsyncIterator[Community]:
+async def people_of() -> AsyncIterator[Callable[[Server], Community]]:
+    """People on a server of one's own."""
+    made: list[Community] = []
+
+    def gather(server: Server) -> Community:
+        made.append(Community(server.url))
+        return made[-1]
+
+    yield gather
+    for community in made:
+        await community.aclose()
+
+
+@pytest.fixture
+def people(server: Server, people_of: Callable[[Server], Community]) -> Community:
     """People on the shared server."""
-    community = Community(server.url)
-    yield community
-    await community.aclose()
+    return people_of(server)
 
 
 @pytest_asyncio.fixture(loop_scope="session")

@@ -43,6 +43,13 @@ class Town:
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def town(server: Any) -> Any:
     people = Community(server.url)
+    try:
+        yield await populated(people)
+    finally:
+        await people.aclose()
+
+
+async def populated(people: Community) -> Town:
     town = Town()
     town.owner, town.voter, *others = await people.several(5)
     town.open_claim = await people.post_claim(
@@ -54,8 +61,7 @@ async def town(server: Any) -> Any:
     for number, voter in enumerate(others):
         await people.vote(voter, town.open_claim, ("vouch", "dispute", "unsure")[number])
         await people.vote(voter, town.settled_claim)
-    yield town
-    await people.aclose()
+    return town
 
 
 async def violations(page: Page) -> list[str]:

@@ -9,10 +9,16 @@ from browser_stack import Community, Person, Server, until
 from browser_visitors import Visitors
 from playwright.async_api import Page, expect
 
-pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.asyncio(loop_scope="session"),
+    pytest.mark.timeout(240),  # real restarts, on machines that may be busy
+]
 
 AWAY_S = 8.0
 """Long enough for several failed attempts, as the issue asks."""
+BACK_WITHIN_S = 60.0
+"""On a machine so busy that the start takes long, the page may have gone over to its patient rhythm."""
 NETWORK_LINES = r"error: (WebSocket connection to|Failed to load resource: net::ERR_)"
 """Chromium itself reports refused connections; no page can prevent that."""
 
@@ -52,11 +58,13 @@ async def test_reload_in_the_middle_of_a_burst(visitors: Visitors, people: Commu
 
 
 async def test_server_gone_for_eight_seconds(
-    new_server: Callable[..., Server], visitors_of: Callable[[str], Visitors]
+    new_server: Callable[..., Server],
+    people_of: Callable[[Server], Community],
+    visitors_of: Callable[[str], Visitors],
 ) -> None:
     server = new_server()
     await server.start()
-    people = Community(server.url)
+    people = people_of(server)
     owner, *voters = await people.several(6)
     visitors = visitors_of(server.url)
     visitors.allow(NETWORK_LINES)
@@ -69,21 +77,22 @@ async def test_server_gone_for_eight_seconds(
     await server.start()
     # What happens before the page is back must reach it by replay.
     await burst(people, owner, voters, claims=2)
-    await expect_live(page)
+    await expect_live(page, BACK_WITHIN_S)
     await expect(page.locator(BANNER)).to_have_count(0)
     await burst(people, owner, voters, claims=1)
     await expect_ledger(page, people, owner, 25)
     await page.locator(".connection-button").click()
     await expect(page.locator("[data-fact=Reconnections]")).not_to_have_text("0")
-    await people.aclose()
 
 
 async def test_long_offline_is_patient_and_honest(
-    new_server: Callable[..., Server], visitors_of: Callable[[str], Visitors]
+    new_server: Callable[..., Server],
+    people_of: Callable[[Server], Community],
+    visitors_of: Callable[[str], Visitors],
 ) -> None:
     server = new_server()
     await server.start()
-    people = Community(server.url)
+    people = people_of(server)
     visitors = visitors_of(server.url)
     visitors.allow(NETWORK_LINES)
     context = await visitors.context(await people.register("Patient"))
@@ -102,12 +111,11 @@ async def test_long_offline_is_patient_and_honest(
     quick = len(attempts)
     for _ in range(60):
         await page.clock.run_for(2_000)
-    # Two minutes in the patient rhythm of 24 to 36 s.
-    assert 2 <= len(attempts) - quick <= 6
+    # Two minutes in the patient rhythm of 10, 20, 30, 30 ... s.
+    assert 2 <= len(attempts) - quick <= 7
     await server.start()
     await page.locator(BANNER).get_by_role("button", name="Retry now").click()
     await expect_live(page)
-    await people.aclose()
 
 
 async def run_clock_until_offline(page: Page) -> None:

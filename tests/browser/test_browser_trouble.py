@@ -65,11 +65,13 @@ async def test_refused_sign_in(visitors: Visitors, people: Community) -> None:
 
 
 async def test_expired_token_says_so_and_stops(
-    new_server: Callable[..., Server], visitors_of: Callable[[str], Visitors]
+    new_server: Callable[..., Server],
+    people_of: Callable[[Server], Community],
+    visitors_of: Callable[[str], Visitors],
 ) -> None:
     server = new_server(VOUCHSTORM_JWT_SECRET=SECRET)
     await server.start()
-    people = Community(server.url)
+    people = people_of(server)
     person = short_lived(await people.register("Expired"), 6)
     visitors = visitors_of(server.url)
     visitors.allow(REFUSED_LINE)
@@ -83,15 +85,16 @@ async def test_expired_token_says_so_and_stops(
     await expect(page.locator("h1")).to_have_text("Leaderboard")
     await expect_live(page)
     assert len(sockets) == 1
-    await people.aclose()
 
 
 async def test_signing_in_again_in_time_keeps_the_connection(
-    new_server: Callable[..., Server], visitors_of: Callable[[str], Visitors]
+    new_server: Callable[..., Server],
+    people_of: Callable[[Server], Community],
+    visitors_of: Callable[[str], Visitors],
 ) -> None:
     server = new_server(VOUCHSTORM_JWT_SECRET=SECRET)
     await server.start()
-    people = Community(server.url)
+    people = people_of(server)
     person = short_lived(await people.register("Again"), 8)
     visitors = visitors_of(server.url)
     page = await visitors.visit(person)
@@ -105,7 +108,6 @@ async def test_signing_in_again_in_time_keeps_the_connection(
     await expect_live(page)
     assert sockets == []
     await visitors.close()
-    await people.aclose()
 
 
 async def test_token_revoked_elsewhere(visitors: Visitors, people: Community) -> None:

@@ -7,7 +7,7 @@
 export const QUICK_ATTEMPTS = 5;
 const QUICK_MIN_MS = 1_000;
 const QUICK_MAX_MS = 5_000;
-const PATIENT_MS = 30_000;
+const PATIENT_MS = [10_000, 20_000, 30_000];
 const PATIENT_SPREAD = 0.2;
 const DRAIN_SPREAD = 0.25;
 
@@ -19,13 +19,17 @@ export function isQuick(failures) {
 /**
  * Pause before the next attempt, ms.
  *
- * Quick: somewhere in 1-2 s, then 2-4 s, then 2.5-5 s; patient: 30 s plus or minus 20 %.
+ * Quick: somewhere in 1-2 s, then 2-4 s, then 2.5-5 s; patient: 10 s, 20 s, then always 30 s, plus or
+ * minus 20 %.
  *
  * @param {number} failures attempts that failed in a row, 0 right after a drop
  * @param {() => number} random in [0, 1)
  */
 export function retryDelayMs(failures, random) {
-  if (!isQuick(failures)) return PATIENT_MS * (1 + PATIENT_SPREAD * (2 * random() - 1));
+  if (!isQuick(failures)) {
+    const step = Math.min(failures - QUICK_ATTEMPTS, PATIENT_MS.length - 1);
+    return PATIENT_MS[step] * (1 + PATIENT_SPREAD * (2 * random() - 1));
+  }
   const high = Math.min(2 * QUICK_MIN_MS * 2 ** failures, QUICK_MAX_MS);
   return high / 2 + random() * (high / 2);
 }
