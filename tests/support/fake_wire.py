@@ -14,8 +14,9 @@ import uvicorn
 from uvicorn.server import ServerState
 
 from backend.app.contracts.words import DeliveryClass
-from backend.app.realtime.engine import Bounds, Engine, Session
+from backend.app.realtime.engine import Engine, Session
 from backend.app.realtime.frames import Message
+from backend.app.realtime.queues import Bounds
 from backend.app.realtime.wire import FanoutProtocol
 from tests.support.raw import client_frame
 from tests.support.waiting import until
@@ -182,10 +183,17 @@ class Wire:
 
     async def get(self, sid: str) -> httpx.Response:
         """One poll."""
+        return await self._request("GET", sid)
+
+    async def post(self, sid: str, *packets: str) -> httpx.Response:
+        """One request with packets of a polling peer."""
+        return await self._request("POST", sid, "\x1e".join(packets).encode())
+
+    async def _request(self, method: str, sid: str, body: bytes | None = None) -> httpx.Response:
         transport = httpx.ASGITransport(app=self.app)
         async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
             query = {"EIO": "4", "transport": "polling"} | ({"sid": sid} if sid else {})
-            return await client.get("/ws/socket.io/", params=query)
+            return await client.request(method, "/ws/socket.io/", params=query, content=body)
 
 
 def say(transport: FakeTransport, *texts: str) -> None:

@@ -26,6 +26,7 @@ class Traffic:
     validators: list[Account]
     claims: list[str]
     acknowledged: list[tuple[str, str]] = field(default_factory=list)
+    stopping: bool = False
 
     async def one(self, who: Account, claim_id: str) -> bool:
         """One validation; False if the node did not answer."""
@@ -40,6 +41,8 @@ class Traffic:
     async def flow(self, pause_s: float) -> None:
         """All pairs of claim and validator, in turn; what got no answer is tried again."""
         for claim_id, who in itertools.product(self.claims, self.validators):
+            if self.stopping:
+                return
             await until_async(partial(self.one, who, claim_id), "an answer", RETRIES_S)
             await asyncio.sleep(pause_s)
 
@@ -67,5 +70,5 @@ async def flowing(
         yield traffic
         assert not task.done(), "the traffic ended too early: give it more claims"
     finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
+        traffic.stopping = True  # the request that is under way is answered
+        await task

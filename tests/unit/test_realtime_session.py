@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from backend.app.contracts.words import DeliveryClass
-from backend.app.realtime.engine import INBOX_LIMIT
+from backend.app.realtime.engine import INBOX_LIMIT, POLL_PACKETS, POST_PACKETS
 from backend.app.realtime.frames import ENGINE_PING, PING, PONG, close_frame, frame
 from tests.support.fake_wire import FakeTransport, Wire, durable, say, snapshot, stall, state, texts
 from tests.support.raw import client_frame
@@ -413,6 +413,66 @@ async def test_a_lost_probe_leaves_no_task_behind(wire: Wire) -> None:
     _, transport = await probing(wire)
     transport.abort()
     await until(lambda: not wire.state.tasks)
+
+
+async def test_a_poll_brings_what_the_clients_accept_at_once() -> None:
+    wire = Wire()
+    session = await wire.polling()
+    for number in range(POLL_PACKETS):
+        session.post_text(f"3[{number}]")
+    session.post_text("3[last]")
+    first, second = await wire.get(session.sid), await wire.get(session.sid)
+    assert (first.text.count("\x1e") + 1, second.text) == (POLL_PACKETS, "43[last]")
+
+
+async def test_a_poll_waits_for_something_to_bring(wire: Wire) -> None:
+    session = await wire.polling()
+    poll = asyncio.create_task(wire.get(session.sid))
+    await asyncio.sleep(0)
+    session.post_text("3[]")
+    assert (await poll).text == "43[]"
+
+
+async def test_a_poll_that_brings_nothing_in_time_ends_the_session() -> None:
+    wire = Wire(ping_interval_s=0.02, ping_timeout_s=0.02)
+    session = await wire.polling()
+    answer = await wire.get(session.sid)
+    assert (answer.status_code, session.closed) == (400, True)
+
+
+async def test_many_packets_in_one_request_are_all_heard(wire: Wire) -> None:
+    session = await wire.polling()
+    await wire.post(session.sid, *(f"4{number}" for number in range(POST_PACKETS)))
+    assert [text for _, text in wire.heard] == [str(number) for number in range(POST_PACKETS)]
+
+
+@pytest.mark.parametrize(
+    ("packets", "reason"),
+    [
+        (["x"], "protocol"),
+        ([""], "protocol"),
+        (["4ok", "0{}"], "protocol"),
+        (["4fail"], "protocol"),
+        (["bAAAA"], "binary"),
+        (["4x"] * (POST_PACKETS + 1), "protocol"),
+    ],
+    ids=["nonsense", "nothing", "open", "unhandled", "binary", "too many"],
+)
+async def test_a_request_that_breaks_the_protocol_ends_the_session(
+    wire: Wire, packets: list[str], reason: str
+) -> None:
+    session = await wire.polling()
+    await wire.post(session.sid, *packets)
+    await until(lambda: not wire.engine.sockets)
+    assert wire.counts.aborts == [reason]
+
+
+async def test_a_request_that_is_too_long_ends_the_session() -> None:
+    wire = Wire()
+    wire.engine.max_http_buffer_size = 1_000
+    session = await wire.polling()
+    answer = await wire.post(session.sid, "4" + "x" * 1_000)
+    assert (answer.status_code, wire.engine.sockets, wire.heard) == (400, {}, [])
 
 
 async def test_too_much_waiting_for_a_poll_ends_the_session_once(wire: Wire) -> None:

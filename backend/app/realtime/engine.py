@@ -5,8 +5,8 @@ and no timer while idle. Writing is `session.write(bytes)`, which is the transpo
 when the peer is slow, closing, or on long-polling; then `post` finds the right way.
 
 Overrides of python-engineio 4.15 internals: `_handle_connect`, `_service_task` (switched off), and of its
-`AsyncSocket`: `_upgrade_websocket`, `_websocket_handler`, `send`, `schedule_ping`, `close`,
-`check_ping_timeout`.
+`AsyncSocket`: `_upgrade_websocket`, `_websocket_handler`, `poll`, `handle_post_request`, `send`,
+`schedule_ping`, `close`, `check_ping_timeout`.
 `selfcheck.py` compares what they rely on at start. Source: docs/adr/0003.
 """
 
@@ -14,73 +14,26 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import engineio
 from engineio import packet as eio
 from engineio.async_socket import AsyncSocket
+from engineio.exceptions import ContentTooLongError, QueueEmpty
 
 from ..contracts.words import DeliveryClass
 from .frames import ENGINE_PING, Message, frame
 from .heartbeat import Heartbeat
+from .queues import Bounds, Counts, Outbox, PacketQueue
 from .wire import EXTENSION, FanoutProtocol
 
 log = logging.getLogger(__name__)
 
 INBOX_LIMIT = 64
-
-
-@dataclass(frozen=True, slots=True)
-class Bounds:
-    """How much may wait for one socket, and how long."""
-
-    queue_packets: int = 1_000
-    queue_bytes: int = 1_048_576
-    slow_abort_s: float = 10.0
-
-
-class Counts(Protocol):
-    """Where ends and drops are counted, by reason."""
-
-    def abort(self, reason: str) -> None: ...
-
-    def drop(self, delivery: DeliveryClass, reason: str) -> None: ...
-
-
-class Outbox:
-    """What waits for a slow direct socket: messages in order, and the newest snapshot per key."""
-
-    __slots__ = ("bytes", "latest", "messages")
-
-    def __init__(self) -> None:
-        self.messages: deque[bytes] = deque()
-        self.latest: dict[str, bytes] = {}
-        self.bytes = 0
-
-    def __bool__(self) -> bool:
-        return bool(self.messages or self.latest)
-
-    def __len__(self) -> int:
-        return len(self.messages) + len(self.latest)
-
-    def put(self, message: Message) -> None:
-        if message.delivery is DeliveryClass.SNAPSHOT and message.key is not None:
-            self.bytes += len(message.wire) - len(self.latest.pop(message.key, b""))
-            self.latest[message.key] = message.wire
-        else:
-            self.bytes += len(message.wire)
-            self.messages.append(message.wire)
-
-    def take(self) -> bytes:
-        """The next to write. Durable before snapshots: those only matter when they are the last word."""
-        if self.messages:
-            wire = self.messages.popleft()
-        else:
-            key = next(iter(self.latest))
-            wire = self.latest.pop(key)
-        self.bytes -= len(wire)
-        return wire
+POLL_PACKETS = 16
+"""Packets per poll: python-engineio's clients refuse more."""
+POST_PACKETS = 256
+"""Packets per POST; the library drops a request with more than 16 and answers OK."""
 
 
 class Session(AsyncSocket):  # type: ignore[misc]
@@ -109,7 +62,6 @@ class Session(AsyncSocket):  # type: ignore[misc]
         """Set by the gateway once the socket may stay: it authenticated, or anonymous sockets may."""
         self._inbox: deque[str] | None = None
         self._reading = True
-        self._queued_bytes = 0
 
     # -------------------------------------------------------------- out
 
@@ -156,10 +108,11 @@ class Session(AsyncSocket):  # type: ignore[misc]
 
     def _queue(self, message: Message) -> None:
         bounds = self.server.bounds
-        # Each poll takes everything that waits.
-        self._queued_bytes = len(message.wire) + (0 if self.queue.empty() else self._queued_bytes)
-        packets = self.queue.qsize() + len(message.packets)
-        if packets > bounds.queue_packets or self._queued_bytes > bounds.queue_bytes:
+        waiting_bytes = self.queue.bytes + len(message.wire)
+        if (
+            self.queue.qsize() + len(message.packets) > bounds.queue_packets
+            or waiting_bytes > bounds.queue_bytes
+        ):
             self.abort("overflow")
             return
         for packet in message.packets:
@@ -187,6 +140,23 @@ class Session(AsyncSocket):  # type: ignore[misc]
             message = Message((), DeliveryClass.CONTROL)
             message.wire = wire
             self._hold(message)
+
+    async def poll(self) -> list[Any]:
+        """What waits, as soon as something does; the rest comes with the next poll."""
+        try:
+            async with asyncio.timeout(self.server.ping_interval + self.server.ping_timeout):
+                packet = await self.queue.get()
+        except TimeoutError as error:
+            raise QueueEmpty from error
+        packets = []
+        while packet is not None:
+            packets.append(packet)
+            if len(packets) >= POLL_PACKETS or self.queue.empty():
+                return packets
+            packet = self.queue.get_nowait()
+        if packets:
+            self.queue.put_nowait(None)  # the end is for the next poll to find
+        return packets
 
     # -------------------------------------------------------------- becoming direct
 
@@ -314,16 +284,38 @@ class Session(AsyncSocket):  # type: ignore[misc]
         """Handle what arrived, one after the other; the task ends when nothing is left."""
         inbox = self._inbox
         while inbox and not self.closed:
-            text = inbox.popleft()
-            try:
-                await self.server.handlers["message"](self.sid, text)
-            except Exception:
-                log.warning("unreadable packet, connection aborted", exc_info=log.isEnabledFor(logging.DEBUG))
-                self.abort("protocol")
+            await self._handle(inbox.popleft())
         self._inbox = None
         if not self._reading and self.protocol is not None and not self.protocol.closing:
             self._reading = True
             self.protocol.transport.resume_reading()
+
+    async def _handle(self, text: str) -> None:
+        try:
+            await self.server.handlers["message"](self.sid, text)
+        except Exception:
+            log.warning("unreadable packet, connection aborted", exc_info=log.isEnabledFor(logging.DEBUG))
+            self.abort("protocol")
+
+    async def handle_post_request(self, environ: dict[str, Any]) -> None:
+        """Packets of a polling client, in order; one that breaks the protocol is ended, not just logged."""
+        body = await environ["wsgi.input"].read(self.server.max_http_buffer_size + 1)
+        if len(body) > self.server.max_http_buffer_size:
+            raise ContentTooLongError
+        packets = body.decode(errors="replace").split("\x1e")
+        if len(packets) > POST_PACKETS:
+            self.abort("protocol")
+        for packet in packets:
+            if self.closed or self.ending:
+                return
+            if packet[:1] == "4":
+                await self._handle(packet[1:])
+            elif packet == "3":
+                self.pong()
+            elif packet == "1":
+                await self.close(wait=False, abort=True, reason=self.server.reason.CLIENT_DISCONNECT)
+            else:
+                self.abort("binary" if packet[:1] == "b" else "protocol")
 
     # -------------------------------------------------------------- heartbeat
 
@@ -430,6 +422,9 @@ class Engine(engineio.AsyncServer):  # type: ignore[misc]
 
     async def trigger_disconnect(self, sid: str, reason: str) -> None:
         await self._trigger_event("disconnect", sid, reason, run_async=False)
+
+    def create_queue(self, *args: Any, **kwargs: Any) -> PacketQueue:
+        return PacketQueue(*args, **kwargs)
 
     async def _handle_connect(self, environ: dict[str, Any], transport: str, jsonp_index: Any = None) -> Any:
         sid = self.generate_id()

@@ -24,11 +24,12 @@ from .bus_listener import BusListener
 from .channels import Channels
 from .deadlines import Deadlines
 from .emitter import LocalEmitter
-from .engine import Bounds, Engine
+from .engine import Engine
 from .fanout import Fanout
 from .frames import Message
 from .gateway import Gateway
 from .manager import RoomManager
+from .queues import Bounds
 from .selfcheck import unexpected
 
 log = logging.getLogger(__name__)
