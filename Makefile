@@ -5,7 +5,7 @@ export PYTHONUNBUFFERED := 1
 APT := apt-get install -y --no-install-recommends
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check serve bench chaos observe docs lock clean
+.PHONY: help setup demo test check serve bench chaos docs lock clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -17,7 +17,7 @@ demo: setup ## run the main job on the embedded default, end with a verdict
 
 test: setup $(VENV)/.browser ## run all fast tests (Python, JavaScript, browser)
 	cd frontend && npm test --silent
-	$(PY) -m pytest -m "not slow and not chaos" -p no:cacheprovider $(ARGS)
+	$(PY) -m pytest -m "not slow and not chaos" -n 3 --dist loadfile $(ARGS)
 
 check: setup ## formatting, lint, types, import rules, generated files
 	$(PY) -m ruff format --check .
@@ -35,10 +35,7 @@ bench: setup ## fan-out side by side with its peers, writes reports/bench.json
 	$(PY) -m loadtest.bench --json reports/bench.json
 
 chaos: setup ## break things on purpose; the ledger judges
-	$(PY) -m pytest -m chaos -p no:cacheprovider tests/chaos $(ARGS)
-
-observe: setup ## the stack with Prometheus and a simulator loop
-	$(PY) cli.py up --observe
+	$(PY) -m pytest -m chaos tests/chaos $(ARGS)
 
 docs: setup ## write the generated documents again
 	$(PY) -m backend.app.contracts.generate

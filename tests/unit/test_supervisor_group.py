@@ -169,7 +169,7 @@ async def test_in_a_hurry_nobody_waits_for_the_grace_time(tmp_path):
 
 async def test_workers_hear_where_the_pages_of_the_others_are(tmp_path):
     async with running(tmp_path, lambda *_: GOOD) as supervisor:
-        ports = {str(slot): pid for slot, pid in pids(supervisor).items()}
+        ports = {str(slot): pid for slot, pid in sorted(pids(supervisor).items())}
         expected = news(Group(ports, GroupFacts(workers=2, restarts=0)))
         heard = tmp_path / "news-1-1"
         await until(lambda: heard.exists() and heard.read_text().endswith(expected))
