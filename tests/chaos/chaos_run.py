@@ -1,0 +1,255 @@
+"""One run of traffic on a full stack with one fault in its middle, and the row of the table it yields.
+
+The ledger and the conservation laws of the simulator judge; two facts are added here, read from the server's
+truth at the end: validations that were acknowledged and are not stored, and effects that came about twice.
+Refuses to call a run clean in which nothing was sent, or which was over before the fault was.
+"""
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, cast
+
+from chaos_faults import Fault
+
+from backend.app.main import seed_store
+from backend.app.seeding import SeedSize
+from backend.app.settings import load_settings
+from backend.stack.plan import Kind, Role, StackOptions
+from backend.stack.processes import StackProcesses
+from backend.stack.up import ready_facts, running_stack
+from simulator.conservation import ClaimFact, UserFact
+from simulator.course import Course, Place
+from simulator.findings import findings_of
+from simulator.profiles.vouchstorm import Vouchstorm
+from simulator.profiles.vouchstorm_truth import read_claims, read_users
+from simulator.progress import Live, Silent
+from simulator.rest import RestClient
+from simulator.result import Findings
+from simulator.scenario import Scenario, build
+from simulator.schedule import claims_needed
+
+NS = 1_000_000_000
+FAULT_AT_S = 4.0
+POLL_S = 0.05
+HEALING_DEADLINE_S = 90.0
+TRAFFIC: dict[str, Any] = {
+    "name": "chaos",
+    "clients": 60,
+    "duration_s": 12.0,
+    "publish": {"rate_per_s": 15.0},
+    "transports": {"websocket": 0.8, "polling": 0.2},
+    "phases": {"warmup_s": 1.0, "drain_s": 12.0},
+}
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row of the table. Counts but for times.
+
+    duplicated_in_effect: effects stored twice. duplicates_on_wire: receipts a client had to ignore.
+    acknowledged_but_gone: validations answered with success that are not stored at the end.
+    time_to_recover_s: from the end of the fault until all nodes were ready and everybody who had been cut
+    off had caught up; None when somebody never was. unverified: pairs the ledger could not decide on.
+    """
+
+    fault: str
+    seed: int
+    lost: int
+    duplicated_in_effect: int
+    misrouted: int
+    silent_holes: int
+    time_to_recover_s: float | None
+    conservation_violations: int
+    acknowledged_but_gone: int
+    out_of_order: int
+    duplicates_on_wire: int
+    drops: int
+    not_back: int
+    replayed: int
+    told_to_reload: int
+    unverified: int
+    expected: int
+    posts_accepted: int
+    posts_failed: int
+    fault_lasted_s: float
+    breaches: list[str]
+
+    def document(self) -> dict[str, Any]:
+        """As it stands in the report."""
+        return asdict(self)
+
+
+@dataclass
+class Moments:
+    """Of the fault, monotonic; 0 before it came. healed_ns: all nodes were ready again."""
+
+    began_ns: int = 0
+    ended_ns: int = 0
+    healed_ns: int = 0
+
+
+@dataclass(frozen=True)
+class Truth:
+    """What the server has stored once it is quiet."""
+
+    claims: list[ClaimFact]
+    users: list[UserFact]
+
+
+class Cue(Silent):
+    """Says when traffic has been flowing for long enough."""
+
+    def __init__(self) -> None:
+        self.due = asyncio.Event()
+
+    def tick(self, live: Live) -> None:
+        """Called once a second."""
+        if live.phase == "load" and live.published > 0 and live.elapsed_s >= FAULT_AT_S:
+            self.due.set()
+
+
+async def run_under(fault: Fault, seed: int, data_dir: Path) -> Row:
+    """Start a stack of its own, run traffic, break and heal it meanwhile, judge, end everything."""
+    scenario = build(TRAFFIC | {"seed": seed} | fault.scenario)
+    async with running_stack(StackOptions(Kind.FULL, nodes=2, port=0, data_dir=data_dir)) as stack:
+        tokens, claims = await _seed(stack, scenario, data_dir)
+        cue = Cue()
+        course = Course(scenario, Place(stack.plan.url, None, None, tokens, claims, False), cue)
+        breaking = asyncio.create_task(_break(fault, stack, cue))
+        try:
+            findings = findings_of(await course.run())
+            moments = await asyncio.wait_for(breaking, HEALING_DEADLINE_S)
+        finally:
+            breaking.cancel()
+            await asyncio.gather(breaking, return_exceptions=True)
+        return _row(fault, seed, course, findings, moments, await _truth(course))
+
+
+async def _seed(stack: StackProcesses, scenario: Scenario, data_dir: Path) -> tuple[Path, Path]:
+    tokens, claims = data_dir / "tokens.jsonl", data_dir / "claims.jsonl"
+    settings = load_settings(data_dir=data_dir, store_url=ready_facts(stack)["mongodb"])
+    size = SeedSize(scenario.users, claims_needed(scenario), quorum=scenario.claims.quorum)
+    await seed_store(settings, size, scenario.seed, tokens, claims, lambda *_: None)
+    return tokens, claims
+
+
+async def _break(fault: Fault, stack: StackProcesses, cue: Cue) -> Moments:
+    await cue.due.wait()
+    moments = Moments(began_ns=time.monotonic_ns())
+    before = {name: child.pid for name, child in stack.children.items()}
+    async with fault.breaks(stack):
+        await asyncio.sleep(fault.held_s)
+    moments.ended_ns = time.monotonic_ns()
+    await _until_whole(fault, stack, before)
+    moments.healed_ns = time.monotonic_ns()
+    return moments
+
+
+async def _until_whole(fault: Fault, stack: StackProcesses, before: dict[str, int | None]) -> None:
+    """Every service works. One that was killed counts only once it is another process."""
+    if fault.kills is not None:
+        child = stack.children[fault.kills]
+        await _until(lambda: child.pid not in (None, before[child.plan.name]))
+    for role in (Role.REDIS, Role.MONGODB, Role.NODE, Role.BALANCER):
+        for service in stack.plan.with_role(role):
+            await stack.until_ready(service.name)
+
+
+async def _until(condition: Callable[[], bool]) -> None:
+    while not condition():  # noqa: ASYNC110 - the stack tells of it by its state only; bounded by the caller
+        await asyncio.sleep(POLL_S)
+
+
+async def _truth(course: Course) -> Truth:
+    rest, profile = RestClient(course.endpoint), _profile(course)
+    try:
+        claims = await read_claims(rest, [claim.claim_id for claim in profile.claims], _unseen)
+        return Truth(claims, await read_users(rest, profile.people, _unseen))
+    finally:
+        await rest.close()
+
+
+def _unseen(done: int, of: int) -> None:
+    """Progress nobody looks at."""
+
+
+def _profile(course: Course) -> Vouchstorm:
+    return cast(Vouchstorm, course.profile)
+
+
+def _row(fault: Fault, seed: int, course: Course, findings: Findings, moments: Moments, truth: Truth) -> Row:
+    ledger, reconnect = findings.ledger, findings.reconnect
+    stored = {row.id for claim in truth.claims for row in claim.validations}
+    row = Row(
+        fault=fault.name,
+        seed=seed,
+        lost=ledger.lost,
+        duplicated_in_effect=_twice(truth),
+        misrouted=ledger.misrouted,
+        silent_holes=reconnect.recovery.silent_hole,
+        time_to_recover_s=_recovered_s(course, moments),
+        conservation_violations=findings.conservation.violation_count,
+        acknowledged_but_gone=len(_acknowledged(course) - stored),
+        out_of_order=ledger.out_of_order,
+        duplicates_on_wire=ledger.duplicate,
+        drops=reconnect.drops,
+        not_back=reconnect.censored,
+        replayed=ledger.replayed,
+        told_to_reload=reconnect.recovery.reloaded,
+        unverified=ledger.unverified,
+        expected=ledger.expected,
+        posts_accepted=findings.publishes.accepted,
+        posts_failed=findings.publishes.failed,
+        fault_lasted_s=round((moments.ended_ns - moments.began_ns) / NS, 2),
+        breaches=[],
+    )
+    row.breaches.extend(_breaches(row, findings, moments))
+    return row
+
+
+def _breaches(row: Row, findings: Findings, moments: Moments) -> Iterator[str]:
+    """Sentences about everything that must not be; none for a clean row."""
+    for name in ("lost", "duplicated_in_effect", "misrouted", "silent_holes", "not_back"):
+        if value := getattr(row, name):
+            yield f"{name} is {value}"
+    for name in ("conservation_violations", "acknowledged_but_gone"):
+        if value := getattr(row, name):
+            yield f"{name} is {value}"
+    yield from findings.conservation.violations[:5]
+    yield from (note for note in findings.notes if note.startswith("lost:"))
+    if not (row.expected and row.posts_accepted and findings.conservation.checked):
+        yield "the run proved nothing: nothing was owed, accepted or checked"
+    if not findings.ledger.balanced:
+        yield "the ledger does not balance"
+    if findings.generator.overrun or findings.server.unreachable or findings.interrupted:
+        yield f"the run did not come to its end ({findings.generator.overrun or 'the server was gone'})"
+
+
+def _acknowledged(course: Course) -> set[str]:
+    """Ids of the validations that were answered with success."""
+    causes = course.ledger.causes
+    return {cause.removeprefix("validation:") for cause in causes if cause.startswith("validation:")}
+
+
+def _twice(truth: Truth) -> int:
+    """Effects beyond the first of their kind: validations, notifications and what they tell of."""
+    effects: Counter[tuple[str, ...]] = Counter()
+    for claim in truth.claims:
+        effects.update(("validation", claim.id, row.user) for row in claim.validations)
+    for user in truth.users:
+        for note in user.notes:
+            about = [str(note.data.get(key)) for key in ("claim_id", "validation_id", "badge_id")]
+            effects[(user.id, note.type, *about)] += 1
+    return effects.total() - len(effects)
+
+
+def _recovered_s(course: Course, moments: Moments) -> float | None:
+    outages = [outage for outage in course.outages.all if outage.cut_ns >= moments.began_ns]
+    if any(not outage.caught_up_ns for outage in outages):
+        return None
+    last_ns = max([moments.healed_ns, *(outage.caught_up_ns for outage in outages)])
+    return round(max(0, last_ns - moments.ended_ns) / NS, 2)
