@@ -160,17 +160,18 @@ class BellUser(SocketMember):
         if self._closing_gap is not None:
             self._closing_gap.kill()
         try:
-            truth, last_seq = self._wait_for_truth()
-            self._close(truth, last_seq)
+            self._compare()
         finally:
-            self._close(None, self.ledger.highest)
+            self._close(None, self.ledger.highest, 0)
 
-    def _wait_for_truth(self) -> tuple[list[tuple[int, str]] | None, int]:
+    def _compare(self) -> None:
         until_s = time.monotonic() + SETTLE_S
         while True:
+            asked_at = self.ledger.highest
             truth, last_seq = self._truth()
             if truth is None or not self.ledger.missing(last_seq) or time.monotonic() > until_s:
-                return truth, last_seq
+                self._close(truth, last_seq, asked_at)
+                return
             gevent.sleep(SETTLE_STEP_S)
 
     def _truth(self) -> tuple[list[tuple[int, str]] | None, int]:
@@ -189,11 +190,11 @@ class BellUser(SocketMember):
             after_seq = body["to_seq"]
         return rows, rows[-1][0]
 
-    def _close(self, truth: list[tuple[int, str]] | None, last_seq: int) -> None:
+    def _close(self, truth: list[tuple[int, str]] | None, last_seq: int, asked_at: int) -> None:
         if self._closed:
             return
         self._closed = True
-        counts = self.ledger.close(truth, last_seq)
+        counts = self.ledger.close(truth, last_seq, asked_at)
         self.room.totals["durable"].add(counts)
         self.room.recoveries["silent_holes"] += counts.lost > 0
         self.enter_losses("notification", counts)

@@ -75,6 +75,12 @@ class WorkerExchange:
         self._runner.stop()
         self.flush()
         gevent.sleep(LAST_STAMPS_S)  # the others' last stamps
+        stats: dict[str, Any] = {}
+        hooks: Any = self._runner.environment.events
+        hooks.report_to_master.fire(client_id=self._runner.client_id, data=stats)
+        self._runner.send_message(
+            "stats", stats
+        )  # now: Locust's next report may come after the files are closed
         self._runner.send_message(FINDINGS, self._part())
 
 

@@ -88,10 +88,11 @@ class BellLedger:
             return 0
         return sum(1 for seq in range(self.floor + 1, last_seq + 1) if seq not in self._ids)
 
-    def close(self, truth: Iterable[tuple[int, str]] | None, last_seq: int) -> Totals:
+    def close(self, truth: Iterable[tuple[int, str]] | None, last_seq: int, asked_at: int) -> Totals:
         """Compare with the truth: (seq, id) of what the server has after `base`, and its newest seq.
 
-        truth None: the server could not say; what is not held counts as unverified.
+        truth None: the server could not say; what is not held counts as unverified. asked_at: `highest` when
+        the truth was asked for: what came since may be newer than the truth.
         """
         counts = self.counts
         if self.base is None:
@@ -101,16 +102,16 @@ class BellLedger:
             counts.unverified += missing
         else:
             counts.lost += missing
-            self._find_strangers(dict(truth), last_seq)
+            self._find_strangers(dict(truth), last_seq, asked_at)
         counts.expected = (
             counts.live + counts.replayed + counts.out_of_order + counts.lost + counts.unverified
         )
         return counts
 
-    def _find_strangers(self, ids: Mapping[int, str], last_seq: int) -> None:
+    def _find_strangers(self, ids: Mapping[int, str], last_seq: int, asked_at: int) -> None:
         """What is held under a seq that the server gave to another notification is somebody else's."""
         for seq, row_id in self._ids.items():
-            if seq > last_seq or ids.get(seq, row_id) != row_id:
+            if last_seq < seq <= asked_at or ids.get(seq, row_id) != row_id:
                 self.counts.misrouted += 1
                 self.counts.live -= 1
                 self.counts.lost += seq <= last_seq

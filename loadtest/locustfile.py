@@ -7,9 +7,11 @@ Works headless, with the web page, with `--processes`, and with `--master` / `--
 
 from typing import Any
 
+import gevent
 from locust import events
 from locust.env import Environment
 from locust.runners import MasterRunner, WorkerRunner
+from locust.stats import CSV_STATS_INTERVAL_SEC
 
 from loadtest.exchange import MasterExchange, WorkerExchange
 from loadtest.exporter import serve_metrics
@@ -80,6 +82,9 @@ class Process:
             self._master.finish()
 
     def _end(self, environment: Environment, **_: object) -> None:
+        if self._leads and getattr(environment.parsed_options, "csv_prefix", None):
+            # What users entered while they stopped (losses above all) would be missing in the files.
+            gevent.sleep(CSV_STATS_INTERVAL_SEC + 0.5)
         if self._room is not None:
             self._room.end()
         if self._master is not None:

@@ -14,6 +14,8 @@ import orjson
 from gevent.event import AsyncResult, Event
 from locust import FastHttpUser
 from locust.env import Environment
+from locust.exception import StopUser
+from locust.user.task import LOCUST_STATE_STOPPING
 
 from .lean_socket import LeanSocket, LeanSocketError
 from .ledgers import Totals
@@ -139,6 +141,8 @@ class SocketMember(Member):
         self.room.connects["attempted"] += 1
         while self._open() is None:
             gevent.sleep(self.rng.uniform(*BACK_OFF_S))
+            if self._state == LOCUST_STATE_STOPPING:
+                raise StopUser
 
     def on_stop(self) -> None:
         """Compare with the truth, then leave."""

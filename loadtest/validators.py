@@ -36,7 +36,7 @@ class ValidatorUser(Member):
         """Become somebody, and begin at a moment of one's own."""
         super().on_start()
         self.due_ns = time.monotonic_ns()
-        self.wait()  # Locust's own, which can be interrupted
+        self.wait()  # type: ignore[no-untyped-call]  # Locust's own, which can be interrupted
 
     def wait_time(self) -> float:
         """Seconds until the next answer is due: Poisson, from the last due time and not from now."""
