@@ -39,6 +39,14 @@ class Stack(StrEnum):
     FULL = "full"
 
 
+class Quantity(StrEnum):
+    CLIENTS = "clients"
+    RATE = "rate"
+
+
+DIVIDER = "\x00--"
+"""Stands for the `--` of `compare`; no path can hold a NUL."""
+
 DataDir = Annotated[Path | None, typer.Option(help="Directory of the embedded store [default: data].")]
 StoreUrl = Annotated[str | None, typer.Option(help="`sqlite:///path` or `mongodb://...`.")]
 
@@ -390,9 +398,182 @@ def report(
     typer.echo(f"Wrote {target}.")
 
 
+@app.command()
+def compare(
+    runs: Annotated[list[str], typer.Argument(help="Baseline runs, `--`, candidate runs.")],
+    baseline: Annotated[list[Path] | None, typer.Option(help="A baseline run; repeat it.")] = None,
+    min_effect: Annotated[float, typer.Option(min=0, max=10, help="Smaller changes are none.")] = 0.05,
+    json_: Annotated[
+        str | None, typer.Option("--json", help="Write the comparison here; - is stdout.")
+    ] = None,
+    markdown: Annotated[Path | None, typer.Option(help="Write the Markdown here, too.")] = None,
+) -> None:
+    """Compare two sets of runs, knowing their noise: at least 3, better 5 runs a side. Exit 1: worse.
+
+    Examples: `vouchstorm compare before/*.json -- after/*.json` ·
+    `vouchstorm compare after/*.json --baseline before/1.json --baseline before/2.json ...`
+    """
+    import numpy as np
+
+    from simulator.compare import compare as compare_runs
+    from simulator.errors import SimulatorError
+    from simulator.report.files import STDOUT, check_writable, read_result
+    from simulator.report.markdown import comparison_markdown
+    from simulator.significance import Rules
+
+    try:
+        left, right = _two_sides(runs, [str(path) for path in baseline or []])
+        check_writable(json_)
+        check_writable(markdown)
+        comparison = compare_runs(
+            [read_result(Path(path)) for path in left],
+            [read_result(Path(path)) for path in right],
+            Rules(min_effect=min_effect),
+            np.random.default_rng(1),
+        )
+    except SimulatorError as error:
+        raise _fail(str(error), EXIT_USAGE) from error
+    text = comparison_markdown(comparison)
+    if json_ == STDOUT:
+        typer.echo(comparison.model_dump_json(indent=2))
+    else:
+        typer.echo(text)
+        if json_:
+            Path(json_).write_text(comparison.model_dump_json(indent=2))
+    if markdown:
+        markdown.write_text(text)
+    raise typer.Exit(comparison.exit_code)
+
+
+def _two_sides(runs: list[str], baseline: list[str]) -> tuple[list[str], list[str]]:
+    """The shell hands `A... -- B...` over without the dashes once; `main` marks their place."""
+    from simulator.errors import ScenarioError
+
+    if baseline:
+        return baseline, runs
+    if DIVIDER not in runs:
+        raise ScenarioError(
+            ["Say which runs are the baseline: vouchstorm compare before/*.json -- after/*.json."]
+        )
+    place = runs.index(DIVIDER)
+    return runs[:place], runs[place + 1 :]
+
+
+@app.command()
+def capacity(
+    scenario: Annotated[str, typer.Argument(help="A built-in name or a TOML file.")] = "fanout",
+    quantity: Annotated[Quantity, typer.Option(help="What is raised.")] = Quantity.CLIENTS,
+    start: Annotated[float, typer.Option(min=1, help="The first load.")] = 100,
+    limit: Annotated[float, typer.Option(min=1, help="The largest load to try.")] = 10_000,
+    hold: Annotated[float, typer.Option(min=1, help="Seconds of load at each step.")] = 15,
+    tolerance: Annotated[float, typer.Option(min=0.01, max=1, help="How near to the knee.")] = 0.1,
+    url: Annotated[str | None, typer.Option(help="A running server; without it, one is started.")] = None,
+    stack: Annotated[Stack, typer.Option(help="What to start without --url.")] = Stack.EMBEDDED,
+    nodes: Annotated[int, typer.Option(min=1, max=32, help="Nodes of `--stack full`.")] = 2,
+    slo: Annotated[list[str] | None, typer.Option(help="Limit, as key=value[,key=value].")] = None,
+    seed_number: Annotated[int | None, typer.Option("--seed", help="Seed of the first step.")] = None,
+    tokens: Annotated[Path | None, typer.Option(help="Tokens that `seed` wrote, for --url.")] = None,
+    claims_file: Annotated[Path | None, typer.Option(help="Claims that `seed` wrote, for --url.")] = None,
+    json_: Annotated[str | None, typer.Option("--json", help="Write the search here; - is stdout.")] = None,
+) -> None:
+    """Search the knee: the largest load that holds the service levels, and what gave way first.
+
+    Examples: `vouchstorm capacity` · `vouchstorm capacity fanout --quantity rate --start 10 --limit 500` ·
+    `vouchstorm capacity demo --slo fanout_p99_ms=250 --stack full`
+    """
+    from rich.console import Console
+
+    from simulator.capacity import CapacityOptions, run_capacity
+    from simulator.errors import ScenarioError, SetupError
+    from simulator.report.files import STDOUT, check_writable
+    from simulator.report.markdown import capacity_markdown
+    from simulator.report.terminal import TerminalUi
+    from simulator.runner import RunOptions
+    from simulator.scenario import load, override
+    from simulator.search import Plan
+    from simulator.slo import parse
+
+    try:
+        check_writable(json_)
+        wanted = override(load(scenario), seed=seed_number, slo=parse(slo or []))
+        commands = None if url else _server_commands(stack, nodes)
+        run = RunOptions(wanted, url, commands, None, tokens, claims_file, pin=True)
+        plan = Plan(start=start, most=limit, tolerance=tolerance)
+        with TerminalUi(Console(stderr=True)) as terminal:
+            found = run_capacity(CapacityOptions(run, plan, quantity.value, hold), terminal)
+    except ScenarioError as error:
+        raise _fail(str(error), EXIT_USAGE) from error
+    except SetupError as error:
+        raise _fail(str(error)) from error
+    except KeyboardInterrupt:
+        raise typer.Exit(EXIT_INTERRUPTED) from None
+    if json_ == STDOUT:
+        typer.echo(found.model_dump_json(indent=2))
+    else:
+        typer.echo(capacity_markdown(found))
+        if json_:
+            Path(json_).write_text(found.model_dump_json(indent=2))
+    raise typer.Exit(found.exit_code)
+
+
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+def loadtest(
+    context: typer.Context,
+    host: Annotated[str | None, typer.Option(help="A running service; without it, one is started.")] = None,
+    users: Annotated[int, typer.Option(min=1, help="Simulated users.")] = 200,
+    duration: Annotated[float, typer.Option(min=1, help="Seconds of load.")] = 30,
+    headless: Annotated[bool, typer.Option(help="Without Locust's web page.")] = True,
+    processes: Annotated[int, typer.Option(min=0, help="Processes on this machine; 0: one.")] = 0,
+    master: Annotated[bool, typer.Option("--master", help="Direct workers on other machines.")] = False,
+    worker: Annotated[bool, typer.Option("--worker", help="Run users for a master.")] = False,
+    master_host: Annotated[str, typer.Option(help="Where a worker finds its master.")] = "127.0.0.1",
+    expect_workers: Annotated[int, typer.Option(min=1, help="Workers a master waits for.")] = 1,
+    shape: Annotated[str, typer.Option(help="ramp, spike, storm or soak; empty: constant.")] = "",
+    slo: Annotated[list[str] | None, typer.Option(help="Limit, as key=value[,key=value].")] = None,
+    tokens: Annotated[Path | None, typer.Option(help="Tokens that `seed` wrote.")] = None,
+    json_: Annotated[str | None, typer.Option("--json", help="Write the result here; - is stdout.")] = None,
+    html: Annotated[Path | None, typer.Option(help="Write Locust's HTML report here.")] = None,
+    csv: Annotated[str | None, typer.Option(help="Prefix of Locust's CSV files.")] = None,
+) -> None:
+    """Locust with our users: pushes measured from the publisher's stamp, losses reported as failures.
+
+    What is not listed here is handed to Locust.
+
+    Examples: `vouchstorm loadtest --users 200 --duration 30` · `vouchstorm loadtest --processes 2` ·
+    `vouchstorm loadtest --master --expect-workers 2`, elsewhere
+    `vouchstorm loadtest --worker --master-host HOST`
+    """
+    from loadtest.run import LoadtestOptions, run
+
+    if master and worker:
+        raise _fail("a process is --master or --worker, not both.", EXIT_USAGE)
+    options = LoadtestOptions(
+        host=host,
+        users=users,
+        duration_s=duration,
+        headless=headless,
+        processes=processes,
+        role="master" if master else "worker" if worker else "",
+        master_host=master_host,
+        expect_workers=expect_workers,
+        shape=shape,
+        slo=slo or (),
+        tokens=tokens,
+        json=json_,
+        html=html,
+        csv=csv,
+        extra=context.args,
+    )
+    raise typer.Exit(run(options))
+
+
 def main() -> None:
     """Entry point of the console script."""
-    app()
+    words = sys.argv[1:]
+    if words[:1] == ["compare"] and "--" in words:
+        # Click swallows the first `--`; here it divides the baseline from the candidate.
+        words[words.index("--")] = DIVIDER
+    app(words)
 
 
 if __name__ == "__main__":
