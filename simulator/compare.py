@@ -8,79 +8,23 @@ Refuses fewer than three valid runs a side. Called by the command line, which re
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
 from .errors import ScenarioError
+from .measures import FAMILIES, FAULTS, METRICS, Metric
 from .result import Result
 from .significance import Rules, holm, p_value, ratio_interval, runs_needed, smallest_p
-from .slo import KNOWN
 
 Change = Literal["better", "worse", "no change"]
 
 LEAST_RUNS = 3
 ADVISED_RUNS = 5
-NEVER_MS = 120_000.0
-"""Stands for a percentile of which too many never came back: the longest time a histogram holds."""
-
-
-Family = Literal["load", "recovery"]
-FAMILIES: tuple[Family, ...] = ("load", "recovery")
-
-
-@dataclass(frozen=True, slots=True)
-class Metric:
-    """A figure of a run; less is better. family: the question it belongs to.
-
-    A family has six members at most: the smallest p that five runs a side can bring about is 0.008, which
-    survives the correction for six.
-    """
-
-    name: str
-    unit: str
-    family: Family
-    read: Callable[[Result], float | None]
-
-
-def _level(name: str, family: Family) -> Metric:
-    def read(result: Result) -> float | None:
-        value = KNOWN[name].read(result)
-        return None if value is None else min(value, NEVER_MS)
-
-    return Metric(name, "ms", family, read)
-
-
-def _server(name: str, unit: str) -> Metric:
-    return Metric(name, unit, "load", lambda result: float(getattr(result.server, name)) or None)
-
-
-METRICS = (
-    _level("fanout_p50_ms", "load"),
-    _level("fanout_p99_ms", "load"),
-    _level("durable_p99_ms", "load"),
-    _level("http_p99_ms", "load"),
-    _server("cpu_us_per_delivery", "us"),
-    _server("rss_bytes", "bytes"),
-    _level("reconnect_p95_ms", "recovery"),
-    _level("caught_up_p95_ms", "recovery"),
-)
 
 Samples = Mapping[Metric, tuple[list[float], list[float]]]
 """What was measured on either side."""
-
-FAULTS: Mapping[str, Callable[[Result], int]] = {
-    "lost": lambda result: result.ledger.lost,
-    "misrouted": lambda result: result.ledger.misrouted,
-    "duplicate": lambda result: result.ledger.duplicate,
-    "out_of_order": lambda result: result.ledger.out_of_order,
-    "silent_holes": lambda result: result.reconnect.recovery.silent_hole,
-    "violations": lambda result: result.conservation.violation_count,
-    "server_died": lambda result: int(bool(result.server.died or result.server.unreachable)),
-}
-"""What a correct server never does. Where the baseline has none, a single one is a change for the worse."""
 
 
 class Part(BaseModel):
@@ -171,15 +115,20 @@ def compare(
     _check_runs({"baseline": (left, baseline), "candidate": (right, candidate)})
     samples = {metric: (_sample(metric, left), _sample(metric, right)) for metric in METRICS}
     told = {metric: pair for metric, pair in samples.items() if min(map(len, pair)) >= LEAST_RUNS}
+    rows = _rows(told, rules, rng)
     return Comparison(
         scenario=str(left[0].scenario.get("name", "run")),
         baseline=_side(left, baseline),
         candidate=_side(right, candidate),
         min_effect=rules.min_effect,
         alpha=rules.alpha,
-        metrics=_rows(told, rules, rng),
+        metrics=rows,
         faults=[_fault_row(name, left, right, rules) for name in FAULTS],
-        warnings=[*_context_warnings(left, right), *_sample_warnings(samples, told, rules)],
+        warnings=[
+            *_context_warnings(left, right),
+            *_sample_warnings(samples, told, rules),
+            *_doubts(rows, rules),
+        ],
     )
 
 
@@ -232,11 +181,24 @@ def _row(
     )
 
 
+def _doubts(rows: Sequence[Row], rules: Rules) -> list[str]:
+    """Metrics that moved but could not be told from chance: silence would be taken for an all-clear."""
+    return [
+        f"{row.name} moved by {row.ratio - 1:+.0%}, which chance alone may have done: repeat with more runs."
+        for row in rows
+        if row.change == "no change" and _moved(row.ratio, row.low, row.high, rules)
+    ]
+
+
 def _change(ratio: float, low: float, high: float, p: float, rules: Rules) -> Change:
     """Test, interval and effect must agree. The effect counts the same both ways: 1.05 and 1 / 1.05."""
-    if p > rules.alpha or low <= 1 <= high or abs(math.log(ratio)) < math.log1p(rules.min_effect):
+    if p > rules.alpha or not _moved(ratio, low, high, rules):
         return "no change"
     return "worse" if ratio > 1 else "better"
+
+
+def _moved(ratio: float, low: float, high: float, rules: Rules) -> bool:
+    return not low <= 1 <= high and abs(math.log(ratio)) >= math.log1p(rules.min_effect)
 
 
 def _fault_row(name: str, left: Sequence[Result], right: Sequence[Result], rules: Rules) -> FaultRow:

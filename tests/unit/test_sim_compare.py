@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from simulator.compare import METRICS, Comparison, compare
+from simulator.compare import Comparison, compare
 from simulator.errors import ScenarioError
+from simulator.measures import METRICS
 from simulator.result import Result, Verdict
 from simulator.significance import Rules, holm, p_value, ratio_interval, runs_needed, smallest_p
 
@@ -161,6 +162,12 @@ def test_fewer_than_three_valid_runs_are_refused() -> None:
 
 def test_too_few_runs_are_told_how_many_more() -> None:
     assert any(text.startswith("2 more runs a side") for text in compared(side(1, 3), side(2, 3)).warnings)
+
+
+def test_a_large_change_that_chance_could_explain_is_not_passed_over_in_silence() -> None:
+    told = compared(side(1, 3, noise=0.1), side(2, 3, slower=1.5, noise=0.1))
+    assert told.worse == []
+    assert any(text.startswith("fanout_p99_ms moved by +") for text in told.warnings)
 
 
 def test_five_like_runs_a_side_need_no_warning() -> None:

@@ -1,15 +1,19 @@
-"""JUnit and Markdown of results: what a CI would count, and that foreign text breaks nothing."""
+"""JUnit and Markdown of results, and sets of them read: what a CI would count, and what breaks nothing."""
 
 import xml.etree.ElementTree as ET
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
 from simulator.compare import Comparison, compare
+from simulator.errors import ScenarioError
 from simulator.knee import Step
+from simulator.report.files import write_json
 from simulator.report.junit import junit_xml
 from simulator.report.markdown import capacity_markdown, comparison_markdown, result_markdown
+from simulator.report.runs import read_runs
 from simulator.result import Findings, Host, Result
 from simulator.search import Bound, Capacity
 from simulator.significance import Rules
@@ -175,3 +179,31 @@ def test_a_capacity_search_is_answered_in_its_headline(bound: Bound, words: str)
 
 def test_a_capacity_search_lists_its_runs_by_load() -> None:
     assert [row[:5] for row in rows(capacity_markdown(searched("server")))[2:]] == ["| 900", "| 980"]
+
+
+@pytest.fixture
+def runs(tmp_path: Path) -> Path:
+    """A directory with two results, one of them in a run directory."""
+    write_json(result(), str(tmp_path / "a.json"))
+    write_json(result(), str(tmp_path / "run-2" / "result.json"))
+    return tmp_path
+
+
+def test_a_directory_is_read_with_its_run_directories(runs: Path) -> None:
+    assert read_runs([runs]) == [result(), result()]
+
+
+def test_a_file_that_is_named_twice_is_one_run(runs: Path) -> None:
+    assert len(read_runs([runs / "a.json", runs])) == 2
+
+
+def test_every_unusable_file_is_named(runs: Path) -> None:
+    (runs / "b.json").write_text("{}")
+    with pytest.raises(ScenarioError) as caught:
+        read_runs([runs, runs / "missing.json"])
+    assert len(caught.value.problems) == 2
+
+
+def test_an_empty_directory_is_said(tmp_path: Path) -> None:
+    with pytest.raises(ScenarioError, match=r"There is no \*\.json"):
+        read_runs([tmp_path])
