@@ -39,6 +39,7 @@ class RawSocket:
         self.closed = False
         self.close_code: int | None = None
         self.pongs = 0
+        self.answers_pings = True
         self._sock = sock
         self._reader: asyncio.Task[None] | None = None
 
@@ -86,7 +87,8 @@ class RawSocket:
         elif opcode == 0xA:
             self.pongs += 1
         elif payload == b"2":
-            await self.send("3")
+            if self.answers_pings:
+                await self.send("3")
         else:
             self.heard.append(payload.decode())
 

@@ -58,8 +58,8 @@ class SocketServer(socketio.AsyncServer):  # type: ignore[misc]
     async def _handle_event_internal(
         self, server: Any, sid: str, eio_sid: str, data: Any, namespace: str, id: Any
     ) -> None:
-        # The library would hand a client's event named `connect` or `disconnect` to our handlers of these.
-        if data[0] in self.reserved_events:
+        # The library would hand a client's event of such a name to the handler that it means by it.
+        if data[0] in (*self.reserved_events, "*"):
             data = [f"{data[0]} as an event", *data[1:]]
         await super()._handle_event_internal(server, sid, eio_sid, data, namespace, id)
 
