@@ -252,6 +252,9 @@ class Metrics:
         self.bus_queue = self._read_gauge("bus_queue_messages", "Messages that wait to be published.")
         self.bus_nodes = self._read_gauge("bus_nodes", "Nodes that this node hears, itself included.")
         self.bus_gaps = self._counter("bus_gaps_total", "Times that bus messages may have been missed.")
+        self.bus_gaps_closed = self._counter(
+            "bus_gaps_closed_total", "Gaps after which everything was compared with the store and caught up."
+        )
         self.bus_heartbeat_seconds = self._histogram(
             "bus_heartbeat_seconds", "Round trip of the heartbeat through the bus.", _FAST_BUCKETS_S
         )

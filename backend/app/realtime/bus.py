@@ -284,6 +284,8 @@ class Bus:
                 self._missed_all = self._missed_all or everything
                 self._missed.set()
                 await asyncio.sleep(1.0)
+            else:
+                self._metrics.bus_gaps_closed.inc(int(everything))
 
     async def _keep_subscriptions(self, pubsub: PubSub) -> None:
         """Bring the subscriptions in line with what is wanted, in batches."""
