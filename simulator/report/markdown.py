@@ -94,7 +94,7 @@ def _headline(comparison: Comparison) -> str:
         return f"❌ Worse: {', '.join(comparison.worse)}"
     if comparison.better:
         return f"✅ Better: {', '.join(comparison.better)}"
-    return "✅ No change"
+    return "✅ No change found"
 
 
 def _side(side: Side) -> str:
