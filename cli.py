@@ -417,8 +417,9 @@ def compare(
 
     from simulator.compare import compare as compare_runs
     from simulator.errors import SimulatorError
-    from simulator.report.files import STDOUT, check_writable, read_result
+    from simulator.report.files import STDOUT, check_writable
     from simulator.report.markdown import comparison_markdown
+    from simulator.report.runs import read_runs
     from simulator.significance import Rules
 
     try:
@@ -426,8 +427,8 @@ def compare(
         check_writable(json_)
         check_writable(markdown)
         comparison = compare_runs(
-            [read_result(Path(path)) for path in left],
-            [read_result(Path(path)) for path in right],
+            read_runs([Path(path) for path in left]),
+            read_runs([Path(path) for path in right]),
             Rules(min_effect=min_effect),
             np.random.default_rng(1),
         )
@@ -498,7 +499,7 @@ def capacity(
         wanted = override(load(scenario), seed=seed_number, slo=parse(slo or []))
         commands = None if url else _server_commands(stack, nodes)
         run = RunOptions(wanted, url, commands, None, tokens, claims_file, pin=True)
-        plan = Plan(start=start, most=limit, tolerance=tolerance)
+        plan = Plan(start=start, most=limit, tolerance=tolerance, whole=quantity is Quantity.CLIENTS)
         with TerminalUi(Console(stderr=True)) as terminal:
             found = run_capacity(CapacityOptions(run, plan, quantity.value, hold), terminal)
     except ScenarioError as error:
