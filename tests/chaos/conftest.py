@@ -1,6 +1,6 @@
-"""Rows of the fault suite are collected and written when the session ends."""
+"""Rows of the fault suite are collected and written as they come; the page when the whole table ran."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -13,10 +13,14 @@ ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="session")
-def rows() -> Iterator[list[Row]]:
-    """Takes the rows. The page is written only by a run of the whole table, the JSON always."""
+def take() -> Iterator[Callable[[Row], None]]:
+    """Takes a row. The JSON holds what came so far, so that a run that is cut short leaves it."""
     taken: list[Row] = []
-    yield taken
-    write_json(ROOT / "reports" / "chaos.json", taken)
+
+    def one(row: Row) -> None:
+        taken.append(row)
+        write_json(ROOT / "reports" / "chaos.json", taken)
+
+    yield one
     if {row.fault for row in taken} == {fault.name for fault in FAULTS}:
         paste(ROOT / "docs" / "FAULTS.md", markdown(taken, datetime.now(UTC).date()))
