@@ -207,11 +207,11 @@ def _row(fault: Fault, seed: int, course: Course, findings: Findings, moments: M
         fault_lasted_s=round((moments.ended_ns - moments.began_ns) / NS, 2),
         breaches=[],
     )
-    row.breaches.extend(_breaches(row, findings, moments))
+    row.breaches.extend([*_breaches(row, findings), *_stragglers(course, moments)])
     return row
 
 
-def _breaches(row: Row, findings: Findings, moments: Moments) -> Iterator[str]:
+def _breaches(row: Row, findings: Findings) -> Iterator[str]:
     """Sentences about everything that must not be; none for a clean row."""
     for name in ("lost", "duplicated_in_effect", "misrouted", "silent_holes", "not_back"):
         if value := getattr(row, name):
@@ -227,6 +227,16 @@ def _breaches(row: Row, findings: Findings, moments: Moments) -> Iterator[str]:
         yield "the ledger does not balance"
     if findings.generator.overrun or findings.server.unreachable or findings.interrupted:
         yield f"the run did not come to its end ({findings.generator.overrun or 'the server was gone'})"
+
+
+def _stragglers(course: Course, moments: Moments) -> Iterator[str]:
+    """Who never caught up, to begin the search with; seconds from the beginning of the fault."""
+    for outage in course.outages.all:
+        if not outage.caught_up_ns:
+            cut_s = (outage.cut_ns - moments.began_ns) / NS
+            back_s = (outage.connected_ns - moments.began_ns) / NS
+            came = f"connected at {back_s:.1f} s" if outage.connected_ns else "never connected again"
+            yield f"client {outage.client} was cut off at {cut_s:.1f} s and {came}, without catching up"
 
 
 def _acknowledged(course: Course) -> set[str]:
