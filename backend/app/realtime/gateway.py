@@ -34,6 +34,8 @@ log = logging.getLogger(__name__)
 
 REFUSED_LINGER_S = 1.0
 """A refused socket gets this long to read why, then its transport is closed."""
+PASSING = frozenset((Code.DRAINING, Code.STORE_UNAVAILABLE))
+"""Refusals that are no fault of the client: it should try again."""
 EXPIRY_NOTICE_S = 60.0
 
 Handler = Callable[[Peer, Any], Awaitable[Mapping[str, Any]]]
@@ -104,9 +106,20 @@ class Gateway:
         except VouchstormError as error:
             self._services.metrics.connects.inc("refused")
             self._services.metrics.refusals.inc(error.code.value)
-            self._deadlines.add(self._now_s() + REFUSED_LINGER_S, lambda: session.end("refused"))
+            await self._turn_away(session, error.code)
             raise Refused(str(error), {"code": error.code.value, "message": str(error)}) from error
         self._peers[peer.sid] = peer
+
+    async def _turn_away(self, session: Session, code: Code) -> None:
+        """End a refused connection: a moment after the refusal, or instead of it where trouble passes.
+
+        A Socket.IO client never tries again after a CONNECT_ERROR, and does after a lost connection.
+        """
+        if code not in PASSING:
+            self._deadlines.add(self._now_s() + REFUSED_LINGER_S, lambda: session.end("refused"))
+            return
+        session.end("refused")
+        await session.close(wait=False)  # once closed, the library's refusal goes nowhere
 
     async def _admit(self, sid: SocketId, session: Session, auth: Any) -> Peer:
         if self._services.health.draining:
