@@ -140,5 +140,11 @@ FAULTS = (
     Fault("Redis CLIENT KILL of all", clients_cut_off_redis),
     Fault("MongoDB primary step-down", stepped_down),
     Fault("storm during deploy", deployed, scenario=everybody_drops(4.5)),
+    Fault(
+        "storm while MongoDB hangs",
+        partial(paused, name="mongodb"),
+        held_s=2 * HUNG_S,
+        scenario=everybody_drops(4.5),
+    ),
     Fault("stalled readers", nothing, scenario=some_stall(4.0)),
 )

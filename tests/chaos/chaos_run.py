@@ -258,7 +258,7 @@ def _twice(truth: Truth) -> int:
 
 
 def _recovered_s(course: Course, moments: Moments) -> float | None:
-    outages = [outage for outage in course.outages.all if outage.cut_ns >= moments.began_ns]
+    outages = course.outages.all
     if any(not outage.caught_up_ns for outage in outages):
         return None
     last_ns = max([moments.healed_ns, *(outage.caught_up_ns for outage in outages)])
