@@ -19,6 +19,9 @@ from .frames import Message
 
 ConnectedHook = Callable[[str], Awaitable[None]]
 
+AUDIENCE_SOCKETS = 16
+"""From this size on the list of a room's sessions is kept until somebody comes or goes."""
+
 
 class Members(dict[str, str]):
     """A room: socket id -> Engine.IO id. `_fwdm` is what the library reads of its own bidict."""
@@ -36,6 +39,7 @@ class RoomManager(AsyncManager):  # type: ignore[misc]
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._rooms_of: dict[str, set[str]] = {}
+        self._audiences: dict[str, list[Session]] = {}
         self._connecting: set[str] = set()
         self._leaving: set[str] = set()
         self.on_connected: ConnectedHook | None = None
@@ -104,6 +108,7 @@ class RoomManager(AsyncManager):  # type: ignore[misc]
             if self.on_room is not None:
                 self.on_room(room, True)
         members[sid] = everybody[sid]
+        self._audiences.pop(room, None)
         self._rooms_of.setdefault(sid, set()).add(room)
 
     def basic_leave_room(self, sid: str, namespace: str, room: str) -> None:
@@ -117,6 +122,8 @@ class RoomManager(AsyncManager):  # type: ignore[misc]
         members = rooms.get(room)
         if members is None or members.pop(sid, None) is None:
             return
+        if room is not None:
+            self._audiences.pop(room, None)
         if not members:
             del rooms[room]
             if room is not None and self.on_room is not None:
@@ -148,12 +155,18 @@ class RoomManager(AsyncManager):  # type: ignore[misc]
         return [room for room in self.rooms.get("/", {}) if room is not None]
 
     def sessions(self, room: str) -> list[Session]:
-        """This node's Engine.IO sessions in a room of the default namespace."""
+        """This node's Engine.IO sessions in a room of the default namespace; not to be changed."""
+        kept = self._audiences.get(room)
+        if kept is not None:
+            return kept
         members = self.rooms.get("/", {}).get(room)
         if not members:
             return []
         sockets = self.server.eio.sockets
-        return [sockets[eio_sid] for eio_sid in members.values() if eio_sid in sockets]
+        found = [sockets[eio_sid] for eio_sid in members.values() if eio_sid in sockets]
+        if len(found) >= AUDIENCE_SOCKETS:
+            self._audiences[room] = found
+        return found
 
     def session(self, sid: str) -> Session | None:
         """The Engine.IO session of one socket of the default namespace."""
