@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from socketio.packet import Packet
 
 from backend.app.realtime.manager import AUDIENCE_SOCKETS, RoomManager
 
@@ -25,7 +26,7 @@ class FakeEngine:
 async def a_room(size: int) -> tuple[RoomManager, list[str]]:
     """A manager with `size` sockets in room `r`; their ids in the order they came."""
     manager = RoomManager()
-    manager.set_server(SimpleNamespace(eio=FakeEngine()))
+    manager.set_server(SimpleNamespace(eio=FakeEngine(), packet_class=Packet))
     return manager, [await a_member(manager, number) for number in range(size)]
 
 
