@@ -21,12 +21,12 @@ _STANDARD_FIELDS = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asc
 _CHATTY_LOGGERS = (
     "uvicorn.access",
     "uvicorn.error",
-    "socketio",
-    "engineio",
     "pymongo",
     "websockets",
     "asyncio",
 )
+_PROTOCOL_LOGGERS = ("socketio", "engineio")
+"""Their warnings are about what clients send: any client could fill the log."""
 
 
 def redact(text: str) -> str:
@@ -86,3 +86,5 @@ def configure_logging(
     # These say at `info` what metrics say better, or what we log ourselves.
     for name in _CHATTY_LOGGERS:
         logging.getLogger(name).setLevel(max(logging.WARNING, root.level))
+    for name in _PROTOCOL_LOGGERS:
+        logging.getLogger(name).setLevel(max(logging.ERROR, root.level))

@@ -54,7 +54,6 @@ class Application:
         self.services = services
         self.realtime = realtime
         self.reconciler = reconciler
-        self.startup_error: SetupError | None = None
         api = new_api()
         install(api, services)
         self._handle = asgi(realtime.sio, api)
@@ -71,7 +70,6 @@ class Application:
         try:
             await self.start()
         except SetupError as error:
-            self.startup_error = error
             await send({"type": "lifespan.startup.failed", "message": str(error)})
             return
         await send({"type": "lifespan.startup.complete"})

@@ -26,7 +26,10 @@ SEND_BUFFER_BYTES = 131_072
 
 
 class Server(uvicorn.Server):
-    """uvicorn's server, which sends the clients away before it closes their connections."""
+    """uvicorn's server, which starts the application, and sends the clients away before it ends.
+
+    `serve` raises SetupError when the application cannot start as configured.
+    """
 
     def __init__(
         self, config: uvicorn.Config, application: Application, on_ready: Callable[[], None]
@@ -36,6 +39,8 @@ class Server(uvicorn.Server):
         self._on_ready = on_ready
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        # Not by the lifespan protocol: it would log the reason and exit, instead of raising it.
+        await self._application.start()
         await super().startup(sockets=sockets)
         if self.started:
             self._on_ready()
@@ -46,6 +51,8 @@ class Server(uvicorn.Server):
         if not self.force_exit:
             await self._application.drain()
         await super().shutdown(sockets=sockets)
+        if not self.force_exit:
+            await self._application.stop()
         # A SIGTERM that was obeyed in full is a success; uvicorn would raise it again and exit by signal.
         self._captured_signals = [sig for sig in self._captured_signals if sig != signal.SIGTERM]
 
@@ -84,7 +91,7 @@ def run_node(settings: Settings, sock: socket.socket, announce: Callable[[str, s
         application,
         ws=FanoutProtocol,
         http="httptools",
-        lifespan="on",
+        lifespan="off",
         log_config=None,
         access_log=False,
         server_header=False,
@@ -100,8 +107,6 @@ def run_node(settings: Settings, sock: socket.socket, announce: Callable[[str, s
     server = Server(config, application, lambda: announce(url, application.services.node))
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(server.serve(sockets=[sock]))
-    if application.startup_error is not None:
-        raise application.startup_error
 
 
 def announce_ready(url: str, node: str) -> None:

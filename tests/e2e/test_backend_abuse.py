@@ -259,6 +259,15 @@ async def test_a_flood_before_authenticating_is_ended(strict: Node) -> None:
         await unharmed(strict, neighbour)
 
 
+async def test_events_before_connecting_do_not_fill_the_log(strict: Node) -> None:
+    async with bad_and_good(strict) as (_, neighbour, _, _), raw_socket(strict) as raw:
+        before = len(strict.log())
+        await raw.send(*['42["ping"]'] * 500, "40")
+        await raw.until_heard("connection_established")
+        await unharmed(strict, neighbour)
+        assert len(strict.log()) - before < 1_000
+
+
 async def test_handshakes_that_are_dropped_leave_nothing_behind(strict: Node) -> None:
     async with bad_and_good(strict) as (_, neighbour, _, _):
         for behind in (b"", client_frame(b"4"), b"\x81", client_frame(b"40")[:3]):

@@ -84,6 +84,7 @@ class RawSocket:
     async def _frame(self, opcode: int, payload: bytes) -> None:
         if opcode == 0x8:
             self.close_code = int.from_bytes(payload[:2], "big")
+            await self.send_bytes(client_frame(payload[:2], 0x8))
         elif opcode == 0xA:
             self.pongs += 1
         elif payload == b"2":

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
+import aiohttp
 import socketio
 
 from tests.support.rest import Account
@@ -31,7 +32,8 @@ class Witness:
         self.events: list[tuple[str, Any]] = []
         self.refused: list[Any] = []
         self.disconnects: list[str] = []
-        self.client = socketio.AsyncClient(reconnection=False)
+        self._http = aiohttp.ClientSession(trace_configs=[_reading_everything()])
+        self.client = socketio.AsyncClient(reconnection=False, http_session=self._http)
         self.client.on("*", self._heard)
         self.client.on("connect_error", self.refused.append)
         self.client.on("disconnect", self.disconnects.append)
@@ -94,11 +96,23 @@ class Witness:
 
     async def close(self) -> None:
         """Leave and let go of everything."""
-        await self.client.disconnect()
-        await until(lambda: self.gone, "the client lets go")
-        http = self.client.eio.http
-        if http is not None and not http.closed:
-            await http.close()
+        try:
+            await self.client.disconnect()
+            await until(lambda: self.gone, "the client lets go")
+        finally:
+            await self._http.close()
+
+
+def _reading_everything() -> aiohttp.TraceConfig:
+    """The library leaves refused answers unread, which keeps their connections open."""
+
+    async def read(session: Any, context: Any, ended: aiohttp.TraceRequestEndParams) -> None:
+        if ended.response.status != 101:
+            await ended.response.read()
+
+    config = aiohttp.TraceConfig()
+    config.on_request_end.append(read)
+    return config
 
 
 def auth_of(

@@ -431,6 +431,10 @@ class Engine(engineio.AsyncServer):  # type: ignore[misc]
     async def trigger_disconnect(self, sid: str, reason: str) -> None:
         await self._trigger_event("disconnect", sid, reason, run_async=False)
 
+    def _log_error_once(self, message: str, message_key: str) -> None:
+        # The library means errors of clients: stale sessions after a deploy, odd transports.
+        log.debug("request refused: %s", message)
+
     def create_queue(self, *args: Any, **kwargs: Any) -> PacketQueue:
         return PacketQueue(*args, **kwargs)
 

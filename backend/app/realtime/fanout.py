@@ -140,13 +140,17 @@ class Fanout:
         if room in self._pending:
             self.flush()
 
-    def close(self) -> None:
-        """Write what is pending and stop the timers."""
+    def finish(self) -> None:
+        """Write everything now, also the counters that were held back."""
         for (room, key), (due, held) in list(self._snapshots.items()):
             if held is not None:
                 self._snapshots[room, key] = (due, None)
                 self._pending.setdefault(room, []).append(held)
         self.flush()
+
+    def close(self) -> None:
+        """Write everything and stop the timers."""
+        self.finish()
         if self._snapshot_timer is not None:
             self._snapshot_timer.cancel()
             self._snapshot_timer = None

@@ -134,6 +134,9 @@ class Realtime:
             log.warning("fast fan-out is off, the library's way is used: %s", "; ".join(surprises))
         return SocketServer(
             async_mode="asgi",
+            # Given, so that the libraries do not add handlers of their own.
+            logger=logging.getLogger("socketio.server"),
+            engineio_logger=logging.getLogger("engineio.server"),
             client_manager=self.manager,
             serializer=TextPacket,
             async_handlers=False,
@@ -190,9 +193,11 @@ class Realtime:
 
     async def drain(self) -> None:
         """Send the clients away in slices, each with its own moment to come back."""
-        self.fanout.flush()
+        self.fanout.finish()
         if self.gateway is not None:
             await self.gateway.drain(self._settings.drain_s)
+        for session in [*self.engine.sockets.values()]:
+            session.end("draining")  # never became a socket; its poll would be waited for
 
     async def close(self) -> None:
         """Write what is pending; the sockets themselves are closed by the web server."""
