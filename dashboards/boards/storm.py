@@ -1,0 +1,150 @@
+"""Reconnect storm: both sides of it on one time line."""
+
+from ..model import Board, Kind, Limit, Mark, Panel, Query, Row, Unit
+from ..promql import busy, level, per_s, quantile
+from .overview import DOWN, DRAINING
+
+SIMULATOR = 'job="simulator"'
+
+BOARD = Board(
+    "vouchstorm-storm",
+    "Vouchstorm / Reconnect storm",
+    "What happens when many clients drop at once: the simulator's view above, the servers' below, one time "
+    "line.",
+    (
+        Row(
+            "Seen by the clients (simulator)",
+            (
+                Panel(
+                    "Connected",
+                    "Simulated clients: wanted, connected, and on their way back.",
+                    Unit.COUNT,
+                    (
+                        Query(level("simulator_clients", scope=SIMULATOR), "wanted"),
+                        Query(level("simulator_connected_clients", scope=SIMULATOR), "connected"),
+                        Query(level("simulator_reconnecting_clients", scope=SIMULATOR), "reconnecting"),
+                    ),
+                ),
+                Panel(
+                    "Latency from the intended time",
+                    "From the moment a message should have been published until a client received it, over "
+                    "the last "
+                    "two seconds.",
+                    Unit.SECONDS,
+                    (
+                        Query(f'simulator_latency_seconds{{{SIMULATOR},quantile="0.5"}}', "p50"),
+                        Query(f'simulator_latency_seconds{{{SIMULATOR},quantile="0.99"}}', "p99"),
+                    ),
+                    limit=Limit(0.25, 1.0),
+                ),
+                Panel(
+                    "Messages",
+                    "Published and received by the simulator, and publishes that failed.",
+                    Unit.PER_SECOND,
+                    (
+                        Query(per_s("simulator_published_total", scope=SIMULATOR), "published"),
+                        Query(per_s("simulator_events_received_total", scope=SIMULATOR), "received"),
+                        Query(per_s("simulator_publish_failures_total", scope=SIMULATOR), "failed"),
+                    ),
+                ),
+            ),
+        ),
+        Row(
+            "Seen by the nodes",
+            (
+                Panel(
+                    "Sockets",
+                    "Open sockets by node and transport.",
+                    Unit.COUNT,
+                    (
+                        Query(
+                            level("websocket_connected_sockets", by="instance, transport"),
+                            "{{instance}} {{transport}}",
+                        ),
+                    ),
+                    stacked=True,
+                ),
+                Panel(
+                    "Connects",
+                    "Connection attempts by outcome.",
+                    Unit.PER_SECOND,
+                    (Query(busy("websocket_connects_total", by="outcome"), "{{outcome}}"),),
+                ),
+                Panel(
+                    "Disconnects",
+                    "Closed sockets by reason.",
+                    Unit.PER_SECOND,
+                    (Query(busy("websocket_disconnects_total", by="reason"), "{{reason}}"),),
+                ),
+                Panel(
+                    "Refused connections",
+                    "Refusals by code: expired tokens, a draining node, a full one.",
+                    Unit.PER_SECOND,
+                    (Query(busy("websocket_connect_refusals_total", by="code"), "{{code}}"),),
+                ),
+                Panel(
+                    "Event loop lag p99",
+                    "What the storm does to the clients that stayed.",
+                    Unit.SECONDS,
+                    (Query(quantile(0.99, "event_loop_lag_seconds", by="instance"), "{{instance}}"),),
+                    limit=Limit(0.05, 0.1),
+                ),
+                Panel(
+                    "Push p99",
+                    "Push latency by node while the storm lasts.",
+                    Unit.SECONDS,
+                    (Query(quantile(0.99, "websocket_push_seconds", by="instance"), "{{instance}}"),),
+                    limit=Limit(0.25, 1.0),
+                ),
+            ),
+        ),
+        Row(
+            "Catching up",
+            (
+                Panel(
+                    "Recoveries",
+                    "How clients were caught up: nothing missed, replayed, the first part of it, or told to "
+                    "reload.",
+                    Unit.PER_SECOND,
+                    (Query(busy("websocket_recovery_total", by="outcome"), "{{outcome}}"),),
+                ),
+                Panel(
+                    "Replayed notifications",
+                    "Notifications that were sent again because their client was away.",
+                    Unit.PER_SECOND,
+                    (Query(per_s("websocket_replayed_total", by="instance"), "{{instance}}"),),
+                ),
+                Panel(
+                    "Replay size",
+                    "Notifications sent to one client at once.",
+                    Unit.COUNT,
+                    (
+                        Query(quantile(0.5, "websocket_replay_notifications"), "p50"),
+                        Query(quantile(0.99, "websocket_replay_notifications"), "p99"),
+                    ),
+                ),
+                Panel(
+                    "Told to reload",
+                    "Clients that could not be caught up and were told so, over five minutes. Never silent, "
+                    "never good.",
+                    Unit.COUNT,
+                    (
+                        Query(
+                            'sum(increase(websocket_recovery_total{job="vouchstorm",instance=~"$node",'
+                            'outcome="unrecoverable"}[5m]))'
+                        ),
+                    ),
+                    Kind.NUMBER,
+                    height=4,
+                    limit=Limit(1, 10),
+                ),
+            ),
+        ),
+    ),
+    (
+        Mark("Clients away", f"simulator_reconnecting_clients{{{SIMULATOR}}} > 0", "purple"),
+        Mark("Phase", f"simulator_phase{{{SIMULATOR}}} == 1", "blue"),
+        DRAINING,
+        DOWN,
+    ),
+)

@@ -1,0 +1,191 @@
+"""A real Prometheus for a while: configured for given targets, started, asked, stopped.
+
+Needs the `prometheus` program; where it is missing, `MissingPrometheusError` says how to get it. Blocks.
+Called by the check, by tests, and by whoever observes a stack.
+"""
+
+import json
+import shutil
+import socket
+import subprocess
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+HERE = Path(__file__).parent
+READY_TIMEOUT_S = 20.0
+STOP_TIMEOUT_S = 10.0
+QUERY_TIMEOUT_S = 15.0
+JOBS = {"nodes": "vouchstorm", "simulator": "simulator", "locust": "locust"}
+"""Targets file -> job."""
+
+Series = Mapping[str, Any]
+"""labels by name under `metric`, [time, text] pairs under `values`."""
+
+
+class MissingPrometheusError(Exception):
+    """There is no Prometheus here; says how to get one."""
+
+
+class PrometheusError(Exception):
+    """Prometheus did not start, or refused a query; says why."""
+
+
+def find_program(name: str = "prometheus") -> str:
+    """The path of `prometheus` or `promtool`. Raises MissingPrometheusError."""
+    found = shutil.which(name)
+    if found is None:
+        raise MissingPrometheusError(
+            f"There is no {name} on PATH: install the package `prometheus` (Debian, Ubuntu: apt-get install "
+            "prometheus) or a release of prometheus.io."
+        )
+    return found
+
+
+def write_config(
+    directory: Path, targets: Mapping[str, Sequence[str]], *, interval_s: float | None = None
+) -> Path:
+    """A copy of our configuration in `directory` that scrapes these targets; the path of its main file.
+
+    targets: `nodes`, `simulator`, `locust` -> host:port; those left out are not scraped. interval_s: of
+    scrapes and rules; None: as committed. `write_targets` says later that they have changed.
+    """
+    text = (HERE / "prometheus.yml").read_text(encoding="utf-8")
+    if interval_s is not None:
+        text = _with_intervals(text, interval_s)
+    directory.mkdir(parents=True, exist_ok=True)
+    shutil.copytree(HERE / "rules", directory / "rules", dirs_exist_ok=True)
+    write_targets(directory, targets)
+    path = directory / "prometheus.yml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def write_targets(directory: Path, targets: Mapping[str, Sequence[str]]) -> None:
+    """Say anew where the targets are."""
+    (directory / "targets").mkdir(parents=True, exist_ok=True)
+    for name in JOBS:
+        groups = [{"targets": list(targets[name])}] if targets.get(name) else []
+        (directory / "targets" / f"{name}.json").write_text(json.dumps(groups), encoding="utf-8")
+
+
+def _with_intervals(text: str, interval_s: float) -> str:
+    changed = []
+    for line in text.splitlines():
+        name, colon, _ = line.partition(":")
+        if name.strip() in ("scrape_interval", "scrape_timeout", "evaluation_interval", "refresh_interval"):
+            line = f"{name}{colon} {interval_s:g}s"
+        changed.append(line)
+    return "\n".join(changed) + "\n"
+
+
+class Prometheus:
+    """`with Prometheus(directory, targets) as server:`. url: of its web page and API."""
+
+    def __init__(
+        self, directory: Path, targets: Mapping[str, Sequence[str]], *, interval_s: float | None = None
+    ) -> None:
+        self._directory = directory
+        self._program = find_program()
+        self.config = write_config(directory, targets, interval_s=interval_s)
+        self.url = ""
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> Self:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            address = f"127.0.0.1:{probe.getsockname()[1]}"
+        self.url = f"http://{address}"
+        words = [self._program, f"--config.file={self.config}", f"--web.listen-address={address}"]
+        words += [f"--storage.tsdb.path={self._directory / 'data'}", "--log.level=warn"]
+        with (self._directory / "prometheus.log").open("wb") as log:
+            self._process = subprocess.Popen(words, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
+        try:
+            self._wait_ready()
+        except BaseException:
+            self._stop()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stop()
+
+    def _wait_ready(self) -> None:
+        until_s = time.monotonic() + READY_TIMEOUT_S
+        while time.monotonic() < until_s:
+            if self._process is None or self._process.poll() is not None:
+                break
+            try:
+                with urllib.request.urlopen(f"{self.url}/-/ready", timeout=2):  # noqa: S310 - our own URL
+                    return
+            except OSError:
+                time.sleep(0.05)
+        log = (self._directory / "prometheus.log").read_text(errors="replace")
+        raise PrometheusError(f"Prometheus did not start: {log.strip()[-1000:]}")
+
+    def _stop(self) -> None:
+        process, self._process = self._process, None
+        if process is None:
+            return
+        process.terminate()
+        try:
+            process.wait(STOP_TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+    # -------------------------------------------------------------- questions
+
+    def ask(self, path: str, **parameters: object) -> Any:
+        """The `data` of an answer of the HTTP API. Raises PrometheusError with what was wrong."""
+        query = urllib.parse.urlencode({name: str(value) for name, value in parameters.items()})
+        url = f"{self.url}/api/v1/{path}?{query}"
+        try:
+            with urllib.request.urlopen(url, timeout=QUERY_TIMEOUT_S) as answer:  # noqa: S310 - our own URL
+                return json.load(answer)["data"]
+        except urllib.error.HTTPError as error:
+            raise PrometheusError(_refusal(error.read())) from error
+        except OSError as error:
+            raise PrometheusError(f"Prometheus does not answer: {error}") from error
+
+    def query_range(self, expr: str, start_s: float, end_s: float, step_s: float) -> list[Series]:
+        """The series of a query over a time. Raises PrometheusError."""
+        found: list[Series] = self.ask("query_range", query=expr, start=start_s, end=end_s, step=step_s)[
+            "result"
+        ]
+        return found
+
+    def query(self, expr: str) -> list[Series]:
+        """The series of a query now; [time, text] under `value`. Raises PrometheusError."""
+        found: list[Series] = self.ask("query", query=expr)["result"]
+        return found
+
+    def healthy_targets(self) -> dict[str, int]:
+        """Job -> targets whose last scrape worked."""
+        found: dict[str, int] = {}
+        for target in self.ask("targets", state="active")["activeTargets"]:
+            job = target["labels"]["job"]
+            found[job] = found.get(job, 0) + (target["health"] == "up")
+        return found
+
+    def firing(self) -> set[str]:
+        """Names of the alerts that fire now."""
+        return {
+            alert["labels"]["alertname"]
+            for alert in self.ask("alerts")["alerts"]
+            if alert["state"] == "firing"
+        }
+
+
+def _refusal(body: bytes) -> str:
+    try:
+        return str(json.loads(body)["error"])
+    except (ValueError, KeyError, TypeError):
+        return body[:200].decode("utf-8", "replace")
