@@ -22,6 +22,7 @@ from ..services.websocket_service import notification_push
 from .engine import Session
 from .fanout import Fanout
 from .frames import Message, encode
+from .newest import NewestSeqs
 
 log = logging.getLogger(__name__)
 
@@ -97,6 +98,7 @@ class Channels:
         self.on_user: Callable[[UserId, bool], None] | None = None
         """Told (user, True) when a user's first socket comes, (user, False) when the last is gone."""
         self._store = store
+        self._newest = NewestSeqs(store, own)
         self._fanout = fanout
         self._replay_limit = replay_limit
         self._own = own
@@ -265,11 +267,10 @@ class Channels:
         """Where the socket stands, decided without an await before the return: one instant with its entry."""
         if after_seq is None:
             if not channel.ready:
-                newest = await self._store.last_seqs([channel.user_id])
-                self._make_ready(channel, newest.get(channel.user_id, 0))
+                self._make_ready(channel, await self._newest.of(channel.user_id))
             return Joined(channel.known, None, False, [], [])
         for _ in range(JOIN_READS):
-            history = await self._store.history(channel.user_id, after_seq, self._replay_limit)
+            history = await self._missed(channel.user_id, after_seq)
             self._make_ready(channel, history.last_seq)
             if not history.complete:
                 break
@@ -281,6 +282,13 @@ class Channels:
             # The channel moved past what was read in a way that the buffer did not see: read again.
         self.counts.unrecovered += 1
         return Joined(channel.known, False, False, [], [])
+
+    async def _missed(self, user_id: UserId, after_seq: int) -> History:
+        """What came after this position; who missed nothing, as most in a storm, costs no read of rows."""
+        newest = await self._newest.of(user_id)
+        if newest == after_seq:
+            return History([], newest, complete=True)
+        return await self._store.history(user_id, after_seq, self._replay_limit)
 
     def _make_ready(self, channel: _Channel, last_seq: int) -> None:
         """The first read says where the channel begins; later ones, whether it lags."""
