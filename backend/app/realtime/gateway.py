@@ -34,7 +34,7 @@ log = logging.getLogger(__name__)
 
 REFUSED_LINGER_S = 1.0
 """A refused socket gets this long to read why, then its transport is closed."""
-PASSING = frozenset((Code.DRAINING, Code.STORE_UNAVAILABLE))
+PASSING = frozenset((Code.DRAINING, Code.STORE_UNAVAILABLE, Code.INTERNAL))
 """Refusals that are no fault of the client: it should try again."""
 EXPIRY_NOTICE_S = 60.0
 
@@ -108,6 +108,10 @@ class Gateway:
             self._services.metrics.refusals.inc(error.code.value)
             await self._turn_away(session, error.code)
             raise Refused(str(error), {"code": error.code.value, "message": str(error)}) from error
+        except Exception as error:
+            log.exception("a connection failed", extra={"session_id": sid})
+            await self._turn_away(session, Code.INTERNAL)
+            raise Refused("Something went wrong here; it has been logged.") from error
         self._peers[peer.sid] = peer
 
     async def _turn_away(self, session: Session, code: Code) -> None:
