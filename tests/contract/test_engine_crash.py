@@ -1,12 +1,11 @@
 """A validation cut at every store call, by an outage or by death: a repair makes everything whole, once."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 import pytest
-from conftest import BuildStore
 from store_records import StubClock, a_claim, a_user
 
 from backend.app.clock import SortableIds
@@ -84,7 +83,7 @@ class Town:
 
 
 @pytest.fixture
-async def town(build: BuildStore, clock: StubClock) -> AsyncIterator[Town]:
+async def town(build: Callable[[], Store], clock: StubClock) -> AsyncIterator[Town]:
     store = build()
     await store.open()
     try:
