@@ -15,7 +15,7 @@ from .domain.effects import Effect
 from .domain.records import Claim, EarnedBadge, Notification, TrustChange, User, Validation
 from .errors import RefusedError, UnavailableError
 from .metrics import Metrics
-from .ports import Credentials, History, Page, ReadMark, Recorded, Store
+from .ports import Credentials, Decide, History, Page, ReadMark, Recorded, Store
 
 T = TypeVar("T")
 
@@ -94,9 +94,11 @@ class MeteredStore:
     ) -> Page[Claim]:
         return await self._timed("claims", self._store.claims(limit, cursor, status, owner_id))
 
-    async def record_validation(self, validation: Validation) -> Recorded:
-        recorded = await self._timed("record_validation", self._store.record_validation(validation))
+    async def record_validation(self, validation: Validation, decide: Decide | None = None) -> Recorded:
+        recorded = await self._timed("record_validation", self._store.record_validation(validation, decide))
         self._metrics.validations.inc(recorded.validation.action)
+        if recorded.claim.decision is not None:
+            self._metrics.consensus.inc(recorded.claim.status)
         return recorded
 
     async def validation_by(self, claim_id: ClaimId, user_id: UserId) -> Validation | None:

@@ -4,7 +4,7 @@ Refused requests raise `RefusedError` with the code named here; a store that doe
 timeout raises `UnavailableError` and has written nothing, or everything, of that one call.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Generic, Protocol, TypeVar
@@ -22,6 +22,9 @@ from .domain.effects import Effect
 from .domain.records import Claim, EarnedBadge, Notification, TrustChange, User, Validation
 
 T = TypeVar("T")
+
+Decide = Callable[[Claim], Decision | None]
+"""The consensus that a claim amounts to, None if none; pure, called inside a store's transaction."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,8 +138,9 @@ class Store(Protocol):
         """Newest first. Raises RefusedError(INVALID_CURSOR)."""
         ...
 
-    async def record_validation(self, validation: Validation) -> Recorded:
-        """Atomically: insert the validation, add it to tally and weights, raise the version by one.
+    async def record_validation(self, validation: Validation, decide: Decide | None = None) -> Recorded:
+        """Atomically: insert the validation, add it to tally and weights, raise the version by one, and
+        settle the claim if `decide` finds a consensus in it as this validation leaves it.
 
         `validation.version` is ignored; the stored one is the new version of the claim. The validation
         stays *pending* until `apply_effects(finishes=validation.id)` or `finish`.

@@ -21,7 +21,7 @@ from tests.support import conservation
 from tests.support.cuts import CrashError, CutStore, When
 from tests.support.rest_app import RecordingEmitter
 
-CALLS = ["record_validation", "settle", "apply_effects", "participants", "apply_effects"]
+CALLS = ["record_validation", "apply_effects", "participants", "apply_effects"]
 """The store calls of the validation that brings the consensus."""
 REPAIR_CALLS = ["pending_validations", "claim", *CALLS[1:], "pending_settlements"]
 NAMES = ("ann", "ben", "cid", "dan", "owner")

@@ -93,7 +93,7 @@ def test_production_starts_with_a_secret_and_says_where_and_who(tmp_path: Path) 
 def test_the_development_secret_survives_a_restart(tmp_path: Path) -> None:
     async def me(url: str, who: Account) -> int:
         async with Rest(url) as rest:
-            return (await rest.http.get("/api/auth/me", headers=who.auth)).status_code
+            return (await rest.request("GET", "/api/auth/me", who)).status_code
 
     async def somebody(url: str) -> Account:
         async with Rest(url) as rest:

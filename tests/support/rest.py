@@ -1,12 +1,13 @@
 """A small REST client for tests: accounts, claims, validations, the bell."""
 
 import itertools
+import json
 import uuid
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
 
-import httpx
+import aiohttp
 
 PASSWORD = "correct horse battery"
 _numbers = itertools.count(1)
@@ -25,12 +26,33 @@ class Account:
         return {"Authorization": f"Bearer {self.token}"}
 
 
+@dataclass(frozen=True)
+class Answer:
+    """A whole HTTP response."""
+
+    status_code: int
+    content: bytes
+
+    @property
+    def text(self) -> str:
+        return self.content.decode()
+
+    def json(self) -> Any:
+        return json.loads(self.content)
+
+
 class Rest:
-    """Speaks to one node. Methods that return plain data fail on anything but success."""
+    """Speaks to one node. Methods that return plain data fail on anything but success.
+
+    Raises aiohttp.ClientError when the node does not answer.
+    """
 
     def __init__(self, url: str, *, connections: int = 100) -> None:
-        limits = httpx.Limits(max_connections=connections, max_keepalive_connections=connections)
-        self.http = httpx.AsyncClient(base_url=url, timeout=30, limits=limits, trust_env=False)
+        self._http = aiohttp.ClientSession(
+            url,
+            connector=aiohttp.TCPConnector(limit=connections),
+            timeout=aiohttp.ClientTimeout(total=30),
+        )
 
     async def __aenter__(self) -> Self:
         return self
@@ -38,20 +60,24 @@ class Rest:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await self.http.aclose()
+        await self._http.close()
+
+    async def request(self, method: str, path: str, who: Account | None = None, **options: Any) -> Answer:
+        """Any answer."""
+        headers = options.pop("headers", {}) | (who.auth if who else {})
+        async with self._http.request(method, path, headers=headers, **options) as response:
+            return Answer(response.status, await response.read())
 
     async def get(self, path: str, who: Account | None = None, **params: Any) -> Any:
         """The JSON answer of a GET."""
-        answer = await self.http.get(path, headers=who.auth if who else {}, params=params)
+        answer = await self.request("GET", path, who, params=params)
         assert answer.status_code == 200, answer.text
         return answer.json()
 
-    async def post(
-        self, path: str, who: Account | None = None, body: Any = None, **headers: str
-    ) -> httpx.Response:
+    async def post(self, path: str, who: Account | None = None, body: Any = None, **headers: str) -> Answer:
         """Any answer of a POST. headers: with underscores for hyphens."""
         given = {name.replace("_", "-"): value for name, value in headers.items()}
-        return await self.http.post(path, json=body, headers=(who.auth if who else {}) | given)
+        return await self.request("POST", path, who, json=body, headers=given)
 
     # -------------------------------------------------------------- nouns
 
@@ -79,9 +105,7 @@ class Rest:
         claim_id: str = answer.json()["id"]
         return claim_id
 
-    async def validate(
-        self, who: Account, claim_id: str, action: str = "vouch", **headers: str
-    ) -> httpx.Response:
+    async def validate(self, who: Account, claim_id: str, action: str = "vouch", **headers: str) -> Answer:
         """Any answer to a validation."""
         return await self.post(f"/api/claims/{claim_id}/validations", who, {"action": action}, **headers)
 

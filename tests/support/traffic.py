@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
 
-import httpx
+import aiohttp
 
 from tests.support.rest import Account, Rest
 from tests.support.waiting import until, until_async
@@ -32,7 +32,7 @@ class Traffic:
         """One validation; False if the node did not answer."""
         try:
             answer = await self.rest.validate(who, claim_id)
-        except httpx.TransportError:
+        except aiohttp.ClientError:
             return False
         if answer.status_code == 201:
             self.acknowledged.append((claim_id, answer.json()["validation"]["id"]))

@@ -10,12 +10,12 @@ import pytest
 
 from backend.app.clock import SortableIds
 from backend.app.contracts.errors import Code
-from backend.app.contracts.words import Action, ClaimId, ClaimStatus, DeliveryClass, UserId
+from backend.app.contracts.words import Action, ClaimId, ClaimStatus, DeliveryClass, UserId, ValidationId
 from backend.app.domain.consensus import ConsensusPolicy
-from backend.app.domain.records import Claim, Progress, User
+from backend.app.domain.records import Claim, Progress, User, Validation
 from backend.app.domain.trust import TrustPolicy
 from backend.app.errors import RefusedError, UnavailableError
-from backend.app.ports import Store
+from backend.app.ports import Recorded, Store
 from backend.app.services.consensus_engine import ConsensusEngine, Processed
 from backend.app.services.reconciler import BATCH, Reconciler
 from backend.app.services.websocket_service import WebSocketService
@@ -241,6 +241,24 @@ async def test_each_version_is_pushed_once_and_the_last_with_the_consensus(room:
     assert room.statuses(claim) == [(1, "open"), (2, "open"), (3, "verified")]
 
 
+async def recorded_undecided(room: Room, who: User, claim: Claim) -> Recorded:
+    """A validation whose claim was left open, as under a stricter policy."""
+    wanted = Validation(
+        ValidationId(room.ids.new()), claim.id, who.id, who.display_name, Action.VOUCH, room.clock.now()
+    )
+    return await room.store.record_validation(wanted)
+
+
+async def test_a_claim_left_open_under_another_policy_is_settled_by_the_repair(room: Room) -> None:
+    owner, ann = await room.users(2)
+    claim = await room.claim(owner, quorum=1)
+    await recorded_undecided(room, ann, claim)
+    room.clock.advance(60)
+    await room.reconciler().repair()
+    assert room.statuses(claim) == [(1, "verified")]
+    await room.check()
+
+
 async def test_whoever_loses_the_race_to_settle_does_not_reopen_the_claim_for_those_who_watch(
     room: Room,
 ) -> None:
@@ -252,14 +270,17 @@ async def test_whoever_loses_the_race_to_settle_does_not_reopen_the_claim_for_th
         room.clock.advance(60)
         await room.reconciler().repair()
 
-    await room.validate(ann, claim, store=Hooks(room.store, settle=overtaken))
+    recorded = await recorded_undecided(room, ann, claim)
+    await room.engine(Hooks(room.store, settle=overtaken)).complete(recorded)
     assert room.statuses(claim) == [(1, "verified")]
 
 
 async def test_an_answer_that_got_lost_does_not_reopen_the_claim_for_those_who_watch(room: Room) -> None:
     owner, ann = await room.users(2)
     claim = await room.claim(owner, quorum=1)
-    await room.validate(ann, claim, store=CutStore(room.store, 2, When.AFTER))
+    recorded = await recorded_undecided(room, ann, claim)
+    with pytest.raises(UnavailableError):
+        await room.engine(CutStore(room.store, 1, When.AFTER)).complete(recorded)
     room.clock.advance(60)
     await room.reconciler().repair()
     assert room.statuses(claim)[-1] == (1, "verified")
@@ -285,7 +306,7 @@ async def test_many_at_once_reach_exactly_one_consensus(room: Room, quorum: int)
     outcomes = await asyncio.gather(*(room.validate(who, claim) for who in others), return_exceptions=True)
     accepted = [outcome for outcome in outcomes if isinstance(outcome, Processed)]
     assert {refusal(outcome) for outcome in outcomes} - {None} <= {Code.CLAIM_SETTLED}
-    assert len(accepted) >= quorum
+    assert len(accepted) == quorum
     await room.check()
 
 

@@ -1,8 +1,8 @@
 """From a posted validation to everything that follows from it.
 
-record -> decide -> settle -> apply effects -> push. Each store call is atomic and each effect is keyed, so
-that a crash between any two calls leaves work that `complete` (called again by the reconciler) finishes
-without doing anything twice.
+record and settle -> apply effects -> push. Each store call is atomic and each effect is keyed, so that a
+crash between any two calls leaves work that `complete` (called again by the reconciler) finishes without
+doing anything twice.
 """
 
 import logging
@@ -11,7 +11,7 @@ from typing import Literal
 
 from ..contracts.errors import Code
 from ..contracts.words import Action, ClaimId, ClaimStatus, ValidationId
-from ..domain.consensus import ConsensusPolicy, decide
+from ..domain.consensus import ConsensusPolicy, Decision, decide
 from ..domain.notifications import plan_consensus, plan_validation
 from ..domain.records import Claim, User, Validation
 from ..errors import RefusedError, VouchstormError
@@ -80,7 +80,7 @@ class ConsensusEngine:
             idempotency_key=idempotency_key,
         )
         try:
-            recorded = await self._store.record_validation(wanted)
+            recorded = await self._store.record_validation(wanted, self._decide)
         except RefusedError as refusal:
             return await self._replay(wanted, refusal)
         claim = recorded.claim
@@ -96,24 +96,26 @@ class ConsensusEngine:
     async def complete(self, recorded: Recorded) -> Claim:
         """Everything after the first write; may be called again at any time, by anybody.
 
-        Losing the race to settle is fine: whoever raised the version since then decides on the newer tally.
+        A claim is settled together with the validation that decides it. One that is still open although its
+        tally decides it was recorded under another policy: it is settled here, by whoever comes first.
         """
         validation, claim = recorded.validation, recorded.claim
-        settled = None
-        decision = None
-        if claim.status is ClaimStatus.OPEN:
-            decision = decide(claim.tally, claim.weights, claim.quorum, self._policy)
-        if decision is not None:
-            settled = await self._store.settle(claim.id, claim.version, decision, self._clock.now())
-        if decision is None or settled is not None:
+        overdue = self._decide(claim) if claim.status is ClaimStatus.OPEN else None
+        if overdue is not None:
+            settled = await self._store.settle(claim.id, claim.version, overdue, self._clock.now())
+            claim = settled or claim
+        if overdue is None or claim.status is not ClaimStatus.OPEN:
             # Otherwise the claim is no longer as it was recorded, and whoever moved it on says so: to push
             # `open` now could be the last word about a claim that is settled.
-            self._websocket.push_claim(settled or claim, validation)
+            self._websocket.push_claim(claim, validation)
         rows = await self._store.apply_effects(plan_validation(claim, validation), finishes=validation.id)
         self._websocket.notify_many(rows)
-        if settled is not None:
-            await self.announce(settled)
-        return settled or claim
+        if claim.status is not ClaimStatus.OPEN:
+            await self.announce(claim)
+        return claim
+
+    def _decide(self, claim: Claim) -> Decision | None:
+        return decide(claim.tally, claim.weights, claim.quorum, self._policy)
 
     async def announce(self, settled: Claim) -> None:
         """Apply and push the effects of a consensus; may be called again."""

@@ -18,10 +18,11 @@ from ..domain.effects import Effect
 from ..domain.records import Claim, EarnedBadge, Notification, TrustChange, User, Validation
 from ..domain.trust import TrustPolicy
 from ..errors import UnavailableError
-from ..ports import Clock, Credentials, History, Page, ReadMark, Recorded
+from ..ports import Clock, Credentials, Decide, History, Page, ReadMark, Recorded
 from . import mongo_claims, mongo_notifications, mongo_setup, mongo_users
 from .combiner import Combiner
 from .mongo_batches import serve_batch
+from .mongo_claims import Recording
 from .mongo_driver import MongoDriver, make_client
 from .mongo_link import MongoLink
 from .mongo_lookups import Lookup
@@ -57,7 +58,7 @@ class MongoStore:
         self._rng = rng
         self._link: MongoLink | None = None
         sizes = {"batch": _BATCH, "batches_at_once": _BATCHES_AT_ONCE, "depth": _DEPTH}
-        self._claims: Combiner[Validation, Recorded] = Combiner(self._record_together, **sizes)
+        self._claims: Combiner[Recording, Recorded] = Combiner(self._record_together, **sizes)
         self._finishing: Combiner[str, None] = Combiner(self._finish_together, **sizes)
         self._users: Combiner[UserEffects, Made] = Combiner(self._apply_together, **sizes)
 
@@ -143,15 +144,16 @@ class MongoStore:
     ) -> Page[Claim]:
         return await self._call(lambda link: mongo_claims.page(link, limit, cursor, status, owner_id))
 
-    async def record_validation(self, validation: Validation) -> Recorded:
-        return await self._claims.submit(validation.claim_id, validation, self._timeout_s)
+    async def record_validation(self, validation: Validation, decide: Decide | None = None) -> Recorded:
+        recording = Recording(validation, decide)
+        return await self._claims.submit(validation.claim_id, recording, self._timeout_s)
 
-    async def _record_together(self, validations: Sequence[Validation]) -> Sequence[Recorded | Exception]:
+    async def _record_together(self, recordings: Sequence[Recording]) -> Sequence[Recorded | Exception]:
         link = self._opened()
         return await serve_batch(
             link,
-            validations,
-            lambda validation: validation.claim_id,
+            recordings,
+            lambda recording: recording.validation.claim_id,
             lambda values, session: mongo_claims.record(link, values, session),
         )
 

@@ -1,6 +1,7 @@
 """MongoDB queries about claims, validations and settlements."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -11,7 +12,7 @@ from ..contracts.words import ClaimId, ClaimStatus, UserId
 from ..domain.consensus import Decision
 from ..domain.records import Claim, Validation
 from ..errors import RefusedError
-from ..ports import Page, Recorded
+from ..ports import Decide, Page, Recorded
 from . import cursors
 from .mongo_driver import Session
 from .mongo_link import MongoLink, loaded, stored
@@ -21,13 +22,22 @@ from .rows import (
     claim_document,
     claim_record,
     counted,
+    recorded_document,
     settlement_document,
-    tally_document,
     to_us,
     validation_document,
     validation_record,
 )
 from .schema import Name
+
+
+@dataclass(frozen=True, slots=True)
+class Recording:
+    """A validation that waits to be recorded, and what decides about its claim then."""
+
+    validation: Validation
+    decide: Decide | None
+
 
 _CLAIMS = "claims"
 _VALIDATIONS = "validations"
@@ -86,22 +96,23 @@ async def page(
 
 
 async def record(
-    link: MongoLink, validations: Sequence[Validation], session: Session
+    link: MongoLink, recordings: Sequence[Recording], session: Session
 ) -> list[Recorded | Exception]:
     """Record validations of any claims inside a transaction, each as if it came alone, in this order.
 
     The claims are written first: who comes second meets the conflict before doing any work.
     """
+    validations = [item.validation for item in recordings]
     claim_ids = {item.claim_id for item in validations}
     found = (
         await link[Name.CLAIMS].find({"_id": {"$in": list(claim_ids)}}, session=session).to_list(length=None)
     )
     claims = {ClaimId(item["_id"]): claim_record(loaded(item)) for item in found}
-    answers = _count(claims, validations, await _authors_among(link, validations, session))
+    answers = _count(claims, recordings, await _authors_among(link, validations, session))
     accepted = {answer.claim.id: answer.claim for answer in answers if isinstance(answer, Recorded)}
     if accepted:
         await link[Name.CLAIMS].bulk_write(
-            [UpdateOne({"_id": item.id}, {"$set": tally_document(item)}) for item in accepted.values()],
+            [UpdateOne({"_id": item.id}, {"$set": recorded_document(item)}) for item in accepted.values()],
             session=session,
         )
         await link[Name.VALIDATIONS].insert_many(
@@ -112,18 +123,19 @@ async def record(
 
 
 def _count(
-    claims: dict[ClaimId, Claim], validations: Sequence[Validation], authors: set[tuple[str, str]]
+    claims: dict[ClaimId, Claim], recordings: Sequence[Recording], authors: set[tuple[str, str]]
 ) -> list[Recorded | Exception]:
     """Each validation on top of those before it. authors: who validated which claim already."""
     answers: list[Recorded | Exception] = []
-    for validation in validations:
+    for recording in recordings:
+        validation = recording.validation
         author = (validation.claim_id, validation.user_id)
         try:
             claim = check_validation(claims.get(validation.claim_id), validation, repeated=author in authors)
         except RefusedError as refusal:
             answers.append(refusal)
             continue
-        recorded = counted(claim, validation)
+        recorded = counted(claim, validation, recording.decide)
         claims[claim.id] = recorded.claim
         authors.add(author)
         answers.append(recorded)

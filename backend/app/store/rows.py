@@ -22,7 +22,7 @@ from ..contracts.words import (
 from ..domain.consensus import Decision, Tally
 from ..domain.effects import Effect, Outcome
 from ..domain.records import Claim, EarnedBadge, Notification, Progress, TrustChange, User, Validation
-from ..ports import History, Recorded
+from ..ports import Decide, History, Recorded
 from .schema import MAX_PAGE_ROWS
 
 Document = dict[str, Any]
@@ -134,15 +134,25 @@ def claim_document(claim: Claim) -> Document:
     }
 
 
-def counted(claim: Claim, validation: Validation) -> Recorded:
-    """The validation with its version, and the claim with the validation counted in."""
+def counted(claim: Claim, validation: Validation, decide: Decide | None) -> Recorded:
+    """The validation with its version, and the claim with the validation counted in, settled if it is due."""
     after = replace(
         claim,
         tally=claim.tally.plus(validation.action),
         weights=claim.weights.plus(validation.action, validation.weight),
         version=claim.version + 1,
     )
+    decision = decide(after) if decide is not None else None
+    if decision is not None:
+        after = replace(after, status=decision.status, decision=decision, settled_at=validation.created_at)
     return Recorded(replace(validation, version=after.version), after)
+
+
+def recorded_document(claim: Claim) -> Document:
+    """The columns that a validation changes, when it settles the claim as well as when it does not."""
+    if claim.decision is None or claim.settled_at is None:
+        return tally_document(claim)
+    return tally_document(claim) | settlement_document(claim.decision, claim.settled_at)
 
 
 def tally_document(claim: Claim) -> Document:

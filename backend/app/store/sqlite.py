@@ -16,7 +16,7 @@ from ..domain.consensus import Decision
 from ..domain.effects import Effect
 from ..domain.records import Claim, EarnedBadge, Notification, TrustChange, User, Validation
 from ..domain.trust import TrustPolicy
-from ..ports import Clock, Credentials, History, Page, ReadMark, Recorded
+from ..ports import Clock, Credentials, Decide, History, Page, ReadMark, Recorded
 from . import sqlite_claims, sqlite_notifications, sqlite_users
 from .lane import Lane, Task, commit_together, read_together
 from .refusals import no_such_user
@@ -121,8 +121,8 @@ class SqliteStore:
             lambda connection: sqlite_claims.page(connection, limit, cursor, status, owner_id)
         )
 
-    async def record_validation(self, validation: Validation) -> Recorded:
-        return await self._write(lambda connection: sqlite_claims.record(connection, validation))
+    async def record_validation(self, validation: Validation, decide: Decide | None = None) -> Recorded:
+        return await self._write(lambda connection: sqlite_claims.record(connection, validation, decide))
 
     async def validation_by(self, claim_id: ClaimId, user_id: UserId) -> Validation | None:
         return await self._read(lambda connection: sqlite_claims.validation_by(connection, claim_id, user_id))

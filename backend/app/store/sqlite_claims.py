@@ -6,7 +6,7 @@ from datetime import datetime
 from ..contracts.words import ClaimId, ClaimStatus, UserId, ValidationId
 from ..domain.consensus import Decision
 from ..domain.records import Claim, Validation
-from ..ports import Page, Recorded
+from ..ports import Decide, Page, Recorded
 from . import cursors
 from .refusals import check_same_request, check_validation
 from .rows import (
@@ -14,8 +14,8 @@ from .rows import (
     claim_document,
     claim_record,
     counted,
+    recorded_document,
     settlement_document,
-    tally_document,
     to_us,
     validation_document,
     validation_record,
@@ -83,13 +83,13 @@ def page(
     return Page([claim_record(row) for row in rows[:limit]], following)
 
 
-def record(connection: Connection, validation: Validation) -> Recorded:
+def record(connection: Connection, validation: Validation, decide: Decide | None) -> Recorded:
     row = select_one(connection, CLAIMS, "WHERE id = ?", (validation.claim_id,))
     repeated = validation_by(connection, validation.claim_id, validation.user_id) is not None
     before = check_validation(None if row is None else claim_record(row), validation, repeated=repeated)
-    recorded = counted(before, validation)
+    recorded = counted(before, validation, decide)
     insert(connection, VALIDATIONS, [validation_document(recorded.validation)])
-    update(connection, CLAIMS, before.id, tally_document(recorded.claim))
+    update(connection, CLAIMS, before.id, recorded_document(recorded.claim))
     return recorded
 
 
