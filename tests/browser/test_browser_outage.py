@@ -19,12 +19,11 @@ AWAY_S = 8.0
 """Long enough for several failed attempts, as the issue asks."""
 BACK_WITHIN_S = 60.0
 """On a machine so busy that the start takes long, the page may have gone over to its patient rhythm."""
-# Chromium itself reports what fails while the server is away, and the 400 that a long-polling session gets from
-# the restarted server, which does not know it: no page can prevent either.
 NETWORK_LINES = (
     r"error: (WebSocket connection to|Failed to load resource: (net::ERR_|.* status of 400 \(Bad Request\)))"
 )
-"""Chromium itself reports refused connections; no page can prevent that."""
+"""Chromium itself reports refused connections, and the 400 that a long-polling session gets from a restarted
+server, which does not know it; no page can prevent either."""
 
 
 async def burst(people: Community, owner: Person, voters: list[Person], claims: int) -> None:

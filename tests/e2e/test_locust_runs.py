@@ -19,6 +19,9 @@ import pytest
 from simulator.report.files import read_result
 from simulator.result import Result
 
+# A minute of Locust; run with: python -m pytest -m slow tests/e2e/test_locust_runs.py
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[2]
 DEADLINE_S = 60.0
 PUSHED = 'name="push:new_notification"'
