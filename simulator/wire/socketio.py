@@ -81,7 +81,7 @@ def split_event(packet: bytes, start: int) -> tuple[str, bytes]:
     The arguments are the text between the comma after the name and the closing bracket, unparsed. Raises
     ProtocolError if there is no such array or its first item is no string.
     """
-    end = packet.find(b'",', start)
+    end = packet.find(b'",', start + 2)
     if end > 0 and packet[start + 1] == 0x22 and packet[-1] == 0x5D and packet[start] == 0x5B:
         name = _plain_name(packet[start + 2 : end])
         if name is not None:

@@ -15,7 +15,7 @@ values = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4), inner, max_size=3),
     max_leaves=6,
 )
-names = st.text(max_size=12) | st.sampled_from(["message", 'a"b', "a\\", 'x",y', "é", ""])
+names = st.text(max_size=12) | st.sampled_from(["message", 'a"b', "a\\", 'x",y', "é", "", ",", ",x"])
 
 
 def as_values(args: bytes) -> list[object]:
