@@ -77,6 +77,8 @@ class Process:
             f"--ping-interval-s={options.ping_interval_s}",
             f"--ping-timeout-s={options.ping_timeout_s}",
         ]
+        if options.bus_url is not None:
+            argv.append(f"--bus-url={options.bus_url}")
         self._process = await asyncio.create_subprocess_exec(
             *argv,
             stdin=asyncio.subprocess.PIPE,
@@ -123,6 +125,9 @@ class Process:
 
     def burst(self, events: int) -> None:
         self._send(f"burst {events}")
+
+    def notify(self, users: int) -> None:
+        self._send(f"notify {users}")
 
     async def members(self) -> int:
         self._send("members")

@@ -2,6 +2,7 @@
 
     emit                one event to the room, at once
     burst N             N events to the room, at once
+    notify N            N notifications, each for one user who is connected nowhere
     members             -> number of sockets in the room
     collect             -> `ok` after a full garbage collection
     (end of input)      stop
@@ -26,6 +27,10 @@ class Contestant(Protocol):
 
     def emit(self, numbers: range) -> None:
         """Send the events of these numbers to everybody in the room, at once, in order."""
+        ...
+
+    def notify(self, numbers: range) -> None:
+        """Send a notification to each absent user of these numbers."""
         ...
 
     def members(self) -> int: ...
@@ -64,6 +69,8 @@ class Control:
                 self._emit(1)
             case ["burst", events]:
                 self._emit(int(events))
+            case ["notify", users]:
+                self._contestant.notify(range(int(users)))
             case ["members"]:
                 self._say(str(self._contestant.members()))
             case ["collect"]:

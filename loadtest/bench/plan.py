@@ -13,7 +13,8 @@ DELIVERIES = 120_000
 class Plan:
     """repetitions: alternations of all contestants. sizes: sockets per fan-out. burst_sizes: those of
     them that get a burst of `burst_events` too. connects: measured connections, when `connect_after` sockets
-    are there already (they warm the server up, too). idle_sockets: (few, many).
+    are there already (they warm the server up, too). idle_sockets: (few, many). bus_notifications: sent by
+    each other node of `bus_nodes`.
     """
 
     name: str
@@ -25,6 +26,8 @@ class Plan:
     connect_after: tuple[int, ...] = (4_000,)
     connects_at_once: int = 50
     idle_sockets: tuple[int, int] = (1_000, 5_000)
+    bus_nodes: tuple[int, ...] = (2, 4, 8)
+    bus_notifications: int = 1_000
     idle_ping_interval_s: float = 2.0
     stock_burst_sizes: tuple[int, ...] = ()
     """Bursts of the contestant that needs most of the time for them."""
@@ -36,6 +39,8 @@ class Plan:
         name, _, size = metric.partition("@")
         if contestant == "bare":
             return name in ("fanout", "burst")
+        if name == "bus":
+            return contestant in ("ours", "stock")
         if contestant == "stock" and name == "burst":
             return int(size) in self.stock_burst_sizes
         return True
@@ -57,6 +62,7 @@ QUICK = Plan(
     burst_sizes=(1_000,),
     connect_after=(2_000,),
     idle_sockets=(500, 2_500),
+    bus_nodes=(2, 8),
 )
 FULL = Plan(
     "full",

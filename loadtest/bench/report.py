@@ -15,7 +15,7 @@ _TITLES = {
     "connect": "connect, {} there already, us each",
     "idle_rss": "idle socket, KiB resident",
     "idle_private": "idle socket, KiB private",
-    "bus": "bus: {}, us per message that is for another node",
+    "bus": "bus, {} nodes, ms for what is not for this node",
 }
 
 
@@ -36,16 +36,10 @@ def document(run: Run) -> dict[str, Any]:
     headlines = {
         name: _rounded(series.medians(metric)) for name, metric in headline_metrics(run.plan).items()
     }
-    headlines["bus"] = _rounded(
-        {
-            metric.partition("@")[2]: value
-            for metric in series.metrics()
-            if metric.startswith("bus@") and (value := series.median(metric, "ours")) is not None
-        }
-    )
     return {
         "schema_version": SCHEMA_VERSION,
         **headlines,
+        "bus": _by_nodes(series),
         "ratios": {
             target.name: round(figure, 3)
             for target in wanted
@@ -62,6 +56,17 @@ def document(run: Run) -> dict[str, Any]:
         "versions": {name: dict(found) for name, found in run.versions.items()},
         "host": dict(run.host),
     }
+
+
+def _by_nodes(series: Series) -> dict[str, dict[str, float]]:
+    """Contestant -> number of nodes -> CPU ms."""
+    found: dict[str, dict[str, float]] = {}
+    for metric in series.metrics():
+        name, _, nodes = metric.partition("@")
+        if name == "bus":
+            for contestant, value in _rounded(series.medians(metric)).items():
+                found.setdefault(contestant, {})[nodes] = value
+    return found
 
 
 def _rounded(figures: Mapping[str, float]) -> dict[str, float]:

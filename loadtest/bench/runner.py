@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
+from .bus_trial import bus
 from .contestant import ENTRIES, ContestantError, Entry
 from .plan import Plan
 from .series import Sample, Series, alternate
@@ -40,6 +41,11 @@ def rounds(visitor: Visitor) -> list[Round]:
             planned.append(Round(title, (f"connect@{after}",), partial(connect, visitor, after=after)))
     if "idle" in plan.only:
         planned.append(Round("idle memory", ("idle_rss", "idle_private"), partial(idle, visitor)))
+    if "bus" in plan.only:
+        planned += [
+            Round(f"bus, {nodes} nodes", (f"bus@{nodes}",), partial(bus, visitor, nodes=nodes))
+            for nodes in plan.bus_nodes
+        ]
     return planned
 
 

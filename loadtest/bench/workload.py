@@ -25,6 +25,7 @@ class ServerOptions:
     users: int = 5_000
     ping_interval_s: float = 25.0
     ping_timeout_s: float = 20.0
+    bus_url: str | None = None
 
 
 def payload(number: int) -> dict[str, Any]:
@@ -38,6 +39,28 @@ def payload(number: int) -> dict[str, Any]:
         "version": number,
         "status": "open",
     }
+
+
+def notification(number: int) -> dict[str, Any]:
+    """The data of one user's notification."""
+    return {
+        "v": 1,
+        "id": f"01JZX4M9Q7T2V5B8{number:010d}",
+        "seq": 1,
+        "type": "system",
+        "title": "Consensus reached",
+        "message": "Your claim was verified with 66.7 % of 12 validations.",
+        "priority": "medium",
+        "action_url": "/claims/01JZX4M9Q7T2V5B8N3K6H1D0CF",
+        "data": {},
+        "read": False,
+        "created_at": "2026-01-01T00:00:00+00:00",
+    }
+
+
+def absent_user_id(number: int) -> str:
+    """A user who is connected to no node of the benchmark."""
+    return f"bench-absent-{number:06d}"
 
 
 def packet(number: int) -> bytes:

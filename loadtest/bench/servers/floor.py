@@ -91,6 +91,9 @@ class Floor:
             if socket.transport is not None:
                 socket.transport.write(frame)
 
+    def notify(self, numbers: range) -> None:
+        """The floor has no bus."""
+
     def members(self) -> int:
         return len(self.sockets)
 

@@ -12,11 +12,18 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("--users", type=int, default=0)
     parser.add_argument("--ping-interval-s", type=float, default=25.0)
     parser.add_argument("--ping-timeout-s", type=float, default=20.0)
+    parser.add_argument("--bus-url", default=None)
     return parser
 
 
 def server_options(arguments: argparse.Namespace) -> ServerOptions:
-    return ServerOptions(arguments.port, arguments.users, arguments.ping_interval_s, arguments.ping_timeout_s)
+    return ServerOptions(
+        arguments.port,
+        arguments.users,
+        arguments.ping_interval_s,
+        arguments.ping_timeout_s,
+        arguments.bus_url,
+    )
 
 
 def listen(port: int) -> socket.socket:

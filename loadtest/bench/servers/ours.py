@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from backend.app import node
+from backend.app.contracts.rooms import user_room
 from backend.app.contracts.words import DeliveryClass, UserId
 from backend.app.domain.records import User
 from backend.app.logs import configure_logging
@@ -23,7 +24,7 @@ from backend.app.ports import Push
 from backend.app.settings import Settings, load_settings
 
 from ..control import Control
-from ..workload import EVENT, ROOM, SECRET, ServerOptions, payload, user_id
+from ..workload import EVENT, ROOM, SECRET, ServerOptions, absent_user_id, notification, payload, user_id
 from .options import parser, server_options
 
 PACKAGES = ["python-socketio", "python-engineio", "uvicorn", "uvloop", "httptools", "websockets", "orjson"]
@@ -39,6 +40,13 @@ class Ours:
         # CONTROL, not SNAPSHOT: counters would be merged, and every event is to be counted.
         pushes = [Push(ROOM, ((EVENT, payload(number)),), DeliveryClass.CONTROL) for number in numbers]
         self._application.realtime.emitter.push(pushes)
+
+    def notify(self, numbers: range) -> None:
+        # One by one, as the services do.
+        for number in numbers:
+            facts = (("new_notification", notification(number)),)
+            room = user_room(UserId(absent_user_id(number)))
+            self._application.realtime.emitter.push([Push(room, facts, DeliveryClass.DURABLE, version=1)])
 
     def members(self) -> int:
         return self._application.realtime.manager.room_size(ROOM)
@@ -57,6 +65,7 @@ def bench_settings(options: ServerOptions, data_dir: str) -> Settings:
     return load_settings(
         data_dir=Path(data_dir),
         jwt_secret=SECRET,
+        bus_url=options.bus_url,
         ping_interval_s=options.ping_interval_s,
         ping_timeout_s=options.ping_timeout_s,
         log_level="warning",

@@ -6,6 +6,7 @@ The token is verified in the connect handler and two rooms are joined; there is 
 
 import argparse
 import asyncio
+from collections.abc import Coroutine
 from typing import Any
 
 import jwt
@@ -14,7 +15,7 @@ import uvicorn
 import uvloop
 
 from ..control import Control
-from ..workload import EVENT, ROOM, SECRET, SOCKET_PATH, payload
+from ..workload import EVENT, ROOM, SECRET, SOCKET_PATH, absent_user_id, notification, payload
 from .options import listen, parser, server_options
 
 PACKAGES = ["python-socketio", "python-engineio", "uvicorn", "uvloop", "httptools", "websockets"]
@@ -39,9 +40,20 @@ class Stock:
         await self._sio.enter_room(sid, ROOM)
 
     def emit(self, numbers: range) -> None:
-        task = asyncio.get_running_loop().create_task(self._emit(numbers))
+        self._own(self._emit(numbers))
+
+    def notify(self, numbers: range) -> None:
+        self._own(self._notify(numbers))
+
+    def _own(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+    async def _notify(self, numbers: range) -> None:
+        for number in numbers:
+            room = f"user:{absent_user_id(number)}"
+            await self._sio.emit("new_notification", notification(number), room=room)
 
     async def _emit(self, numbers: range) -> None:
         for number in numbers:
@@ -54,7 +66,9 @@ class Stock:
 async def serve(arguments: argparse.Namespace) -> None:
     """Serve until standard input ends."""
     options = server_options(arguments)
+    manager = socketio.AsyncRedisManager(options.bus_url) if options.bus_url else None
     sio = socketio.AsyncServer(
+        client_manager=manager,
         async_mode="asgi",
         transports=["websocket"],
         cors_allowed_origins="*",
