@@ -13,7 +13,7 @@ Overrides of python-engineio 4.15 internals: `_handle_connect`, `_service_task` 
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import engineio
@@ -22,6 +22,7 @@ from engineio.async_socket import AsyncSocket
 from engineio.exceptions import ContentTooLongError, QueueEmpty
 
 from ..contracts.words import DeliveryClass
+from .environ import environ_of
 from .frames import ENGINE_PING, Message, frame
 from .heartbeat import Heartbeat
 from .queues import Bounds, Counts, Outbox, PacketQueue
@@ -30,6 +31,8 @@ from .wire import EXTENSION, FanoutProtocol
 log = logging.getLogger(__name__)
 
 INBOX_LIMIT = 64
+WRITE_MESSAGES = 32
+"""Messages that share one write; between two writes the peer may turn out to be slow."""
 POLL_PACKETS = 16
 """Packets per poll: python-engineio's clients refuse more."""
 POST_PACKETS = 256
@@ -82,15 +85,18 @@ class Session(Writable, AsyncSocket):  # type: ignore[misc]
     def transport_name(self) -> str:
         return "websocket" if self.upgraded else "polling"
 
-    def post(self, messages: Iterable[Message]) -> None:
+    def post(self, messages: Sequence[Message]) -> None:
         """Send messages in order by the way that is open now; never waits. Bounded: see `Bounds`."""
-        for message in messages:
+        for start in range(0, len(messages), WRITE_MESSAGES):
+            part = messages[start : start + WRITE_MESSAGES]
             if self.write is not None:
-                self.write(message.wire)
-            elif self.direct:
-                self._hold(message)
-            elif not self.closed and not self.ending:
-                self._queue(message)
+                self.write(part[0].wire if len(part) == 1 else b"".join([message.wire for message in part]))
+                continue
+            for message in part:
+                if self.direct:
+                    self._hold(message)
+                elif not self.closed and not self.ending:
+                    self._queue(message)
 
     def post_text(self, packet: str) -> None:
         """Send one Socket.IO text packet (acks, connects): it belongs to this socket alone."""
@@ -406,11 +412,13 @@ class Engine(engineio.AsyncServer):  # type: ignore[misc]
     """The Engine.IO server: its sessions, their heartbeat, the slow ones."""
 
     sockets: dict[str, Session]
+    _async: dict[str, Any]
 
     def __init__(
         self, *args: Any, bounds: Bounds, counts: Counts, direct: bool = True, **kwargs: Any
     ) -> None:
         super().__init__(*args, monitor_clients=False, **kwargs)
+        self._async = {**self._async, "translate_request": environ_of}
         self.bounds = bounds
         self.direct = direct
         self.heartbeat = Heartbeat(self.ping_interval, self.ping_timeout)

@@ -189,8 +189,8 @@ class Gateway:
                 more=joined.more,
             )
             answer.append(payload)
-            self._send(peer.session, "authenticated", payload)
-            peer.session.post([*joined.replay, *joined.buffered])
+            welcome = _control("authenticated", payload)
+            peer.session.post([welcome, *joined.replay, *joined.buffered])
             self._manager.basic_enter_room(peer.sid, "/", user_room(user_id))
             self._services.websocket.register_user(peer.sid, user_id)
             peer.joined = peer.session.settled = True
