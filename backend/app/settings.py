@@ -19,6 +19,7 @@ from .domain.trust import TrustPolicy
 from .errors import SetupError
 
 MIN_SECRET_CHARS = 32
+REPLAY_SPARE_PACKETS = 100
 
 
 class Mode(StrEnum):
@@ -191,6 +192,17 @@ class Settings(BaseSettings):
                 )
             if "*" in self.cors_origins:
                 raise ValueError("VOUCHSTORM_CORS_ORIGINS must not contain * in production; list the origins")
+        return self
+
+    @model_validator(mode="after")
+    def _replay_fits_the_queue(self) -> Self:
+        # Two events per notification, and room for what is live meanwhile: otherwise a client on
+        # long-polling is ended by its own replay, again and again.
+        if self.socket_queue_packets < 2 * self.replay_limit + REPLAY_SPARE_PACKETS:
+            raise ValueError(
+                "VOUCHSTORM_SOCKET_QUEUE_PACKETS must be at least twice VOUCHSTORM_REPLAY_LIMIT plus "
+                f"{REPLAY_SPARE_PACKETS}"
+            )
         return self
 
     @property

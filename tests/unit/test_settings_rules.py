@@ -107,6 +107,14 @@ def test_every_threshold_in_tenths_can_be_set() -> None:
     assert [settings.consensus_policy.threshold_tenths for settings in read] == list(range(501, 1001))
 
 
+def test_a_queue_that_a_replay_overflows_is_refused() -> None:
+    assert "VOUCHSTORM_REPLAY_LIMIT" in sentence(replay_limit=500)
+
+
+def test_a_queue_with_room_for_the_replay_is_fine() -> None:
+    assert load_settings(replay_limit=500, socket_queue_packets=1_100).replay_limit == 500
+
+
 def test_every_field_says_what_it_is() -> None:
     assert [name for name, field in Settings.model_fields.items() if not field.description] == []
 
