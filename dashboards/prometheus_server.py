@@ -79,7 +79,7 @@ def _with_intervals(text: str, interval_s: float) -> str:
     for line in text.splitlines():
         name, colon, _ = line.partition(":")
         if name.strip() in ("scrape_interval", "scrape_timeout", "evaluation_interval", "refresh_interval"):
-            line = f"{name}{colon} {interval_s:g}s"
+            line = f"{name}{colon} {round(interval_s * 1000)}ms"
         changed.append(line)
     return "\n".join(changed) + "\n"
 

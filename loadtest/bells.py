@@ -31,14 +31,15 @@ class BellUser(SocketMember):
         self.replay_to = 0
         self.claim_id: str | None = None
         self._closing_gap: Any = None
-        self._next_drop_ns = 0
+        self._dropping: Any = None
         self._closed = False
 
     def on_start(self) -> None:
         """Connect, then post a claim that others answer."""
         super().on_start()
         self.claim_id = self.post_claim()
-        self._plan_drop()
+        if self.room.options.drop_every_s:
+            self._dropping = gevent.spawn(self._drop_now_and_then, self.room.options.drop_every_s)
 
     # -------------------------------------------------------------- what a person at a bell does
 
@@ -48,7 +49,6 @@ class BellUser(SocketMember):
         body = self.call("ping", {})
         if body and body["last_seq"] is not None and body["last_seq"] > self.ledger.highest:
             self._mind_gap()
-        self._maybe_drop()
 
     @task(2)
     def renew_claim(self) -> None:
@@ -62,14 +62,9 @@ class BellUser(SocketMember):
         self.ask("GET", "/api/notifications?limit=5", name="/api/notifications")
         self.ask("POST", "/api/notifications/read-all", json={})
 
-    def _plan_drop(self) -> None:
-        mean_s = self.room.options.drop_every_s
-        pause_s = self.rng.expovariate(1 / mean_s) if mean_s else float("inf")
-        self._next_drop_ns = time.monotonic_ns() + int(min(pause_s, 1e6) * 1e9)
-
-    def _maybe_drop(self) -> None:
-        if time.monotonic_ns() > self._next_drop_ns:
-            self._plan_drop()
+    def _drop_now_and_then(self, mean_s: float) -> None:
+        while True:
+            gevent.sleep(self.rng.expovariate(1 / mean_s))
             self.drop()
 
     # -------------------------------------------------------------- events
@@ -157,8 +152,9 @@ class BellUser(SocketMember):
 
     def settle(self) -> None:
         """Wait for what is under way, then compare with what the server has."""
-        if self._closing_gap is not None:
-            self._closing_gap.kill()
+        for greenlet in (self._closing_gap, self._dropping):
+            if greenlet is not None:
+                greenlet.kill()
         try:
             self._compare()
         finally:
