@@ -8,6 +8,9 @@ import asyncio
 import time
 from typing import Protocol
 
+PUT_OFFS = 4
+"""Late ticks in a row that are no reason to call a peer dead; the next one is."""
+
 
 class Watched(Protocol):
     """Something with a deadline. bucket: the wheel's own note, -1 when not on the wheel."""
@@ -22,10 +25,12 @@ class Watched(Protocol):
 class HeartbeatSweep:
     """A timer wheel of `tick_s` steps: deadlines are noticed up to three ticks late, never early.
 
+    While the process itself is late, up to `PUT_OFFS` ticks more.
+
     Runs only while it watches something, on the loop that is running then.
     """
 
-    __slots__ = ("_buckets", "_done", "_due_ns", "_put_off", "_tick_ns", "_timer")
+    __slots__ = ("_buckets", "_done", "_due_ns", "_put_offs", "_tick_ns", "_timer")
 
     def __init__(self, tick_s: float = 0.25) -> None:
         if tick_s <= 0:
@@ -35,7 +40,7 @@ class HeartbeatSweep:
         self._timer: asyncio.TimerHandle | None = None
         self._done = 0  # the last bucket that was looked at
         self._due_ns = 0
-        self._put_off = False
+        self._put_offs = 0
 
     def __len__(self) -> int:
         return sum(len(bucket) for bucket in self._buckets.values())
@@ -85,8 +90,10 @@ class HeartbeatSweep:
     def _tick(self) -> None:
         now_ns = time.monotonic_ns()
         # A late tick says that this process slept, and pings may lie unread: look after the next read.
-        self._put_off = not self._put_off and now_ns - self._due_ns > self._tick_ns
-        if not self._put_off:
+        if now_ns - self._due_ns > self._tick_ns and self._put_offs < PUT_OFFS:
+            self._put_offs += 1
+        else:
+            self._put_offs = 0
             self._look(now_ns)
         if self._buckets:
             self._arm()

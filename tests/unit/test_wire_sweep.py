@@ -1,7 +1,10 @@
 """The heartbeat sweep: one timer for all, no deadline noticed early, none missed."""
 
 import asyncio
+import contextlib
+import socket
 import time
+from collections.abc import AsyncIterator
 
 from simulator.wire import HeartbeatSweep
 
@@ -96,29 +99,49 @@ async def test_closing_forgets_all() -> None:
 async def test_a_sleeping_process_blames_itself_first() -> None:
     """A loop that was blocked past a deadline reads what came in the meantime before it calls a peer dead."""
     sweep, entry = HeartbeatSweep(0.02), Watched(0.05)
-    sweep.watch(entry)
-    reader, writer = await asyncio.open_connection(sock=(pair := _socket_pair())[0])
-
-    async def heartbeat() -> None:
-        await reader.read(1)
-        entry.deadline_ns = time.monotonic_ns() + 10**12
-
-    beating = asyncio.create_task(heartbeat())
-    await asyncio.wait({beating}, timeout=0.001)
-    pair[1].send(b"2")
-    time.sleep(0.3)  # noqa: ASYNC251 - blocking the loop is the case under test
-    await beating
-    later = Watched(0.1)
-    sweep.watch(later)
-    await asyncio.wait_for(later.passed.wait(), DEADLINE_S)
+    async with _peer() as (reader, peer):
+        beating = asyncio.create_task(_heartbeat(reader, entry))
+        await _late_ticks(sweep, entry, 1)
+        peer.send(b"2")
+        time.sleep(0.3)  # noqa: ASYNC251 - blocking the loop is the case under test
+        await beating
+        later = Watched(0.1)
+        sweep.watch(later)
+        await asyncio.wait_for(later.passed.wait(), DEADLINE_S)
     assert not entry.passed.is_set()
     sweep.close()
-    writer.close()
-    await writer.wait_closed()
-    pair[1].close()
 
 
-def _socket_pair() -> "tuple[object, object]":
-    import socket
+async def test_a_process_that_is_late_all_the_time_still_notices_the_dead() -> None:
+    sweep, entry = HeartbeatSweep(0.01), Watched(0.0)
+    sweep.watch(entry)
+    while not entry.passed.is_set():
+        time.sleep(0.03)  # noqa: ASYNC251 - each tick is late
+        await asyncio.sleep(0)
+    assert entry.passed_ns >= entry.deadline_ns
 
-    return socket.socketpair()
+
+async def _heartbeat(reader: asyncio.StreamReader, entry: Watched) -> None:
+    await reader.read(1)
+    entry.deadline_ns = time.monotonic_ns() + 10**12
+
+
+async def _late_ticks(sweep: HeartbeatSweep, entry: Watched, count: int) -> None:
+    """Let the entry's deadline and as many late ticks pass; the next tick is late, too."""
+    sweep.watch(entry)
+    for _ in range(count):
+        time.sleep(0.06)  # noqa: ASYNC251 - the tick is late
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+
+
+@contextlib.asynccontextmanager
+async def _peer() -> AsyncIterator[tuple[asyncio.StreamReader, socket.socket]]:
+    ours, theirs = socket.socketpair()
+    reader, writer = await asyncio.open_connection(sock=ours)
+    try:
+        yield reader, theirs
+    finally:
+        writer.close()
+        await writer.wait_closed()
+        theirs.close()
