@@ -28,7 +28,8 @@ from .profiles.choice import endpoint_path, make_profile
 from .progress import Live, Ui
 from .publisher import Publisher
 from .rest import RestClient
-from .result import Phase
+from .result import FaultMark, Phase
+from .sabotage import Sabotage
 from .scenario import Scenario
 from .schedule import Publication, claims_needed, publications, troubles
 from .swarm import Swarm
@@ -73,6 +74,8 @@ class Course:
         )
         self.server: ManagedServer | None = None
         self.endpoint: Endpoint
+        self.entrance: Endpoint
+        self.sabotage: Sabotage
         self.profile: Profile
         self.swarm: Swarm
         self.publisher: Publisher
@@ -116,8 +119,11 @@ class Course:
             self.measured.target = server.url
             watching = asyncio.get_running_loop().create_task(self._watch_server(server))
             stack.callback(watching.cancel)
+        sabotage = self.sabotage = await stack.enter_async_context(Sabotage(scenario, self.server))
+        target, path = self.measured.target, place.path or endpoint_path(scenario)
         try:
-            self.endpoint = Endpoint.parse(self.measured.target, place.path or endpoint_path(scenario))
+            self.endpoint = Endpoint.parse(target, path)
+            self.entrance = Endpoint.parse(sabotage.entrance(target), path)
         except ValueError as error:
             raise ScenarioError([f"--url: {error}."]) from error
         rest = RestClient(self.endpoint)
@@ -166,7 +172,7 @@ class Course:
         members = [self.profile.member(index) for index in range(scenario.clients)]
         self.swarm = Swarm(
             scenario,
-            self.endpoint,
+            self.entrance,
             members,
             self.outages,
             namespace=self.profile.namespace,
@@ -197,6 +203,7 @@ class Course:
         self.load_start_ns = start_ns + round(scenario.phases.warmup_s * NS)
         self.swarm.start_keepalives()
         self.swarm.start_troubles(troubles(scenario), self.load_start_ns)
+        self.sabotage.start(self.load_start_ns)
         helpers = [asyncio.ensure_future(self._tick()), asyncio.ensure_future(self.lag.run())]
         publishing = asyncio.ensure_future(self.publisher.run(self.plan, start_ns))
         try:
@@ -206,6 +213,7 @@ class Course:
                 await self._sleep_until(self.load_start_ns + round(scenario.duration_s * NS))
                 await self._unless_stopped(_settled(publishing), scenario.publish.timeout_s + 5.0)
             await self.swarm.stop_troubles()
+            await self.sabotage.finish()
             with self._phase("drain"):
                 await self._drain()
         finally:
@@ -274,9 +282,9 @@ class Course:
         measured.schedule_lag, measured.http = self.publisher.schedule_lag, self.publisher.http
         measured.reconnect = self.outages.summary(account.holes, closed_ns)
         measured.conservation = truth.conservation
-        measured.faults = self.swarm.marks
+        measured.faults = self._marks()
         measured.timeline = seconds(
-            self.load_start_ns, closed_ns, account, self.publisher.sent_ns, self.presence, self.swarm.marks
+            self.load_start_ns, closed_ns, account, self.publisher.sent_ns, self.presence, measured.faults
         )
         measured.notes += [f"lost: {name}" for name in account.lost[:10]]
         measured.generator = generator_of(
@@ -291,6 +299,10 @@ class Course:
         measured.server = server_of(before, after, self.server, unreachable=truth.unreachable)
 
     # ---------------------------------------------------------------- small things
+
+    def _marks(self) -> list[FaultMark]:
+        """The clients' troubles and the services' faults."""
+        return sorted([*self.swarm.marks, *self.sabotage.marks], key=lambda mark: mark.at_s)
 
     async def _meter(self) -> Meter:
         metrics = {} if self.stop.is_set() else await scrape(self.endpoint)
