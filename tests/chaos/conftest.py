@@ -1,26 +1,25 @@
-"""Rows of the fault suite are collected and written as they come; the page when the whole table ran."""
+"""Rows of the fault suite are written as they come, so that a run that is cut short leaves what it has."""
 
-from collections.abc import Callable, Iterator
+import os
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from chaos_faults import FAULTS
-from chaos_report import markdown, paste, write_json
+from chaos_report import Report
 from chaos_run import Row
+from chaos_seeds import resumes
 
-ROOT = Path(__file__).parents[2]
+PAGE = Path(__file__).parents[2] / "docs" / "FAULTS.md"
 
 
-@pytest.fixture(scope="session")
-def take() -> Iterator[Callable[[Row], None]]:
-    """Takes a row. The JSON holds what came so far, so that a run that is cut short leaves it."""
-    taken: list[Row] = []
+@pytest.fixture
+def take(testrun_uid: str) -> Callable[[Row], None]:
+    """Takes a row: into the JSON, and into the page as soon as every fault has one."""
+    report = Report.of_repository()
 
     def one(row: Row) -> None:
-        taken.append(row)
-        write_json(ROOT / "reports" / "chaos.json", taken)
+        report.add(row, None if resumes(os.environ) else testrun_uid)
+        report.paste_if_whole(PAGE, datetime.now(UTC).date())
 
-    yield one
-    if {row.fault for row in taken} == {fault.name for fault in FAULTS}:
-        paste(ROOT / "docs" / "FAULTS.md", markdown(taken, datetime.now(UTC).date()))
+    return one

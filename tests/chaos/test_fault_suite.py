@@ -1,6 +1,6 @@
 """What the stack survives: every fault of the table under traffic, on its own full stack, once per seed.
 
-`VOUCHSTORM_CHAOS_SEEDS` says how many seeds; 1 unless told. No time is asserted.
+Which seeds, and whether a run that was cut short is continued: `chaos_seeds`. No time is asserted.
 """
 
 import os
@@ -9,15 +9,18 @@ from pathlib import Path
 
 import pytest
 from chaos_faults import FAULTS, Fault
+from chaos_report import Report
 from chaos_run import Row, run_under
-
-SEEDS = range(1, 1 + int(os.environ.get("VOUCHSTORM_CHAOS_SEEDS", "1")))
+from chaos_seeds import due, resumes, seeds_of
 
 pytestmark = [pytest.mark.chaos, pytest.mark.services, pytest.mark.timeout(300)]
 
+RUNS = due(FAULTS, seeds_of(os.environ), Report.of_repository().rows() if resumes(os.environ) else [])
 
-@pytest.mark.parametrize("seed", SEEDS)
-@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name.replace(" ", "-"))
+
+@pytest.mark.parametrize(
+    ("fault", "seed"), RUNS, ids=[f"{fault.name.replace(' ', '-')}-{seed}" for fault, seed in RUNS]
+)
 async def test_nothing_is_lost(fault: Fault, seed: int, take: Callable[[Row], None], tmp_path: Path) -> None:
     row = await run_under(fault, seed, tmp_path)
     take(row)
