@@ -180,7 +180,7 @@ def nice(value: float, unit: Unit = Unit.COUNT) -> float:
         return 2.0**20 if unit is Unit.BYTES else 1.0
     if unit is Unit.BYTES and value > 2**20:
         return nice(value / 2**20) * 2**20
-    size = 10 ** math.floor(math.log10(value))
+    size: float = 10.0 ** math.floor(math.log10(value))
     return next(step * size for step in (1, 2, 2.5, 5, 10) if value <= step * size * 1.0000001)
 
 

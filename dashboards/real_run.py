@@ -14,6 +14,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from loadtest.locust_command import LoadtestOptions, command
 from simulator.errors import SimulatorError
@@ -71,7 +72,7 @@ def real_run(seconds: float, ui: Ui) -> Iterator[Window]:
 
 
 @contextlib.contextmanager
-def _stack(home: Path) -> Iterator[dict[str, object] | object]:
+def _stack(home: Path) -> Iterator[dict[str, Any]]:
     """`vouchstorm up` with two nodes; its ready line."""
     words = [sys.executable, "-m", "cli", "up", "--stack", "full", "--nodes", "2", "--port", "0"]
     words += ["--data-dir", str(home / "stack"), "--seed-users", str(USERS), "--seed-claims", "20"]

@@ -1,0 +1,263 @@
+"""Commands of the stack: serve, seed, token, doctor, up, down, status.
+
+Each parses, calls one function of the backend and prints what came of it. The command line registers `app`.
+Imports happen inside the commands: `vouchstorm --help` answers at once.
+"""
+
+import asyncio
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from ..app.settings import Settings
+
+app = typer.Typer()
+
+EXIT_SETUP = 3
+EXIT_INTERRUPTED = 130
+
+DataDir = Annotated[Path | None, typer.Option(help="Directory of the embedded store [default: data].")]
+StoreUrl = Annotated[str | None, typer.Option(help="`sqlite:///path` or `mongodb://...`.")]
+
+
+class Stack(StrEnum):
+    EMBEDDED = "embedded"
+    FULL = "full"
+
+
+@contextmanager
+def _one_sentence() -> Iterator[None]:
+    """Expected trouble becomes one sentence and an exit code."""
+    from ..app.errors import VouchstormError
+
+    try:
+        yield
+    except VouchstormError as error:
+        typer.echo(f"vouchstorm: {error}", err=True)
+        raise typer.Exit(EXIT_SETUP) from error
+    except KeyboardInterrupt:
+        raise typer.Exit(EXIT_INTERRUPTED) from None
+
+
+def _settings(data_dir: Path | None, store_url: str | None, log_level: str | None = None) -> "Settings":
+    from ..app.logs import configure_logging
+    from ..app.settings import load_settings
+
+    settings = load_settings(data_dir=data_dir, store_url=store_url, log_level=log_level)
+    configure_logging(settings.log_level, settings.log_format, settings.node or "node")
+    return settings
+
+
+@app.command()
+def serve(
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 takes a free one.")] = 8000,
+    data_dir: DataDir = None,
+    store_url: StoreUrl = None,
+    workers: Annotated[int, typer.Option(min=1, max=256, help="Processes that share the port.")] = 1,
+    log_level: Annotated[str | None, typer.Option(help="debug, info, warning or error.")] = None,
+) -> None:
+    """Run one node, or several workers on one port (they need a bus: set `VOUCHSTORM_BUS_URL`).
+
+    SIGTERM sends the clients away in slices, then stops. SIGHUP replaces the workers one by one.
+
+    Examples: `vouchstorm serve` · `vouchstorm serve --port 0 --data-dir /tmp/demo` ·
+    `VOUCHSTORM_BUS_URL=redis://localhost vouchstorm serve --workers 2`
+
+    Every other setting is an environment variable, see docs/SETTINGS.md.
+    """
+    from ..app.node import announce_ready, listen, run_node
+    from ..app.supervisor import run_workers
+
+    with _one_sentence():
+        settings = _settings(data_dir, store_url, log_level)
+        if workers > 1:
+            run_workers(settings, host, port, workers, announce_ready)
+        else:
+            run_node(settings, listen(host, port), announce_ready)
+
+
+@app.command()
+def seed(
+    users: Annotated[int, typer.Option(min=0, max=200_000, help="How many users.")] = 100,
+    claims: Annotated[int, typer.Option(min=0, max=100_000, help="How many claims.")] = 20,
+    validations: Annotated[int, typer.Option(min=0, max=1_000_000, help="How many answers.")] = 0,
+    quorum: Annotated[int, typer.Option(min=1, max=100_000, help="Quorum of each claim.")] = 3,
+    seed_number: Annotated[int, typer.Option("--seed", help="The same seed, the same data.")] = 1,
+    prefix: Annotated[str, typer.Option(help="Start of each username.")] = "user",
+    tokens: Annotated[Path | None, typer.Option(help="Write a token per user here (JSON lines).")] = None,
+    claims_file: Annotated[Path | None, typer.Option(help="Write the claims here (JSON lines).")] = None,
+    data_dir: DataDir = None,
+    store_url: StoreUrl = None,
+) -> None:
+    """Fill a store with users, claims and validations, and write the tokens that the simulator uses.
+
+    Seeded users log in with the password `vouchstorm-demo`.
+
+    Examples: `vouchstorm seed --users 300 --claims 40 --tokens data/tokens.jsonl` ·
+    `vouchstorm seed --validations 200 --seed 7`
+    """
+    from ..app.main import seed_store
+    from ..app.seeding import SeedSize
+
+    size = SeedSize(users, claims, validations, quorum, prefix)
+    with _one_sentence():
+        settings = _settings(data_dir, store_url, "warning")
+        summary = asyncio.run(
+            seed_store(settings, size, seed_number, tokens, claims_file, progress=_progress())
+        )
+    typer.echo(summary)
+
+
+def _progress() -> "_Progress":
+    return _Progress()
+
+
+class _Progress:
+    """Counts on standard error where it is a terminal; silent otherwise."""
+
+    def __call__(self, what: str, done: int, total: int) -> None:
+        if sys.stderr.isatty():
+            typer.echo(f"\r{what}: {done}/{total}", nl=done == total, err=True)
+
+
+@app.command()
+def token(
+    user: Annotated[str, typer.Argument(help="A username.")],
+    data_dir: DataDir = None,
+    store_url: StoreUrl = None,
+) -> None:
+    """Print a token for a user, for curl and scripts (whoever holds the signing secret may do this).
+
+    Example: `curl -H "Authorization: Bearer $(vouchstorm token user00000)" localhost:8000/api/auth/me`
+    """
+    from ..app.main import issue_token
+
+    with _one_sentence():
+        typer.echo(asyncio.run(issue_token(_settings(data_dir, store_url, "warning"), user)))
+
+
+@app.command()
+def doctor(
+    port: Annotated[int, typer.Option(min=1, max=65535, help="The port a node would use.")] = 8000,
+    data_dir: Annotated[Path, typer.Option(help="The directory the store would use.")] = Path("data"),
+) -> None:
+    """Look at this machine: limits, services, ports; say what is missing and how to get it.
+
+    Example: `vouchstorm doctor`
+    """
+    from rich.console import Console
+    from rich.table import Table
+
+    from .doctor import Level, examine
+
+    marks = {Level.OK: "[green]ok[/]", Level.WARN: "[yellow]warn[/]", Level.MISSING: "[red]missing[/]"}
+    table = Table("", "what", "found", "needed for", box=None, pad_edge=False)
+    findings = examine(port, data_dir)
+    for finding in findings:
+        table.add_row(marks[finding.level], finding.name, finding.fact, finding.needed_for)
+    Console().print(table)
+
+
+@app.command()
+def up(
+    stack: Annotated[
+        Stack, typer.Option(help="embedded: one node on SQLite; full: everything.")
+    ] = Stack.FULL,
+    nodes: Annotated[int, typer.Option(min=1, max=64, help="Nodes behind the load balancer.")] = 2,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Public port; 0 takes free ones.")] = 8000,
+    data_dir: Annotated[Path, typer.Option(help="Directory for all data and logs.")] = Path("data"),
+    detach: Annotated[bool, typer.Option("--detach", help="Leave it running in the background.")] = False,
+    seed_users: Annotated[int, typer.Option(min=0, help="Seed this many users before it is ready.")] = 0,
+    seed_claims: Annotated[int, typer.Option(min=0, help="Seed this many claims.")] = 0,
+    seed_quorum: Annotated[int, typer.Option(min=1, help="Quorum of the seeded claims.")] = 3,
+    seed_number: Annotated[int, typer.Option("--seed", help="Seed of the seeding.")] = 1,
+    tokens: Annotated[Path | None, typer.Option(help="Write the seeded users' tokens here.")] = None,
+    claims_file: Annotated[Path | None, typer.Option(help="Write the seeded claims here.")] = None,
+) -> None:
+    """Run the whole stack on this machine: Redis, MongoDB, nodes, load balancer. Ctrl-C stops all of it.
+
+    Examples: `vouchstorm up` · `vouchstorm up --nodes 3 --port 9000` · `vouchstorm up --detach`, later
+    `vouchstorm status` and `vouchstorm down`
+    """
+    from .plan import Kind, StackOptions
+    from .up import run_up, start_detached
+
+    def announce(facts: dict[str, Any]) -> None:
+        if seed_users:
+            _seed_stack(
+                facts, data_dir, seed_users, seed_claims, seed_quorum, seed_number, tokens, claims_file
+            )
+        _print_ready(facts)
+
+    options = StackOptions(Kind(stack.value), 1 if stack is Stack.EMBEDDED else nodes, port, data_dir)
+    with _one_sentence():
+        _settings(data_dir, None, "warning")
+        if detach:
+            announce(start_detached(options))
+        else:
+            run_up(options, announce)
+
+
+def _seed_stack(
+    facts: dict[str, Any],
+    data_dir: Path,
+    users: int,
+    claims: int,
+    quorum: int,
+    number: int,
+    tokens: Path | None,
+    claims_file: Path | None,
+) -> None:
+    """In a process of its own: the stack's event loop must not wait for it in this one."""
+    from .programs import ROOT
+
+    words = [sys.executable, str(ROOT / "cli.py"), "seed", "--users", str(users), "--claims", str(claims)]
+    words += ["--quorum", str(quorum), "--seed", str(number), "--data-dir", str(data_dir)]
+    words += ["--store-url", facts["mongodb"]] if facts.get("mongodb") else []
+    words += ["--tokens", str(tokens)] if tokens else []
+    words += ["--claims-file", str(claims_file)] if claims_file else []
+    subprocess.run(words, check=True, stdout=subprocess.DEVNULL)
+
+
+def _print_ready(facts: dict[str, Any]) -> None:
+    if not sys.stdout.isatty():
+        typer.echo(json.dumps(facts))
+        return
+    typer.echo(f"The stack is ready on {facts['url']}  (web UI {facts['url']}/app/, API {facts['url']}/docs)")
+    for node in facts["nodes"]:
+        typer.echo(f"  {node['name']}  {node['url']}  pid {node['pid']}")
+    for name in ("redis", "mongodb", "logs"):
+        if facts.get(name):
+            typer.echo(f"  {name}  {facts[name]}")
+
+
+@app.command()
+def down(
+    data_dir: Annotated[Path, typer.Option(help="The directory `up` was given.")] = Path("data"),
+) -> None:
+    """Stop what `vouchstorm up --detach` left running. Example: `vouchstorm down`"""
+    from .down import stop_stack
+
+    with _one_sentence():
+        names = stop_stack(data_dir)
+    typer.echo(f"Stopped {', '.join(names)}." if names else "Nothing was running.")
+
+
+@app.command()
+def status(
+    data_dir: Annotated[Path, typer.Option(help="The directory `up` was given.")] = Path("data"),
+) -> None:
+    """What runs of a stack, as JSON. Example: `vouchstorm status`"""
+    from .down import stack_status
+
+    with _one_sentence():
+        typer.echo(json.dumps(stack_status(data_dir), indent=2))

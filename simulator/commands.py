@@ -1,0 +1,259 @@
+"""Commands of the harness: simulate, report, compare, capacity.
+
+Each parses, calls one function of the simulator and prints what came of it. The command line registers `app`
+and puts its own start (`[python, cli.py]`) into `context.obj`, so that a run can start a server: nothing in
+here knows the backend. Imports happen inside the commands: `vouchstorm --help` answers at once.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from .target import Commands
+
+app = typer.Typer()
+
+EXIT_USAGE = 2
+EXIT_INTERRUPTED = 130
+
+DIVIDER = "\x00--"
+"""Stands for the `--` of `compare`; no path can hold a NUL."""
+
+
+class Stack(StrEnum):
+    EMBEDDED = "embedded"
+    FULL = "full"
+
+
+class Quantity(StrEnum):
+    CLIENTS = "clients"
+    RATE = "rate"
+
+
+@contextmanager
+def _one_sentence() -> Iterator[None]:
+    """Expected trouble becomes one sentence and an exit code."""
+    from .errors import SimulatorError
+
+    try:
+        yield
+    except SimulatorError as error:
+        typer.echo(f"vouchstorm: {error}", err=True)
+        raise typer.Exit(error.exit_code) from error
+    except KeyboardInterrupt:
+        raise typer.Exit(EXIT_INTERRUPTED) from None
+
+
+@app.command()
+def simulate(
+    context: typer.Context,
+    scenario: Annotated[str | None, typer.Argument(help="A built-in name or a TOML file.")] = None,
+    list_: Annotated[bool, typer.Option("--list", help="List the built-in scenarios.")] = False,
+    url: Annotated[str | None, typer.Option(help="A running server; without it, one is started.")] = None,
+    path: Annotated[str | None, typer.Option(help="Engine.IO path [default: the profile's].")] = None,
+    profile: Annotated[str | None, typer.Option(help="vouchstorm, generic or echo.")] = None,
+    stack: Annotated[Stack, typer.Option(help="What to start without --url.")] = Stack.EMBEDDED,
+    nodes: Annotated[int, typer.Option(min=1, max=64, help="Nodes of `--stack full`.")] = 2,
+    clients: Annotated[int | None, typer.Option(help="Socket.IO clients.")] = None,
+    duration: Annotated[float | None, typer.Option(help="Seconds of load.")] = None,
+    rate: Annotated[float | None, typer.Option(help="Validations per second.")] = None,
+    seed_number: Annotated[int | None, typer.Option("--seed", help="Same seed, same run.")] = None,
+    slo: Annotated[list[str] | None, typer.Option(help="Limit, as key=value[,key=value].")] = None,
+    tokens: Annotated[Path | None, typer.Option(help="Tokens that `seed` wrote, for --url.")] = None,
+    claims_file: Annotated[Path | None, typer.Option(help="Claims that `seed` wrote, for --url.")] = None,
+    json_: Annotated[str | None, typer.Option("--json", help="Write the result here; - is stdout.")] = None,
+    html: Annotated[Path | None, typer.Option(help="Write the HTML report here.")] = None,
+    pin: Annotated[bool, typer.Option(help="Server and generator on different cores.")] = True,
+) -> None:
+    """Run a scenario: fake validators and Socket.IO clients, a ledger of every message, one verdict.
+
+    Exit codes: 0 PASS, 1 FAIL, 2 usage, 3 target unreachable or set-up failed, 4 INVALID (the harness could
+    not keep up: do not believe the figures), 130 interrupted.
+
+    Examples: `vouchstorm simulate demo` · `vouchstorm simulate fanout --clients 1000 --json -` ·
+    `vouchstorm simulate bell --url http://localhost:8000 --tokens data/tokens.jsonl` ·
+    `vouchstorm simulate demo --stack full --nodes 2 --slo lost=0`
+    """
+    from rich.console import Console
+
+    from .report.files import STDOUT, check_writable, write_html, write_json
+    from .report.terminal import TerminalUi, print_result
+    from .runner import RunOptions, run_scenario
+    from .scenario import list_builtin, load, override
+    from .slo import parse
+
+    if list_ or scenario is None:
+        for name, question in list_builtin().items():
+            typer.echo(f"{name:18} {question}", err=not list_)
+        raise typer.Exit(0 if list_ else EXIT_USAGE)
+    with _one_sentence():
+        wanted = override(
+            load(scenario),
+            clients=clients,
+            duration_s=duration,
+            rate_per_s=rate,
+            seed=seed_number,
+            profile=profile,
+            slo=parse(slo or []),
+        )
+        commands = None if url else server_commands(context.obj, stack, nodes)
+        check_writable(json_)
+        check_writable(html)
+        options = RunOptions(wanted, url, commands, path, tokens, claims_file, pin)
+        with TerminalUi(Console(stderr=True)) as terminal:
+            result = run_scenario(options, terminal)
+        write_json(result, json_)
+        write_html(result, html)
+    print_result(result, Console(stderr=json_ == STDOUT))
+    for written in (html, json_):
+        if written not in (None, STDOUT):
+            typer.echo(f"Wrote {written}", err=json_ == STDOUT)
+    raise typer.Exit(result.exit_code)
+
+
+def server_commands(ours: Sequence[str], stack: Stack, nodes: int) -> "Commands":
+    """How the simulator starts a server of ours."""
+    from .target import Commands
+
+    data_dir = "{data_dir}/data"
+    files = ["--tokens", "{tokens_file}", "--claims-file", "{claims_file}"]
+    if stack is Stack.EMBEDDED:
+        serving = [*ours, "serve", "--port", "0", "--data-dir", data_dir, "--log-level", "warning"]
+        sizes = ["--users", "{users}", "--claims", "{claims}", "--quorum", "{quorum}", "--seed", "{seed}"]
+        return Commands(serving, [*ours, "seed", *sizes, *files, "--data-dir", data_dir])
+    sizes = ["--seed-users", "{users}", "--seed-claims", "{claims}", "--seed-quorum", "{quorum}"]
+    sizes += ["--seed", "{seed}"]
+    wanted = ["--stack", "full", "--nodes", str(nodes), "--port", "0", "--data-dir", data_dir]
+    return Commands([*ours, "up", *wanted, *sizes, *files])
+
+
+@app.command()
+def report(
+    run: Annotated[Path, typer.Argument(help="A result file that `simulate --json` wrote.")],
+    html: Annotated[Path | None, typer.Option(help="Where to write it [default: beside the result].")] = None,
+) -> None:
+    """Write the HTML report of a finished run again.
+
+    Example: `vouchstorm report reports/demo.json`
+    """
+    from .report.files import read_result, write_html
+
+    target = html or run.with_suffix(".html")
+    with _one_sentence():
+        write_html(read_result(run), target)
+    typer.echo(f"Wrote {target}.")
+
+
+@app.command()
+def compare(
+    runs: Annotated[list[str], typer.Argument(help="Baseline runs, `--`, candidate runs.")],
+    baseline: Annotated[list[Path] | None, typer.Option(help="A baseline run; repeat it.")] = None,
+    min_effect: Annotated[float, typer.Option(min=0, max=10, help="Smaller changes are none.")] = 0.05,
+    json_: Annotated[
+        str | None, typer.Option("--json", help="Write the comparison here; - is stdout.")
+    ] = None,
+    markdown: Annotated[Path | None, typer.Option(help="Write the Markdown here, too.")] = None,
+) -> None:
+    """Compare two sets of runs, knowing their noise: at least 3, better 5 runs a side. Exit 1: worse.
+
+    Examples: `vouchstorm compare before/*.json -- after/*.json` ·
+    `vouchstorm compare after/*.json --baseline before/1.json --baseline before/2.json ...`
+    """
+    import numpy as np
+
+    from .compare import compare as compare_runs
+    from .report.files import STDOUT, check_writable
+    from .report.markdown import comparison_markdown
+    from .report.runs import read_runs
+    from .significance import Rules
+
+    with _one_sentence():
+        left, right = _two_sides(runs, [str(path) for path in baseline or []])
+        check_writable(json_)
+        check_writable(markdown)
+        comparison = compare_runs(
+            read_runs([Path(path) for path in left]),
+            read_runs([Path(path) for path in right]),
+            Rules(min_effect=min_effect),
+            np.random.default_rng(1),
+        )
+    text = comparison_markdown(comparison)
+    if json_ == STDOUT:
+        typer.echo(comparison.model_dump_json(indent=2))
+    else:
+        typer.echo(text)
+        if json_:
+            Path(json_).write_text(comparison.model_dump_json(indent=2))
+    if markdown:
+        markdown.write_text(text)
+    raise typer.Exit(comparison.exit_code)
+
+
+def _two_sides(runs: list[str], baseline: list[str]) -> tuple[list[str], list[str]]:
+    """The shell hands `A... -- B...` over without the dashes once; `main` marks their place."""
+    from .errors import ScenarioError
+
+    if baseline:
+        return baseline, runs
+    if DIVIDER not in runs:
+        raise ScenarioError(
+            ["Say which runs are the baseline: vouchstorm compare before/*.json -- after/*.json."]
+        )
+    place = runs.index(DIVIDER)
+    return runs[:place], runs[place + 1 :]
+
+
+@app.command()
+def capacity(
+    context: typer.Context,
+    scenario: Annotated[str, typer.Argument(help="A built-in name or a TOML file.")] = "fanout",
+    quantity: Annotated[Quantity, typer.Option(help="What is raised.")] = Quantity.CLIENTS,
+    start: Annotated[float, typer.Option(min=1, help="The first load.")] = 100,
+    limit: Annotated[float, typer.Option(min=1, help="The largest load to try.")] = 10_000,
+    hold: Annotated[float, typer.Option(min=1, help="Seconds of load at each step.")] = 15,
+    tolerance: Annotated[float, typer.Option(min=0.01, max=1, help="How near to the knee.")] = 0.1,
+    url: Annotated[str | None, typer.Option(help="A running server; without it, one is started.")] = None,
+    stack: Annotated[Stack, typer.Option(help="What to start without --url.")] = Stack.EMBEDDED,
+    nodes: Annotated[int, typer.Option(min=1, max=32, help="Nodes of `--stack full`.")] = 2,
+    slo: Annotated[list[str] | None, typer.Option(help="Limit, as key=value[,key=value].")] = None,
+    seed_number: Annotated[int | None, typer.Option("--seed", help="Seed of the first step.")] = None,
+    tokens: Annotated[Path | None, typer.Option(help="Tokens that `seed` wrote, for --url.")] = None,
+    claims_file: Annotated[Path | None, typer.Option(help="Claims that `seed` wrote, for --url.")] = None,
+    json_: Annotated[str | None, typer.Option("--json", help="Write the search here; - is stdout.")] = None,
+) -> None:
+    """Search the knee: the largest load that holds the service levels, and what gave way first.
+
+    Examples: `vouchstorm capacity` · `vouchstorm capacity fanout --quantity rate --start 10 --limit 500` ·
+    `vouchstorm capacity demo --slo fanout_p99_ms=250 --stack full`
+    """
+    from rich.console import Console
+
+    from .capacity import CapacityOptions, run_capacity
+    from .report.files import STDOUT, check_writable
+    from .report.markdown import capacity_markdown
+    from .report.terminal import TerminalUi
+    from .runner import RunOptions
+    from .scenario import load, override
+    from .search import Plan
+    from .slo import parse
+
+    with _one_sentence():
+        check_writable(json_)
+        wanted = override(load(scenario), seed=seed_number, slo=parse(slo or []))
+        commands = None if url else server_commands(context.obj, stack, nodes)
+        run = RunOptions(wanted, url, commands, None, tokens, claims_file, pin=True)
+        plan = Plan(start=start, most=limit, tolerance=tolerance, whole=quantity is Quantity.CLIENTS)
+        with TerminalUi(Console(stderr=True)) as terminal:
+            found = run_capacity(CapacityOptions(run, plan, quantity.value, hold), terminal)
+    if json_ == STDOUT:
+        typer.echo(found.model_dump_json(indent=2))
+    else:
+        typer.echo(capacity_markdown(found))
+        if json_:
+            Path(json_).write_text(found.model_dump_json(indent=2))
+    raise typer.Exit(found.exit_code)

@@ -1,0 +1,53 @@
+"""The command line as composition: what it registers, what it does not import, what it hands on."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+from typer.testing import CliRunner
+
+import cli
+import simulator.commands
+
+ROOT = Path(__file__).resolve().parents[2]
+HEAVY = {
+    "fastapi",
+    "socketio",
+    "numpy",
+    "scipy",
+    "hdrh",
+    "pymongo",
+    "redis",
+    "locust",
+    "grafana_foundation_sdk",
+}
+
+
+def test_each_package_brings_its_commands() -> None:
+    shown = CliRunner().invoke(cli.app, ["--help"], env={"COLUMNS": "120"}).stdout
+    listed = [line.split()[1] for line in shown.splitlines() if line.startswith("│ ") and line[2] != " "]
+    assert {"serve", "up", "simulate", "capacity", "compare", "report", "loadtest", "dashboards"} <= set(
+        listed
+    )
+
+
+def test_help_imports_none_of_the_heavy_libraries() -> None:
+    asked = (
+        "import sys, cli\nsys.argv[1:] = ['--help']\ntry: cli.main()\nexcept SystemExit: print(*sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", asked], capture_output=True, text=True, cwd=ROOT, check=True)
+    assert not HEAVY & set(done.stdout.split())
+
+
+def test_dashboards_check_looks_at_names_without_a_run() -> None:
+    done = CliRunner().invoke(cli.app, ["dashboards", "check", "--names"])
+    assert (done.exit_code, "queries: green" in done.stderr) == (0, True)
+
+
+def test_dashboards_build_check_passes_on_the_committed_files() -> None:
+    assert CliRunner().invoke(cli.app, ["dashboards", "build", "--check"]).exit_code == 0
+
+
+def test_a_run_starts_its_server_by_the_program_it_was_given() -> None:
+    commands = simulator.commands.server_commands(("python", "x.py"), simulator.commands.Stack.FULL, 3)
+    assert tuple(commands.serve[:3]) == ("python", "x.py", "up")
