@@ -26,7 +26,12 @@ def sentence(root: type[BaseModel], item: ErrorDetails) -> str:
     return f"{where}: {message[0].lower()}{message[1:]}{shown}."
 
 
-_TAGS = {"drop", "flap", "slow", "half_open", "socket", "http"}
+_TAGS = {
+    *("drop", "flap", "slow", "half_open"),
+    *("kill", "restart", "deploy", "reload", "pause", "hostile"),
+    *("delay", "bandwidth", "cut", "stall", "half_close", "refuse"),
+    *("socket", "http"),
+}
 
 
 def _is_tag(part: object) -> bool:
@@ -53,6 +58,6 @@ def _tag(model: type[BaseModel]) -> Any:
 def _models(annotation: Any) -> list[type[BaseModel]]:
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return [annotation]
-    if get_origin(annotation) in (Union, types.UnionType, Annotated, tuple, list):
+    if get_origin(annotation) in (Union, types.UnionType, Annotated, tuple, list, dict):
         return [model for part in get_args(annotation) for model in _models(part)]
     return []

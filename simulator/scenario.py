@@ -8,11 +8,12 @@ import tomllib
 from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError
 
 from . import slo as levels
+from .breakages import Breakage, NamedService
 from .complaints import sentence
 from .errors import ScenarioError
 from .profiles.spec import ServerSpec
@@ -29,6 +30,8 @@ from .tables import (
     Transports,
     Windows,
 )
+
+AnyFault = Annotated[Fault | Breakage, Field(discriminator="kind")]
 
 
 class Scenario(Table):
@@ -50,7 +53,8 @@ class Scenario(Table):
     reconnect: Reconnect = Reconnect()
     windows: Windows = Windows()
     honesty: HonestyBounds = HonestyBounds()
-    faults: tuple[Fault, ...] = ()
+    faults: tuple[AnyFault, ...] = ()
+    services: dict[str, NamedService] = Field({}, description="What faults may break at a --url target.")
     slo: dict[str, float] = Field({}, description="Limits by name; see simulator/slo.py.")
     server: ServerSpec | None = None
 

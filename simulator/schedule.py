@@ -12,7 +12,7 @@ from math import gcd
 
 from .personas import EVERYDAY, answer, cast, truth_of_claim
 from .scenario import Scenario
-from .tables import Drop, Fault, Flap, HalfOpen, Slow
+from .tables import Drop, Flap, HalfOpen, Slow, TimedFault
 
 UNLIMITED = 2**31
 BURST_SHARE = 0.3
@@ -106,9 +106,11 @@ def publications(scenario: Scenario, workload: Workload) -> list[Publication]:
 
 
 def troubles(scenario: Scenario) -> list[Trouble]:
-    """Every client's troubles of all faults, in order of time."""
+    """Every client's troubles of all faults, in order of time; faults of services are not among them."""
     found: list[Trouble] = []
     for index, fault in enumerate(scenario.faults):
+        if not isinstance(fault, TimedFault):
+            continue
         rng = stream(scenario.seed, f"fault:{index}")
         count = max(1, round(fault.fraction * scenario.clients))
         chosen = sorted(rng.sample(range(scenario.clients), min(count, scenario.clients)))
@@ -117,7 +119,7 @@ def troubles(scenario: Scenario) -> list[Trouble]:
 
 
 def _troubles_of(
-    fault: Fault, index: int, clients: Sequence[int], duration_s: float, rng: random.Random
+    fault: TimedFault, index: int, clients: Sequence[int], duration_s: float, rng: random.Random
 ) -> Iterator[Trouble]:
     start_s = fault.starts_s(duration_s)
     for client in clients:

@@ -127,12 +127,11 @@ class HonestyBounds(Table):
     cpu_share: float = Field(0.9, gt=0)
 
 
-class TimedFault(Table):
+class Timed(Table):
     """When: `at_s` from the start of the load, or `at_share` of its length; exactly one of them."""
 
     at_s: float | None = Field(None, ge=0)
     at_share: Share | None = None
-    fraction: float = Field(1.0, gt=0, le=1)
 
     @model_validator(mode="after")
     def _one_time(self) -> Self:
@@ -143,6 +142,12 @@ class TimedFault(Table):
     def starts_s(self, duration_s: float) -> float:
         """Seconds from the start of the load."""
         return self.at_s if self.at_s is not None else (self.at_share or 0.0) * duration_s
+
+
+class TimedFault(Timed):
+    """A trouble of a fraction of the clients; `breakages` has those of services."""
+
+    fraction: float = Field(1.0, gt=0, le=1)
 
 
 class Drop(TimedFault):
