@@ -1,6 +1,7 @@
 """Tokens: what is accepted, and everything that is not."""
 
 import base64
+import hmac
 import json
 from typing import Any
 
@@ -178,3 +179,59 @@ def test_any_text_is_refused_in_order(text: str) -> None:
 def test_any_three_segments_are_refused_in_order(head: bytes, body: bytes, signature: bytes) -> None:
     token = ".".join(base64.urlsafe_b64encode(part).decode().rstrip("=") for part in (head, body, signature))
     assert code_of(Tokens(SECRET, TTL_S, ManualClock()), token) is Code.INVALID_TOKEN
+
+
+# ---------------------------------------------------------------- the short way against PyJWT
+
+
+def by_pyjwt(tokens: Tokens, token: str) -> object:
+    """The verdict without the short way: what is said of the token, or why it is refused."""
+    patient = Tokens(SECRET, TTL_S, ManualClock())
+    setattr(patient, "_own_payload", lambda token: None)  # noqa: B010
+    return verdict(patient, token)
+
+
+def verdict(tokens: Tokens, token: str) -> object:
+    try:
+        return tokens.verify(token)
+    except RefusedError as refusal:
+        return refusal.code
+
+
+CLAIM_VALUES = st.one_of(
+    st.text(max_size=70),
+    st.integers(),
+    st.booleans(),
+    st.none(),
+    st.floats(allow_nan=False),
+    st.just(AUDIENCE),
+)
+
+
+@given(st.dictionaries(st.sampled_from(["sub", "jti", "iat", "exp", "iss", "aud", "nbf", "x"]), CLAIM_VALUES))
+def test_the_short_way_and_pyjwt_judge_our_signature_alike(changes: dict[str, Any]) -> None:
+    clock = ManualClock()
+    tokens = Tokens(SECRET, TTL_S, clock)
+    part = f"{tokens.issue(UserId('u1')).token.partition('.')[0]}.{segment(payload(clock) | changes)}"
+    mac = hmac.digest(SECRET.encode(), part.encode(), "sha256")
+    token = f"{part}.{base64.urlsafe_b64encode(mac).decode().rstrip('=')}"
+    assert verdict(tokens, token) == by_pyjwt(tokens, token)
+
+
+@given(st.data())
+def test_the_short_way_and_pyjwt_judge_a_changed_token_alike(data: st.DataObject) -> None:
+    tokens = Tokens(SECRET, TTL_S, ManualClock())
+    token = tokens.issue(UserId("u1")).token
+    at = data.draw(st.integers(0, len(token) - 1))
+    change = data.draw(st.sampled_from(["", "=", ".", "A", "-", "+", "/", "\u00e9", "\x00", token[at] * 2]))
+    changed = token[:at] + change + token[at + 1 :]
+    assert verdict(tokens, changed) == by_pyjwt(tokens, changed)
+
+
+def test_an_issued_token_takes_the_short_way(tokens: Tokens) -> None:
+    assert tokens._own_payload(tokens.issue(UserId("u1")).token) is not None
+
+
+@pytest.mark.parametrize("tail", ["=", "==", "."])
+def test_padding_is_for_pyjwt_to_judge(tokens: Tokens, tail: str) -> None:
+    assert tokens._own_payload(tokens.issue(UserId("u1")).token + tail) is None
