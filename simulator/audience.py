@@ -4,7 +4,6 @@ The audience of a message is read from the memberships as the server had acknowl
 was sent. Pure, vectorised per message; called once by the ledger when the run is over.
 """
 
-from collections import Counter
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -38,15 +37,17 @@ class Judged:
     latency_us: list[Ints] = field(default_factory=list)
     delivered_ns: list[Ints] = field(default_factory=list)
     lost: list[str] = field(default_factory=list)
-    holes: Counter[int] = field(default_factory=Counter)
+    holes: dict[int, int] = field(default_factory=dict)
+    """Clients that lost messages of a durable room -> when the newest of them was sent."""
 
 
 def close_rooms(book: RoomBook, bounds: Bounds) -> dict[Kind, Judged]:
     """Judge every pair and every receipt of all streams, per kind of message."""
     found = {kind: Judged() for kind in Kind}
     columns = {room: _Columns(room, bounds) for room in book.rooms.values()}
+    returns = _Returns(book.presence)
     for stream in book.streams.values():
-        audience = _Audience([columns[room] for room in stream.rooms], book.presence)
+        audience = _Audience([columns[room] for room in stream.rooms], book.presence, returns)
         for row in stream.rows.values():
             _Judge(row, audience, found[stream.kind], bounds).judge()
     return found
@@ -66,10 +67,34 @@ class _Columns:
         self.durable = {spell.client for spell in spells} if room.durable else set()
 
 
+class _Returns:
+    """When clients that were away came back: tells a replay, whatever the publisher's answer was behind."""
+
+    def __init__(self, presence: Room) -> None:
+        starts: dict[int, list[int]] = {}
+        for spell in presence.spells:
+            starts.setdefault(spell.client, []).append(spell.from_ns)
+        again = {client: sorted(times)[1:] for client, times in starts.items() if len(times) > 1}
+        self.client = np.array(sorted(again), dtype=np.int64)
+        width = max((len(times) for times in again.values()), default=0)
+        self.starts = np.full((width, self.client.size), NEVER_NS, dtype=np.int64)
+        for column, client in enumerate(self.client.tolist()):
+            self.starts[: len(again[client]), column] = again[client]
+
+    def replayed(self, at: Ints, answered_ns: int) -> list[int]:
+        """Clients whose receipt belongs to a stay that began after the message had been answered."""
+        if not self.client.size or not answered_ns:
+            return []
+        came = at[self.client]
+        began = np.where(self.starts <= came, self.starts, 0).max(axis=0)
+        found: list[int] = self.client[(came > 0) & (began > answered_ns)].tolist()
+        return found
+
+
 class _Audience:
     """The memberships of all rooms of a stream."""
 
-    def __init__(self, rooms: list[_Columns], presence: Room) -> None:
+    def __init__(self, rooms: list[_Columns], presence: Room, returns: "_Returns") -> None:
         self.client = np.concatenate([room.client for room in rooms])
         self.asked = np.concatenate([room.asked for room in rooms])
         self.start = np.concatenate([room.start for room in rooms])
@@ -77,6 +102,7 @@ class _Audience:
         self.gone = np.concatenate([room.gone for room in rooms])
         self.durable = set[int]().union(*(room.durable for room in rooms))
         self.here = presence.now
+        self.returns = returns
 
     def owed(self, sent_ns: int) -> tuple[Ints, Ints]:
         """Clients owed a message sent then, each once, and until when each stayed."""
@@ -107,6 +133,9 @@ class _Judge:
         else:
             owed = until = np.empty(0, dtype=np.int64)
         tally.expected += owed.size
+        if self.row.stream.kind is Kind.EVENT:
+            for client in self.audience.returns.replayed(self.at, self.row.answered_ns):
+                self.row.odd[client] = Class.REPLAYED
         self._served(owed, until)
         self._missing(owed, until)
         self._strangers(set(owed.tolist()))
@@ -152,11 +181,12 @@ class _Judge:
             else:
                 tally.lost += 1
                 if client in self.audience.durable:
-                    self.judged.holes[client] += 1
+                    self.judged.holes[client] = max(row.sent_ns, self.judged.holes.get(client, 0))
                 if len(self.judged.lost) < MAX_NAMED:
                     before_s = (bounds.closed_ns - row.sent_ns) / 1e9
+                    number = row.stream.book.first + client
                     self.judged.lost.append(
-                        f"{row.stream.name} #{row.position} at client {client}, {before_s:.1f} s from the end"
+                        f"{row.stream.name} #{row.position} at client {number}, {before_s:.1f} s from the end"
                     )
 
     def _was_away(self, client: int, end_ns: int, sent_ns: int) -> bool:

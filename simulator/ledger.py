@@ -4,7 +4,6 @@ Two books: `rooms` for messages with a large audience, `mailboxes` for what a se
 user. The classes and the sums that must hold are in `tally`. Pure; called by the runner and the profiles.
 """
 
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -12,7 +11,7 @@ import numpy as np
 
 from .audience import Bounds, Ints, Judged, close_rooms
 from .mailboxes import Cause, Closed, Mailbox, Truth
-from .rooms import Kind, RoomBook
+from .rooms import NEVER_NS, Kind, RoomBook
 from .tally import Tally
 
 EMPTY: Ints = np.empty(0, dtype=np.int64)
@@ -38,7 +37,7 @@ class Account:
     lost: list[str]
     overflow: int
     holes: dict[int, int]
-    """Lost durable messages per client."""
+    """Clients that lost durable messages -> when the newest of them was sent; NEVER_NS if that is unknown."""
 
     @property
     def balanced(self) -> bool:
@@ -47,10 +46,13 @@ class Account:
 
 
 class Ledger:
-    """Both books of one generator process. clients: how many, numbered from 0."""
+    """Both books of one generator process. clients: how many, numbered from 0.
 
-    def __init__(self, clients: int) -> None:
-        self.rooms = RoomBook(clients)
+    first: the number in the whole run of client 0.
+    """
+
+    def __init__(self, clients: int, first: int = 0) -> None:
+        self.rooms = RoomBook(clients, first)
         self.mailboxes: dict[int, Mailbox] = {}
         self.causes: dict[str, Cause] = {}
 
@@ -58,7 +60,7 @@ class Ledger:
         """The mailbox of a client, made when first named; a client belongs to one user."""
         box = self.mailboxes.get(client)
         if box is None:
-            box = self.mailboxes[client] = Mailbox(client, user)
+            box = self.mailboxes[client] = Mailbox(client, user, client + self.rooms.first)
         return box
 
     def close(
@@ -74,12 +76,14 @@ class Ledger:
         """
         judged = close_rooms(self.rooms, bounds)
         closed = Closed()
-        holes = sum((found.holes for found in judged.values()), Counter[int]())
+        holes: dict[int, int] = {}
+        for found in judged.values():
+            for client, sent_ns in found.holes.items():
+                holes[client] = max(sent_ns, holes.get(client, 0))
         for client, box in self.mailboxes.items():
             rows = (truth or {}).get(box.user)
-            lost = box.close(rows, self.causes, bounds.late_ns, away=client in away, into=closed)
-            if lost:
-                holes[client] += lost
+            if box.close(rows, self.causes, bounds.late_ns, away=client in away, into=closed):
+                holes[client] = NEVER_NS
         return self._account(judged, closed, holes)
 
     def _account(self, judged: dict[Kind, Judged], closed: Closed, holes: dict[int, int]) -> Account:

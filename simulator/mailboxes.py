@@ -63,6 +63,7 @@ class Mailbox:
         "duplicates",
         "floor",
         "held",
+        "number",
         "received",
         "reloads",
         "rereads",
@@ -72,8 +73,10 @@ class Mailbox:
         "user",
     )
 
-    def __init__(self, client: int, user: str) -> None:
+    def __init__(self, client: int, user: str, number: int | None = None) -> None:
+        """client: in this process; number: in the whole run, for naming."""
         self.client = client
+        self.number = client if number is None else number
         self.user = user
         self.baseline: int | None = None
         self.session_last = 0
@@ -183,7 +186,7 @@ class Mailbox:
             return 0
         tally.lost += len(missing)
         room = MAX_NAMED - len(into.lost)
-        into.lost += [f"{self.user} seq {seq} at client {self.client}" for seq in missing[: max(0, room)]]
+        into.lost += [f"{self.user} seq {seq} at client {self.number}" for seq in missing[: max(0, room)]]
         return len(missing)
 
     def _holds(self, seq: int, id: str) -> bool:

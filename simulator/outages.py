@@ -3,7 +3,7 @@
 Pure: times are monotonic nanoseconds handed in. Called by the swarm and the runner.
 """
 
-from collections.abc import Collection
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from .histogram import Histogram
@@ -65,36 +65,78 @@ class Outages:
         if outage is not None:
             outage.caught_up_ns = at_ns
 
-    def summary(self, holes: Collection[int], closed_ns: int) -> Reconnect:
-        """The figures of the result; what happened after `closed_ns`, the end of the window, is censored.
+    def absences(self, holes: Mapping[int, int], closed_ns: int) -> "Absences":
+        """How they ended; what happened after `closed_ns`, the end of the window, is censored.
 
-        holes: clients that the ledger found to miss something for good.
+        holes: clients that the ledger found to miss something for good -> when the newest of it was sent. The
+        server's honest word covers what was sent before it gave it; a hole it does not cover is silent, and
+        counted on the client's last absence.
         """
-        times = {name: Histogram() for name in ("connected_ns", "first_event_ns", "caught_up_ns")}
-        lasted = Histogram()
+        found = Absences()
+        ended = {outage.client: outage for outage in self.all if 0 < outage.caught_up_ns <= closed_ns}
+        told_ns = {outage.client: outage.connected_ns for outage in self.all if outage.reloaded}
+        silent = {client for client, sent_ns in holes.items() if told_ns.get(client, -1) < sent_ns}
         for outage in self.all:
-            for name, histogram in times.items():
-                if 0 < (moment_ns := getattr(outage, name)) <= closed_ns:
-                    histogram.record(max(0, moment_ns - outage.allowed_ns) // 1000)
-            if 0 < outage.caught_up_ns <= closed_ns:
-                lasted.record((outage.caught_up_ns - outage.cut_ns) // 1000)
-        cut = {outage.client for outage in self.all}
-        told = {outage.client for outage in self.all if outage.reloaded}
-        silent = (cut & set(holes)) - told
+            hole = outage.client in silent and ended.get(outage.client) is outage
+            found.count(outage, closed_ns, hole=hole)
+        return found
+
+    def summary(self, holes: Mapping[int, int], closed_ns: int) -> Reconnect:
+        """The figures of the result."""
+        return self.absences(holes, closed_ns).figures()
+
+
+@dataclass(slots=True)
+class Absences:
+    """Counts and times that add up over processes: drops = full + reloaded + silent + censored."""
+
+    drops: int = 0
+    full: int = 0
+    reloaded: int = 0
+    silent: int = 0
+    censored: int = 0
+    reconnect: Histogram = field(default_factory=Histogram)
+    first_event: Histogram = field(default_factory=Histogram)
+    caught_up: Histogram = field(default_factory=Histogram)
+    outage: Histogram = field(default_factory=Histogram)
+
+    def count(self, outage: Outage, closed_ns: int, *, hole: bool) -> None:
+        """One absence; hole: something is missing that nobody told of."""
+        self.drops += 1
+        moments = (
+            (outage.connected_ns, outage.allowed_ns, self.reconnect),
+            (outage.first_event_ns, outage.allowed_ns, self.first_event),
+            (outage.caught_up_ns, outage.allowed_ns, self.caught_up),
+            (outage.caught_up_ns, outage.cut_ns, self.outage),
+        )
+        for at_ns, since_ns, histogram in moments:
+            if 0 < at_ns <= closed_ns:
+                histogram.record(max(0, at_ns - since_ns) // 1000)
+        if not 0 < outage.caught_up_ns <= closed_ns:
+            self.censored += 1
+        elif hole:
+            self.silent += 1
+        elif outage.reloaded:
+            self.reloaded += 1
+        else:
+            self.full += 1
+
+    def add(self, other: "Absences") -> None:
+        """Add another process's absences to these."""
+        for name in ("drops", "full", "reloaded", "silent", "censored"):
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+        for name in ("reconnect", "first_event", "caught_up", "outage"):
+            getattr(self, name).merge(getattr(other, name))
+
+    def figures(self) -> Reconnect:
+        """As the result has it."""
         return Reconnect(
-            drops=len(self.all),
-            reconnected=times["connected_ns"].count,
-            censored=len(self.all) - times["caught_up_ns"].count,
-            time_to_reconnect=times["connected_ns"].latency(),
-            time_to_first_event=times["first_event_ns"].latency(),
-            time_to_caught_up=times["caught_up_ns"].latency(),
-            outage=lasted.latency(),
-            recovery=Recovery(
-                full=sum(
-                    0 < o.caught_up_ns <= closed_ns and not o.reloaded and o.client not in silent
-                    for o in self.all
-                ),
-                reloaded=sum(o.reloaded for o in self.all),
-                silent_hole=len(silent),
-            ),
+            drops=self.drops,
+            reconnected=self.reconnect.count,
+            censored=self.censored,
+            time_to_reconnect=self.reconnect.latency(),
+            time_to_first_event=self.first_event.latency(),
+            time_to_caught_up=self.caught_up.latency(),
+            outage=self.outage.latency(),
+            recovery=Recovery(full=self.full, reloaded=self.reloaded, silent_hole=self.silent),
         )

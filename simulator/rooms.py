@@ -203,13 +203,15 @@ class Stream:
 
 
 class RoomBook:
-    """All rooms and streams of a run. clients: how many there are; they are numbered from 0.
+    """All rooms and streams of a process. clients: how many it has; they are numbered from 0.
 
-    max_rows: messages kept; those beyond are not judged, and counted in `overflow`.
+    first: the number in the whole run of client 0, for naming. max_rows: messages kept; those beyond are not
+    judged, and counted in `overflow`.
     """
 
-    def __init__(self, clients: int, max_rows: int = 1_000_000) -> None:
+    def __init__(self, clients: int, first: int = 0, max_rows: int = 1_000_000) -> None:
         self.clients = clients
+        self.first = first
         self.rooms: dict[str, Room] = {}
         self.streams: dict[str, Stream] = {}
         self.presence = Room("")
