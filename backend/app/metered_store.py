@@ -15,7 +15,7 @@ from .domain.effects import Effect
 from .domain.records import Claim, EarnedBadge, Notification, TrustChange, User, Validation
 from .errors import RefusedError, UnavailableError
 from .metrics import Metrics
-from .ports import Credentials, Decide, History, Page, ReadMark, Recorded, Store
+from .ports import Credentials, Decide, History, Newcomer, Page, ReadMark, Recorded, Store
 
 T = TypeVar("T")
 
@@ -77,6 +77,9 @@ class MeteredStore:
 
     async def is_revoked(self, jti: str) -> bool:
         return await self._timed("is_revoked", self._store.is_revoked(jti))
+
+    async def newcomers(self, asked: Sequence[tuple[UserId, str]]) -> list[Newcomer]:
+        return await self._timed("newcomers", self._store.newcomers(asked))
 
     # -------------------------------------------------------------- claims and validations
 

@@ -50,6 +50,14 @@ class Recorded:
 
 
 @dataclass(frozen=True, slots=True)
+class Newcomer:
+    """What a connect has to know. last_seq: of the user, None if there is no such user."""
+
+    last_seq: int | None
+    revoked: bool
+
+
+@dataclass(frozen=True, slots=True)
 class ReadMark:
     """ids: rows that were unread and now are read. up_to_seq: the bound that was used."""
 
@@ -115,6 +123,13 @@ class Store(Protocol):
         ...
 
     async def is_revoked(self, jti: str) -> bool: ...
+
+    async def newcomers(self, asked: Sequence[tuple[UserId, str]]) -> list[Newcomer]:
+        """For each (user, token id) what a connect has to know, in this order; read after the call began.
+
+        One read for all, however many.
+        """
+        ...
 
     # -------------------------------------------------------------- claims and validations
 

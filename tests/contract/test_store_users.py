@@ -4,13 +4,13 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
-from store_records import START, StubClock, a_claim, a_user, after, counted
+from store_records import START, StubClock, a_claim, a_user, after, counted, told
 
 from backend.app.contracts.errors import Code
 from backend.app.contracts.words import UserId
 from backend.app.domain.records import EarnedBadge, Progress, User
 from backend.app.errors import RefusedError
-from backend.app.ports import Store
+from backend.app.ports import Newcomer, Store
 
 PROGRESS = Progress(81, 12, 7, 3, 2, frozenset({"trusted", "first_validation"}), 0)
 
@@ -177,3 +177,35 @@ async def test_revoking_twice_keeps_the_later_expiry(store: Store, clock: StubCl
     clock.moment = after(300)
     await store.revoke_token("other", after(600))
     assert await store.is_revoked("jti-1")
+
+
+async def test_newcomers_are_told_in_the_order_they_asked(store: Store) -> None:
+    await store.create_users([a_user("anna"), a_user("bert")], "hash")
+    found = await store.newcomers(
+        [(UserId("nobody"), "j1"), (UserId("id-bert"), "j2"), (UserId("id-anna"), "j3")]
+    )
+    assert found == [Newcomer(None, False), Newcomer(0, False), Newcomer(0, False)]
+
+
+async def test_a_newcomers_revoked_token_is_told(store: Store) -> None:
+    await store.create_users([a_user("anna")], "hash")
+    await store.revoke_token("gone", after(60))
+    found = await store.newcomers([(UserId("id-anna"), "gone"), (UserId("id-anna"), "good")])
+    assert found == [Newcomer(0, True), Newcomer(0, False)]
+
+
+async def test_a_token_id_is_never_taken_for_a_user(store: Store) -> None:
+    await store.create_users([a_user("anna")], "hash")
+    await store.revoke_token("id-anna", after(60))
+    found = await store.newcomers([(UserId("id-anna"), "good"), (UserId("other"), "id-anna")])
+    assert found == [Newcomer(0, False), Newcomer(None, True)]
+
+
+async def test_a_newcomers_newest_seq_is_that_of_the_user(store: Store) -> None:
+    await store.create_users([a_user("anna")], "hash")
+    await store.apply_effects([told("k1", a_user("anna")), told("k2", a_user("anna"))])
+    assert await store.newcomers([(UserId("id-anna"), "j")]) == [Newcomer(2, False)]
+
+
+async def test_nobody_is_no_question(store: Store) -> None:
+    assert await store.newcomers([]) == []

@@ -18,7 +18,7 @@ from ..domain.effects import Effect
 from ..domain.records import Claim, EarnedBadge, Notification, TrustChange, User, Validation
 from ..domain.trust import TrustPolicy
 from ..errors import UnavailableError
-from ..ports import Clock, Credentials, Decide, History, Page, ReadMark, Recorded
+from ..ports import Clock, Credentials, Decide, History, Newcomer, Page, ReadMark, Recorded
 from . import mongo_claims, mongo_notifications, mongo_setup, mongo_users
 from .combiner import Combiner
 from .mongo_batches import serve_batch
@@ -126,6 +126,9 @@ class MongoStore:
 
     async def is_revoked(self, jti: str) -> bool:
         return await self._revoked_tokens.one(jti) is not None
+
+    async def newcomers(self, asked: Sequence[tuple[UserId, str]]) -> list[Newcomer]:
+        return await self._call(lambda link: mongo_users.newcomers(link, asked))
 
     # -------------------------------------------------------------- claims and validations
 

@@ -1,5 +1,6 @@
 """MongoDB queries about users, badges, ranks and revoked tokens."""
 
+import asyncio
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
@@ -10,7 +11,7 @@ from ..contracts.errors import Code
 from ..contracts.words import UserId
 from ..domain.records import EarnedBadge, User
 from ..errors import RefusedError
-from ..ports import Credentials, Page
+from ..ports import Credentials, Newcomer, Page
 from . import cursors
 from .mongo_driver import Session
 from .mongo_link import MongoLink, duplicate_columns, is_duplicate, loaded, stored
@@ -75,3 +76,12 @@ async def revoke(link: MongoLink, jti: str, expires_at: datetime) -> None:
     # MongoDB's dates end at the millisecond: one more, so that the token is never forgotten too early.
     until = expires_at + timedelta(milliseconds=1)
     await link[Name.REVOKED_TOKENS].update_one({"_id": jti}, {"$max": {"expires_at": until}}, upsert=True)
+
+
+async def newcomers(link: MongoLink, asked: Sequence[tuple[UserId, str]]) -> list[Newcomer]:
+    users = link[Name.USERS].find({"_id": {"$in": list({user_id for user_id, _ in asked})}}, {"last_seq": 1})
+    tokens = link[Name.REVOKED_TOKENS].find({"_id": {"$in": list({jti for _, jti in asked})}}, {"_id": 1})
+    found, gone = await asyncio.gather(users.to_list(length=None), tokens.to_list(length=None))
+    last_seqs = {row["_id"]: row["last_seq"] for row in found}
+    revoked = {row["_id"] for row in gone}
+    return [Newcomer(last_seqs.get(user_id), jti in revoked) for user_id, jti in asked]

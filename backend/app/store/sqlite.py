@@ -16,7 +16,7 @@ from ..domain.consensus import Decision
 from ..domain.effects import Effect
 from ..domain.records import Claim, EarnedBadge, Notification, TrustChange, User, Validation
 from ..domain.trust import TrustPolicy
-from ..ports import Clock, Credentials, Decide, History, Page, ReadMark, Recorded
+from ..ports import Clock, Credentials, Decide, History, Newcomer, Page, ReadMark, Recorded
 from . import sqlite_claims, sqlite_notifications, sqlite_users
 from .lane import Lane, Task, commit_together, read_together
 from .refusals import no_such_user
@@ -102,6 +102,9 @@ class SqliteStore:
 
     async def is_revoked(self, jti: str) -> bool:
         return await self._read(lambda connection: sqlite_users.is_revoked(connection, jti))
+
+    async def newcomers(self, asked: Sequence[tuple[UserId, str]]) -> list[Newcomer]:
+        return await self._read(lambda connection: sqlite_users.newcomers(connection, asked))
 
     # -------------------------------------------------------------- claims and validations
 

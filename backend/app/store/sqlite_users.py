@@ -7,7 +7,7 @@ from ..contracts.errors import Code
 from ..contracts.words import UserId
 from ..domain.records import EarnedBadge, User
 from ..errors import RefusedError
-from ..ports import Credentials, Page
+from ..ports import Credentials, Newcomer, Page
 from . import cursors
 from .rows import badge_records, bounded, to_us, user_document, user_record, username_key
 from .schema import USERS
@@ -85,3 +85,17 @@ def revoke(connection: Connection, jti: str, expires_at: datetime, now: datetime
 
 def is_revoked(connection: Connection, jti: str) -> bool:
     return connection.execute("SELECT 1 FROM revoked_tokens WHERE jti = ?", (jti,)).fetchone() is not None
+
+
+def newcomers(connection: Connection, asked: Sequence[tuple[UserId, str]]) -> list[Newcomer]:
+    users = connection.execute(
+        "SELECT id, last_seq FROM users WHERE id IN (SELECT value FROM json_each(?))",
+        (json_list([user_id for user_id, _ in asked]),),
+    )
+    last_seqs: dict[str, int] = dict(users)
+    tokens = connection.execute(
+        "SELECT jti FROM revoked_tokens WHERE jti IN (SELECT value FROM json_each(?))",
+        (json_list([jti for _, jti in asked]),),
+    )
+    revoked = {jti for (jti,) in tokens}
+    return [Newcomer(last_seqs.get(user_id), jti in revoked) for user_id, jti in asked]
