@@ -61,9 +61,23 @@ class World:
             self.store.reads[1].give()
             self.loop.settle()
 
+    def come(self, after_seq: int | None = None) -> Bell:
+        """A socket whose newest seq is read with its token, before it joins."""
+        bell = Bell(self.rooms, after_seq)
+        self.loop.begin(self._come(bell))
+        return bell
+
     async def _join(self, bell: Bell) -> None:
         with suppress(UnavailableError):
             await self.channels.join(ANN, bell.after_seq, bell.enter)
+
+    async def _come(self, bell: Bell) -> None:
+        arrival = self.channels.arrive(ANN)
+        try:
+            arrival.newest = (await self.store.last_seqs([ANN]))[ANN]
+            await self.channels.join(ANN, bell.after_seq, bell.enter, arrival)
+        except UnavailableError:
+            self.channels.give_up(arrival)
 
     async def compare(self) -> None:
         with suppress(UnavailableError):
@@ -261,6 +275,35 @@ def test_a_join_that_the_store_refuses_leaves_nothing_behind(slow: World) -> Non
     assert len(slow.channels) == 0
 
 
+def test_a_socket_that_missed_nothing_costs_one_read(world: World) -> None:
+    world.store.newest = 3
+    world.come(after_seq=3)
+    assert world.store.calls == 1
+
+
+def test_a_socket_that_missed_something_costs_two_reads(world: World) -> None:
+    world.store.newest = 3
+    bell = world.come(after_seq=1)
+    assert (bell.seqs, world.store.calls) == ([2, 3], 2)
+
+
+def test_what_comes_between_the_question_and_the_joining_is_kept(slow: World) -> None:
+    slow.store.newest = 1
+    bell = slow.come(after_seq=1)
+    slow.store.reads[0].take()
+    slow.store.newest = 2
+    slow.deliver(2)
+    slow.answer_all()
+    assert bell.seqs == [2]
+
+
+def test_who_is_not_let_in_leaves_nothing_behind(slow: World) -> None:
+    slow.come()
+    slow.store.reads[0].fail()
+    slow.loop.settle()
+    assert len(slow.channels) == 0
+
+
 def test_the_last_socket_takes_the_channel_with_it(world: World) -> None:
     one, two = world.join(), world.join()
     world.leave(one)
@@ -304,6 +347,11 @@ class Deliveries(RuleBasedStateMachine):
     def join(self, back: int | None) -> None:
         after_seq = None if back is None else max(0, self.world.store.newest - back)
         self.bells.append(self.world.join(after_seq))
+
+    @rule(back=st.one_of(st.none(), st.integers(-1, 7)))
+    def come(self, back: int | None) -> None:
+        after_seq = None if back is None else max(0, self.world.store.newest - back)
+        self.bells.append(self.world.come(after_seq))
 
     @precondition(lambda self: self.world.store.reads)
     @rule(data=st.data(), step=st.sampled_from(["take", "give", "give", "fail"]))

@@ -8,7 +8,8 @@ import pytest
 
 from backend.app.contracts.words import UserId
 from backend.app.errors import UnavailableError
-from backend.app.realtime.newest import BATCH_USERS, NewestSeqs
+from backend.app.realtime.gathering import BATCH
+from backend.app.realtime.newest import NewestSeqs
 
 ANN, BOB = UserId("ann"), UserId("bob")
 
@@ -117,8 +118,8 @@ async def test_one_who_gives_up_does_not_disturb_the_others() -> None:
 
 async def test_a_batch_is_bounded() -> None:
     world = World()
-    await world.ask(*(UserId(f"user{number}") for number in range(BATCH_USERS + 1)))
-    assert len(world.store.reads[0][0]) == BATCH_USERS
+    await world.ask(*(UserId(f"user{number}") for number in range(BATCH + 1)))
+    assert len(world.store.reads[0][0]) == BATCH
 
 
 async def test_a_reader_that_is_ended_leaves_nobody_waiting() -> None:

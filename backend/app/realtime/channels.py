@@ -66,6 +66,18 @@ class _Channel:
         return self.ready and self.known < self.newest
 
 
+@dataclass(slots=True, eq=False)
+class Arrival:
+    """A socket on its way in: whatever is let through to its user from now on is kept for it.
+
+    newest: the user's newest seq, if it was read since then.
+    """
+
+    channel: _Channel
+    buffer: deque[Message]
+    newest: int | None = None
+
+
 @dataclass(slots=True)
 class ChannelCounts:
     replayed: int = 0
@@ -234,43 +246,60 @@ class Channels:
 
     # -------------------------------------------------------------- joining and leaving
 
+    def arrive(self, user_id: UserId) -> Arrival:
+        """A socket of this user may be about to join: `join` or `give_up` must follow."""
+        channel = self._channels.get(user_id)
+        if channel is None:
+            channel = self._channels[user_id] = _Channel(user_id)
+            if self.on_user is not None:
+                self.on_user(user_id, True)
+        arrival = Arrival(channel, deque(maxlen=JOIN_BUFFER))
+        channel.joining.append(arrival.buffer)
+        return arrival
+
+    def give_up(self, arrival: Arrival) -> None:
+        """The socket does not join, or has joined. Idempotent."""
+        channel = arrival.channel
+        channel.joining = [other for other in channel.joining if other is not arrival.buffer]
+        self._drop_if_empty(channel)
+
     async def join(
-        self, user_id: UserId, after_seq: int | None, enter: Callable[[Joined], Session | None]
+        self,
+        user_id: UserId,
+        after_seq: int | None,
+        enter: Callable[[Joined], Session | None],
+        arrival: Arrival | None = None,
     ) -> Joined:
         """Let a socket in.
 
         enter: called once, in the same turn of the loop in which the position is taken: it must write the
         answer, the replay and the buffered messages to the socket and put it into the user's room. It
         returns None if the socket is gone by then.
+        arrival: of this user; it is over afterwards.
 
         Raises UnavailableError; nothing is left behind.
         """
-        channel = self._channels.get(user_id)
-        if channel is None:
-            channel = self._channels[user_id] = _Channel(user_id)
-            if self.on_user is not None:
-                self.on_user(user_id, True)
-        buffer: deque[Message] = deque(maxlen=JOIN_BUFFER)
-        channel.joining.append(buffer)
+        arrival = arrival or self.arrive(user_id)
+        channel = arrival.channel
         try:
-            joined = await self._position(channel, after_seq, buffer)
+            joined = await self._position(arrival, after_seq)
             # What is under way to the others must not reach this socket, too: it has it, or will be given it.
             self._fanout.settle(user_room(user_id))
             if enter(joined) is not None:
                 channel.members += 1
         finally:
-            channel.joining = [other for other in channel.joining if other is not buffer]
-            self._drop_if_empty(channel)
+            self.give_up(arrival)
         return joined
 
-    async def _position(self, channel: _Channel, after_seq: int | None, buffer: deque[Message]) -> Joined:
+    async def _position(self, arrival: Arrival, after_seq: int | None) -> Joined:
         """Where the socket stands, decided without an await before the return: one instant with its entry."""
+        channel, buffer = arrival.channel, arrival.buffer
         if after_seq is None:
             if not channel.ready:
-                self._make_ready(channel, await self._newest.of(channel.user_id))
+                self._make_ready(channel, await self._newest_seq(arrival))
             return Joined(channel.known, None, False, [], [])
         for _ in range(JOIN_READS):
-            history = await self._missed(channel.user_id, after_seq)
+            history = await self._missed(arrival, after_seq)
             self._make_ready(channel, history.last_seq)
             if not history.complete:
                 break
@@ -283,12 +312,17 @@ class Channels:
         self.counts.unrecovered += 1
         return Joined(channel.known, False, False, [], [])
 
-    async def _missed(self, user_id: UserId, after_seq: int) -> History:
+    async def _newest_seq(self, arrival: Arrival) -> int:
+        """What was read on the way in serves once; after that it is too old."""
+        newest, arrival.newest = arrival.newest, None
+        return newest if newest is not None else await self._newest.of(arrival.channel.user_id)
+
+    async def _missed(self, arrival: Arrival, after_seq: int) -> History:
         """What came after this position; who missed nothing, as most in a storm, costs no read of rows."""
-        newest = await self._newest.of(user_id)
+        newest = await self._newest_seq(arrival)
         if newest == after_seq:
             return History([], newest, complete=True)
-        return await self._store.history(user_id, after_seq, self._replay_limit)
+        return await self._store.history(arrival.channel.user_id, after_seq, self._replay_limit)
 
     def _make_ready(self, channel: _Channel, last_seq: int) -> None:
         """The first read says where the channel begins; later ones, whether it lags."""

@@ -1,67 +1,39 @@
-"""Newest seqs, read for many sockets at once: a storm of joins costs a few reads of the store, not thousands.
-
-While one read is under way the next batch gathers, so a lone socket waits for nobody. Called by `channels`.
+"""What the store knows of the users of coming sockets, read for many sockets at once. Called by `channels`
+and the gateway.
 """
 
-import asyncio
-from collections.abc import Callable, Coroutine
-from typing import Any
+from collections.abc import Sequence
 
 from ..contracts.words import UserId
-from ..errors import UnavailableError
-from ..ports import Store
-
-BATCH_USERS = 500
+from ..ports import Newcomer, Store
+from .gathering import Gathered, Own
 
 
 class NewestSeqs:
     """Asks the store for the newest seq of users."""
 
-    def __init__(self, store: Store, own: Callable[[Coroutine[Any, Any, None]], None]) -> None:
+    def __init__(self, store: Store, own: Own) -> None:
         self._store = store
-        self._own = own
-        self._waiting: list[tuple[UserId, asyncio.Future[int]]] = []
-        self._reading = False
+        self._gathered: Gathered[UserId, int] = Gathered(self._read, own)
 
     async def of(self, user_id: UserId) -> int:
         """The user's newest seq, as the store had it after this was asked; 0 for a user without any.
 
         Raises UnavailableError.
         """
-        future: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-        self._waiting.append((user_id, future))
-        if not self._reading:
-            self._reading = True
-            self._own(self._read_all())
-        return await future
+        return await self._gathered.ask(user_id)
 
-    async def _read_all(self) -> None:
-        try:
-            while self._waiting:
-                batch, self._waiting = self._waiting[:BATCH_USERS], self._waiting[BATCH_USERS:]
-                await self._read(batch)
-        finally:
-            self._reading = False
-
-    async def _read(self, batch: list[tuple[UserId, "asyncio.Future[int]"]]) -> None:
-        try:
-            newest = await self._store.last_seqs(list({user_id for user_id, _ in batch}))
-        except Exception as error:  # noqa: BLE001 - belongs to those who asked; handed over, never swallowed
-            for _, future in batch:
-                if not future.done():
-                    future.set_exception(_own_copy(error))
-            return
-        except BaseException:
-            for _, future in batch:
-                future.cancel()
-            raise
-        for user_id, future in batch:
-            if not future.done():
-                future.set_result(newest.get(user_id, 0))
+    async def _read(self, users: Sequence[UserId]) -> list[int]:
+        newest = await self._store.last_seqs(list(set(users)))
+        return [newest.get(user_id, 0) for user_id in users]
 
 
-def _own_copy(error: Exception) -> Exception:
-    """An exception that is raised in several places needs a traceback for each."""
-    if isinstance(error, UnavailableError):
-        return UnavailableError(str(error), error.code, retry_after_s=error.retry_after_s)
-    return error
+class Newcomers:
+    """Asks the store for all that a connect has to know, in one read for all who come at the same time."""
+
+    def __init__(self, store: Store, own: Own) -> None:
+        self._gathered: Gathered[tuple[UserId, str], Newcomer] = Gathered(store.newcomers, own)
+
+    async def look_up(self, user_id: UserId, jti: str) -> Newcomer:
+        """As the store had it after this was asked. Raises UnavailableError."""
+        return await self._gathered.ask((user_id, jti))

@@ -11,7 +11,7 @@ from ..contracts.errors import Code
 from ..contracts.words import UserId
 from ..domain.records import User
 from ..errors import RefusedError
-from ..ports import Clock, Ids, Store
+from ..ports import Clock, Ids, Newcomer, Store
 from .passwords import Passwords
 from .tokens import IssuedToken, TokenClaims, Tokens
 
@@ -73,14 +73,40 @@ class Accounts:
         Raises RefusedError: INVALID_TOKEN (also for a user who no longer exists), TOKEN_EXPIRED,
         TOKEN_REVOKED.
         """
-        claims = self._tokens.verify(token)
+        claims = self.read(token)
         if await self._store.is_revoked(claims.jti):
-            raise RefusedError("This token was logged out; log in again.", Code.TOKEN_REVOKED)
+            raise _revoked()
         user = await self._store.user(claims.user_id)
         if user is None:
-            raise RefusedError("This token is not valid; log in again.", Code.INVALID_TOKEN)
+            raise _unknown()
         return user, claims
+
+    def read(self, token: str) -> TokenClaims:
+        """What the token says by itself; whoever uses it has to `judge` it, too.
+
+        Raises RefusedError: INVALID_TOKEN, TOKEN_EXPIRED.
+        """
+        return self._tokens.verify(token)
+
+    def judge(self, found: Newcomer) -> int:
+        """The user's newest seq, if the store's answer about a token and its user lets them in.
+
+        Raises RefusedError: TOKEN_REVOKED, INVALID_TOKEN.
+        """
+        if found.revoked:
+            raise _revoked()
+        if found.last_seq is None:
+            raise _unknown()
+        return found.last_seq
 
     async def hash_password(self, password: str) -> str:
         """The hash to store for users who are seeded without registering."""
         return await self._passwords.hash(password)
+
+
+def _revoked() -> RefusedError:
+    return RefusedError("This token was logged out; log in again.", Code.TOKEN_REVOKED)
+
+
+def _unknown() -> RefusedError:
+    return RefusedError("This token is not valid; log in again.", Code.INVALID_TOKEN)
