@@ -1,4 +1,4 @@
-"""What a run tells whoever watches it. The runner calls; terminal, tests and metrics implement."""
+"""What a run tells whoever watches it. The runner calls; terminal, log, metrics page and tests implement."""
 
 from dataclasses import dataclass
 from typing import Protocol
@@ -52,3 +52,30 @@ class Silent:
 
     def note(self, text: str) -> None:
         """Nothing."""
+
+
+class Watchers:
+    """Several watchers as one, told in their order."""
+
+    def __init__(self, *watchers: Ui) -> None:
+        self._watchers = watchers
+
+    def phase(self, name: str) -> None:
+        """A phase begins."""
+        for watcher in self._watchers:
+            watcher.phase(name)
+
+    def progress(self, what: str, done: int, total: int) -> None:
+        """So much of a countable work is done."""
+        for watcher in self._watchers:
+            watcher.progress(what, done, total)
+
+    def tick(self, live: Live) -> None:
+        """Once a second while traffic flows."""
+        for watcher in self._watchers:
+            watcher.tick(live)
+
+    def note(self, text: str) -> None:
+        """Something a person should know."""
+        for watcher in self._watchers:
+            watcher.note(text)

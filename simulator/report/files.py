@@ -34,30 +34,43 @@ def write_json(result: Result, target: str | None) -> None:
         sys.stdout.write(to_json(result))
         sys.stdout.flush()
     elif target is not None:
-        _write(Path(target), to_json(result))
+        write_text(Path(target), to_json(result))
 
 
 def write_html(result: Result, target: Path | None) -> None:
     """The self-contained report; None: nowhere. Raises ScenarioError."""
     if target is not None:
-        _write(target, render_html(result))
+        write_text(target, render_html(result))
 
 
 def read_result(path: Path) -> Result:
     """A result that `write_json` wrote. Raises ScenarioError."""
     try:
-        return from_json(path.read_text())
+        return from_json(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ScenarioError([f"Cannot read {path}: {error.strerror}."]) from error
     except (ValidationError, ValueError) as error:
         raise ScenarioError([f"{path} is not a result that `vouchstorm simulate --json` wrote."]) from error
 
 
-def _write(path: Path, text: str) -> None:
+def write_text(path: Path, text: str) -> None:
+    """The whole text, or what was there before. Raises ScenarioError."""
     draft = path.with_name(path.name + ".tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        draft.write_text(text)
+        if path.exists() and not path.is_file():
+            path.write_text(text, encoding="utf-8")  # a device or a pipe must not be replaced by a file
+            return
+        draft.write_text(text, encoding="utf-8")
         draft.replace(path)
+    except OSError as error:
+        raise ScenarioError([f"Cannot write {path}: {error.strerror}."]) from error
+
+
+def append_text(path: Path, text: str) -> None:
+    """Behind what is there. Raises ScenarioError."""
+    try:
+        with path.open("a", encoding="utf-8") as file:
+            file.write(text)
     except OSError as error:
         raise ScenarioError([f"Cannot write {path}: {error.strerror}."]) from error

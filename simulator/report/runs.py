@@ -12,7 +12,7 @@ from .files import read_result
 
 
 def read_runs(paths: Sequence[Path]) -> list[Result]:
-    """The results of files, and of the `*.json` in directories (one level deep for run directories).
+    """The results of files, of run directories, and of what directories hold of both.
 
     A file named twice counts once: it would be no second run.
 
@@ -37,4 +37,6 @@ def read_runs(paths: Sequence[Path]) -> list[Result]:
 def _files(given: Path) -> Iterable[Path]:
     if not given.is_dir():
         return [given]
+    if (given / "result.json").exists():
+        return [given / "result.json"]  # a run directory itself: its other *.json are no results
     return sorted([*given.glob("*.json"), *given.glob("*/result.json")])

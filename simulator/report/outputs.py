@@ -1,0 +1,86 @@
+"""Where a result goes: JSON, HTML, Markdown, JUnit, and a run directory with all of it.
+
+All places are tried before the run begins: nobody waits ten minutes to learn that a directory is missing.
+Called by the command line. `-` stands for standard output, which only one of the outputs may have.
+"""
+
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..errors import ScenarioError
+from ..result import Result, to_json
+from .files import STDOUT, append_text, check_writable, write_text
+from .junit import junit_xml
+from .markdown import result_markdown
+from .page import render_html
+
+GITHUB_SUMMARY = "GITHUB_STEP_SUMMARY"
+"""Where a GitHub job names the file of its summary. Source: GitHub's documentation of workflow commands."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outputs:
+    """Places asked for; None: not wanted.
+
+    markdown: `-` is the job summary where GitHub names one (`github_summary`), else standard output.
+    """
+
+    json: str | None = None
+    html: Path | None = None
+    markdown: str | None = None
+    junit: Path | None = None
+    github_summary: Path | None = None
+
+    @property
+    def takes_stdout(self) -> bool:
+        """Whether standard output belongs to a document, so that people's text must go elsewhere."""
+        return self.json == STDOUT or self._markdown_to_stdout
+
+    @property
+    def _markdown_to_stdout(self) -> bool:
+        return self.markdown == STDOUT and self.github_summary is None
+
+    def check(self) -> None:
+        """Find out before the run whether everything can be written after it. Raises ScenarioError."""
+        if self.json == STDOUT and self._markdown_to_stdout:
+            raise ScenarioError(["--json - and --markdown - both want standard output: give one a file."])
+        for place in (self.json, self.html, self.markdown, self.junit):
+            check_writable(place)
+
+    def write(self, result: Result) -> list[str]:
+        """Write all that is wanted; the names of the files written. Raises ScenarioError."""
+        written = []
+        for place, text in self._documents(result).items():
+            write_text(place, text)
+            written.append(str(place))
+        if self.json == STDOUT:
+            sys.stdout.write(to_json(result))
+        if self.markdown == STDOUT:
+            self._summarise(result_markdown(result))
+        sys.stdout.flush()
+        return written
+
+    def _documents(self, result: Result) -> dict[Path, str]:
+        found: dict[Path, str] = {}
+        if self.json not in (None, STDOUT):
+            found[Path(str(self.json))] = to_json(result)
+        if self.html is not None:
+            found[self.html] = render_html(result)
+        if self.markdown not in (None, STDOUT):
+            found[Path(str(self.markdown))] = result_markdown(result)
+        if self.junit is not None:
+            found[self.junit] = junit_xml(result)
+        return found
+
+    def _summarise(self, text: str) -> None:
+        if self.github_summary is None:
+            sys.stdout.write(text)
+        else:
+            append_text(self.github_summary, text)
+
+
+def github_summary(environ: Mapping[str, str]) -> Path | None:
+    """The file of the job summary, in a GitHub job."""
+    return Path(environ[GITHUB_SUMMARY]) if environ.get(GITHUB_SUMMARY) else None
