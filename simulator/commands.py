@@ -5,8 +5,10 @@ and puts its own start (`[python, cli.py]`) into `context.obj`, so that a run ca
 here knows the backend. Imports happen inside the commands: `vouchstorm --help` answers at once.
 """
 
+import os
+import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -14,6 +16,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
+    from .report.outputs import Outputs
+    from .result import Result
+    from .runner import RunOptions
     from .target import Commands
 
 app = typer.Typer()
@@ -23,6 +28,11 @@ EXIT_INTERRUPTED = 130
 
 DIVIDER = "\x00--"
 """Stands for the `--` of `compare`; no path can hold a NUL."""
+
+Markdown = Annotated[
+    str | None,
+    typer.Option(help="Write Markdown here; - is the job summary of a GitHub job, else stdout."),
+]
 
 
 class Stack(StrEnum):
@@ -68,6 +78,11 @@ def simulate(
     claims_file: Annotated[Path | None, typer.Option(help="Claims that `seed` wrote, for --url.")] = None,
     json_: Annotated[str | None, typer.Option("--json", help="Write the result here; - is stdout.")] = None,
     html: Annotated[Path | None, typer.Option(help="Write the HTML report here.")] = None,
+    markdown: Markdown = None,
+    junit: Annotated[Path | None, typer.Option(help="Write JUnit XML for a CI here.")] = None,
+    run_dir: Annotated[
+        Path | None, typer.Option(help="Keep everything of the run in this fresh directory.")
+    ] = None,
     pin: Annotated[bool, typer.Option(help="Server and generator on different cores.")] = True,
 ) -> None:
     """Run a scenario: fake validators and Socket.IO clients, a ledger of every message, one verdict.
@@ -81,9 +96,9 @@ def simulate(
     """
     from rich.console import Console
 
-    from .report.files import STDOUT, check_writable, write_html, write_json
-    from .report.terminal import TerminalUi, print_result
-    from .runner import RunOptions, run_scenario
+    from .report.outputs import Outputs, github_summary
+    from .report.terminal import print_result
+    from .runner import RunOptions
     from .scenario import list_builtin, load, override
     from .slo import parse
 
@@ -102,18 +117,35 @@ def simulate(
             slo=parse(slo or []),
         )
         commands = None if url else server_commands(context.obj, stack, nodes)
-        check_writable(json_)
-        check_writable(html)
+        outputs = Outputs(json_, html, markdown, junit, github_summary(os.environ))
+        outputs.check()
         options = RunOptions(wanted, url, commands, path, tokens, claims_file, pin)
-        with TerminalUi(Console(stderr=True)) as terminal:
-            result = run_scenario(options, terminal)
-        write_json(result, json_)
-        write_html(result, html)
-    print_result(result, Console(stderr=json_ == STDOUT))
-    for written in (html, json_):
-        if written not in (None, STDOUT):
-            typer.echo(f"Wrote {written}", err=json_ == STDOUT)
+        result, written = _watched(options, outputs, run_dir)
+    print_result(result, Console(stderr=outputs.takes_stdout))
+    for name in written:
+        typer.echo(f"Wrote {name}", err=outputs.takes_stdout)
     raise typer.Exit(result.exit_code)
+
+
+def _watched(options: "RunOptions", outputs: "Outputs", run_dir: Path | None) -> "tuple[Result, list[str]]":
+    """Run with everybody who watches, write what is wanted; the result and the names of what was written."""
+    from rich.console import Console
+
+    from .progress import Ui, Watchers
+    from .report.run_dir import RunDirectory
+    from .report.terminal import TerminalUi
+    from .runner import run_scenario
+
+    with ExitStack() as stack:
+        kept = stack.enter_context(RunDirectory(run_dir, options.scenario, sys.argv)) if run_dir else None
+        watchers: list[Ui] = [stack.enter_context(TerminalUi(Console(stderr=True)))]
+        watchers += [kept.log] if kept else []
+        result = run_scenario(options, Watchers(*watchers))
+        written = outputs.write(result)
+        if kept:
+            kept.write(result)
+            written.append(f"{kept.path}/")
+    return result, written
 
 
 def server_commands(ours: Sequence[str], stack: Stack, nodes: int) -> "Commands":
@@ -136,17 +168,23 @@ def server_commands(ours: Sequence[str], stack: Stack, nodes: int) -> "Commands"
 def report(
     run: Annotated[Path, typer.Argument(help="A result file that `simulate --json` wrote.")],
     html: Annotated[Path | None, typer.Option(help="Where to write it [default: beside the result].")] = None,
+    markdown: Markdown = None,
+    junit: Annotated[Path | None, typer.Option(help="Write JUnit XML for a CI here.")] = None,
 ) -> None:
-    """Write the HTML report of a finished run again.
+    """Write the reports of a finished run again: HTML, or those that are asked for.
 
-    Example: `vouchstorm report reports/demo.json`
+    Examples: `vouchstorm report reports/demo.json` · `vouchstorm report run/result.json --markdown -`
     """
-    from .report.files import read_result, write_html
+    from .report.files import read_result
+    from .report.outputs import Outputs, github_summary
 
-    target = html or run.with_suffix(".html")
+    if markdown is None and junit is None:
+        html = html or run.with_suffix(".html")
+    outputs = Outputs(None, html, markdown, junit, github_summary(os.environ))
     with _one_sentence():
-        write_html(read_result(run), target)
-    typer.echo(f"Wrote {target}.")
+        written = outputs.write(read_result(run))
+    for name in written:
+        typer.echo(f"Wrote {name}", err=outputs.takes_stdout)
 
 
 @app.command()
