@@ -43,6 +43,9 @@ class Scenario(Table):
     seed: int = Field(1, ge=0, le=2**31 - 1)
     clients: int = Field(300, ge=1, le=200_000)
     sockets_per_user: int = Field(1, ge=1, le=100)
+    processes: int = Field(
+        1, ge=0, le=64, description="Processes that hold the clients; 0: one per 5,000, up to the free cores."
+    )
     duration_s: float = Field(30.0, gt=0, le=86_400)
     transports: Transports = Transports()
     live: Live = Live()
@@ -141,6 +144,7 @@ def override(
     rate_per_s: float | None = None,
     seed: int | None = None,
     profile: str | None = None,
+    processes: int | None = None,
     slo: Mapping[str, float] | None = None,
     server: Mapping[str, Any] | None = None,
 ) -> Scenario:
@@ -151,6 +155,7 @@ def override(
         "duration_s": duration_s,
         "seed": seed,
         "profile": profile,
+        "processes": processes,
         "server": server,
     }
     data |= {key: value for key, value in named.items() if value is not None}
