@@ -1,7 +1,6 @@
 """A contestant as a process: started on its core, spoken to through its control channel, ended by us."""
 
 import asyncio
-import contextlib
 import json
 import os
 import sys
@@ -9,6 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
+
+from backend.app.children import kill
 
 from .meter import Memory, cpu_s, memory
 from .workload import ServerOptions
@@ -64,6 +65,7 @@ class Process:
         self._options = options
         self._core = core
         self._process: asyncio.subprocess.Process | None = None
+        self.name = entry.name
         self.port = 0
         self.pid = 0
         self.versions: dict[str, str] = {}
@@ -85,14 +87,14 @@ class Process:
             stdout=asyncio.subprocess.PIPE,
             env={**os.environ, **self._entry.env},
             preexec_fn=self._pin,
+            start_new_session=True,  # Ctrl-C is for us; we end our children in order
         )
         try:
             ready: dict[str, Any] = json.loads(await self._line(READY_TIMEOUT_S))
-        except ValueError as error:
+        except BaseException as error:  # cancelled, too: nobody else would end it
             await self._end()
-            raise ContestantError(f"{self._entry.name} did not start") from error
-        except ContestantError:
-            await self._end()
+            if isinstance(error, ValueError):
+                raise ContestantError(f"{self._entry.name} did not start") from error
             raise
         self.port, self.pid, self.versions = ready["port"], ready["pid"], ready["versions"]
         return self
@@ -114,9 +116,10 @@ class Process:
             async with asyncio.timeout(STOP_TIMEOUT_S):
                 await process.wait()
         except TimeoutError:
-            with contextlib.suppress(ProcessLookupError):
-                process.kill()
-            await process.wait()
+            await kill(process)
+        finally:
+            if process.returncode is None:  # cancelled while it was given its time
+                await kill(process)
 
     # -------------------------------------------------------------- commands
 
@@ -128,6 +131,9 @@ class Process:
 
     def notify(self, users: int) -> None:
         self._send(f"notify {users}")
+
+    def keep_metrics(self, on: bool) -> None:
+        self._send(f"metrics {'on' if on else 'off'}")
 
     async def members(self) -> int:
         self._send("members")

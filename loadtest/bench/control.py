@@ -3,6 +3,7 @@
     emit                one event to the room, at once
     burst N             N events to the room, at once
     notify N            N notifications, each for one user who is connected nowhere
+    metrics on|off      keep metrics or not (only the contestant that has some)
     members             -> number of sockets in the room
     collect             -> `ok` after a full garbage collection
     (end of input)      stop
@@ -31,6 +32,10 @@ class Contestant(Protocol):
 
     def notify(self, numbers: range) -> None:
         """Send a notification to each absent user of these numbers."""
+        ...
+
+    def keep_metrics(self, on: bool) -> None:
+        """Switch the counting on or off; a contestant without metrics does nothing."""
         ...
 
     def members(self) -> int: ...
@@ -71,6 +76,8 @@ class Control:
                 self._emit(int(events))
             case ["notify", users]:
                 self._contestant.notify(range(int(users)))
+            case ["metrics", level]:
+                self._contestant.keep_metrics(level == "on")
             case ["members"]:
                 self._say(str(self._contestant.members()))
             case ["collect"]:

@@ -18,7 +18,7 @@ class CrowdError(Exception):
 class CountingClient(asyncio.Protocol):
     """One socket."""
 
-    __slots__ = ("_crowd", "_rest", "_token", "_transport", "_upgraded", "connected", "events")
+    __slots__ = ("_crowd", "_rest", "_token", "_transport", "_upgraded", "beaten", "connected", "events")
 
     def __init__(self, crowd: "Crowd", token: str) -> None:
         self._crowd = crowd
@@ -28,6 +28,7 @@ class CountingClient(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self.connected: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.events = 0
+        self.beaten = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)  # uvloop's does not inherit from it
@@ -62,6 +63,9 @@ class CountingClient(asyncio.Protocol):
             return
         if payload == b"2":
             self._transport.write(ENGINE_PONG)
+            if not self.beaten:
+                self.beaten = True
+                self._crowd.beat()
         elif payload.startswith(b"0"):
             self._transport.write(connect_packet(self._token))
         elif payload.startswith(b"40"):
@@ -93,6 +97,8 @@ class Crowd:
         self._received = 0
         self._expected = 0
         self._complete: asyncio.Event = asyncio.Event()
+        self._unbeaten = 0
+        self._all_beaten: asyncio.Event = asyncio.Event()
         self.lost = 0
 
     def __len__(self) -> int:
@@ -140,12 +146,20 @@ class Crowd:
 
     async def complete(self, timeout_s: float) -> bool:
         """Wait until everything expected is here; False when it is not in time."""
-        try:
-            async with asyncio.timeout(timeout_s):
-                await self._complete.wait()
-        except TimeoutError:
-            return False
-        return True
+        return await _set_within(self._complete, timeout_s)
+
+    def beat(self) -> None:
+        self._unbeaten -= 1
+        if self._unbeaten == 0:
+            self._all_beaten.set()
+
+    async def heartbeat(self, timeout_s: float) -> bool:
+        """Wait until every client has answered a heartbeat from now on; False when one has not in time."""
+        for client in self._clients:
+            client.beaten = False
+        self._unbeaten = len(self._clients)
+        self._all_beaten.clear()
+        return await _set_within(self._all_beaten, timeout_s)
 
     def miscounts(self, events: int) -> int:
         """Clients that hold another number of events than this."""
@@ -155,3 +169,12 @@ class Crowd:
         """Drop every connection at once."""
         for client in self._clients:
             client.close()
+
+
+async def _set_within(event: asyncio.Event, timeout_s: float) -> bool:
+    try:
+        async with asyncio.timeout(timeout_s):
+            await event.wait()
+    except TimeoutError:
+        return False
+    return True

@@ -1,46 +1,65 @@
-"""What a run measures, and how often. Pure."""
+"""What a run measures, how often, and within which time. Pure."""
 
+import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 HEADLINE_SIZE = 1_000
-METRICS = ("fanout", "burst", "connect", "idle", "bus")
+METRICS = ("fanout", "burst", "connect", "idle", "bus", "metrics", "scrape")
 CONTESTANTS = ("ours", "stock", "node", "floor", "bare")
 DELIVERIES = 120_000
 """About this many deliveries make one figure, at each size."""
+STOCK_DELIVERIES = 40_000
+"""Of the contestant that needs most of the time for them."""
+LARGEST_BARE = 1_000
+"""The bare write differs from the floor by the same at every size: it is left out of the large ones."""
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """repetitions: alternations of all contestants. sizes: sockets per fan-out. burst_sizes: those of
-    them that get a burst of `burst_events` too. connects: measured connections, when `connect_after` sockets
-    are there already (they warm the server up, too). idle_sockets: (few, many). bus_notifications: sent by
-    each other node of `bus_nodes`.
+    """repetitions: alternations of all contestants. sizes: sockets per fan-out; of them `burst_sizes` get a
+    burst of `burst_events` too, and from `connect_after` on, `connects` more connections are measured.
+    idle_sockets: (few, many). bus_notifications: sent by each other node of `bus_nodes`, which are at most
+    `bus_senders` processes. scrape_sockets: held while /metrics is read.
+
+    trial_deadline_s: one visit to one contestant. budget_s: no trial begins that would end after it.
     """
 
     name: str
     repetitions: int
     sizes: tuple[int, ...]
     burst_sizes: tuple[int, ...]
+    connect_after: tuple[int, ...]
+    idle_sockets: tuple[int, int]
+    budget_s: float
+    trial_deadline_s: float = 60.0
     burst_events: int = 200
     connects: int = 1_000
-    connect_after: tuple[int, ...] = (4_000,)
     connects_at_once: int = 50
-    idle_sockets: tuple[int, int] = (1_000, 5_000)
+    idle_ping_interval_s: float = 1.0
     bus_nodes: tuple[int, ...] = (2, 4, 8)
+    bus_senders: int = 1
     bus_notifications: int = 1_000
-    idle_ping_interval_s: float = 2.0
+    metrics_sockets: int = HEADLINE_SIZE
+    metrics_pairs: int = 6
+    scrape_sockets: int = 5_000
+    scrapes: int = 20
     stock_burst_sizes: tuple[int, ...] = ()
-    """Bursts of the contestant that needs most of the time for them."""
     only: frozenset[str] = field(default=frozenset(METRICS))
     contestants: tuple[str, ...] = CONTESTANTS
 
     def takes_part(self, contestant: str, metric: str) -> bool:
-        """Is this contestant measured by `name@size`?"""
-        name, _, size = metric.partition("@")
-        if contestant == "bare":
-            return name in ("fanout", "burst")
+        """Is this contestant measured by `name@size` or `name_aspect@size`?"""
+        aspect, _, size = metric.partition("@")
+        name = aspect.partition("_")[0]
+        if name not in self.only:
+            return False
+        if name in ("metrics", "scrape"):
+            return contestant == "ours"
         if name == "bus":
             return contestant in ("ours", "stock")
+        if contestant == "bare":
+            return name in ("fanout", "burst") and int(size) <= LARGEST_BARE
         if contestant == "stock" and name == "burst":
             return int(size) in self.stock_burst_sizes
         return True
@@ -48,11 +67,26 @@ class Plan:
     @property
     def largest_crowd(self) -> int:
         """Sockets in the largest trial."""
-        return max(*self.sizes, *self.idle_sockets, *(after + self.connects for after in self.connect_after))
+        crowds = [HEADLINE_SIZE, *self.sizes]
+        crowds += [after + self.connects for after in self.connect_after if "connect" in self.only]
+        if "idle" in self.only:
+            crowds += self.idle_sockets
+        if "scrape" in self.only:
+            crowds.append(self.scrape_sockets)
+        return max(crowds)
 
-    def events_for(self, size: int) -> int:
+    def events_for(self, contestant: str, size: int) -> int:
         """Fan-outs that make one figure at this size."""
-        return max(10, DELIVERIES // size)
+        return max(10, (STOCK_DELIVERIES if contestant == "stock" else DELIVERIES) // size)
+
+    def at_sizes(self, sizes: Sequence[int]) -> "Plan":
+        """The same plan with fan-out, burst and connect at these sizes only."""
+        return dataclasses.replace(
+            self,
+            sizes=tuple(sizes),
+            burst_sizes=tuple(size for size in sizes if size in self.burst_sizes),
+            connect_after=tuple(size for size in sizes if size in self.connect_after),
+        )
 
 
 QUICK = Plan(
@@ -60,15 +94,22 @@ QUICK = Plan(
     repetitions=5,
     sizes=(1_000,),
     burst_sizes=(1_000,),
-    connect_after=(2_000,),
-    idle_sockets=(500, 2_500),
-    bus_nodes=(2, 8),
+    connect_after=(1_000,),
+    idle_sockets=(500, 2_000),
+    budget_s=340.0,
+    contestants=("ours", "stock", "node", "floor"),
+    only=frozenset({"fanout", "burst", "connect", "idle", "bus"}),
 )
 FULL = Plan(
     "full",
-    repetitions=7,
+    repetitions=5,
     sizes=(200, 1_000, 5_000),
     burst_sizes=(200, 1_000, 5_000),
-    connect_after=(500, 4_000),
+    connect_after=(1_000, 5_000),
+    idle_sockets=(1_000, 5_000),
+    budget_s=1_500.0,
+    trial_deadline_s=120.0,
+    idle_ping_interval_s=2.0,
+    bus_senders=7,
     stock_burst_sizes=(1_000,),
 )

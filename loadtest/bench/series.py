@@ -1,9 +1,7 @@
 """Samples of alternating repetitions, their medians and ratios. Pure."""
 
 import statistics
-from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from itertools import product
 from typing import Any
 
 
@@ -65,18 +63,19 @@ class Series:
         return [(a, b) for a, b in zip(*chosen, strict=False) if a is not None and b]
 
     def spread(self, metric: str, contestant: str) -> dict[str, Any]:
-        values = self.values(metric, contestant)
+        """Median, range and every figure in order, None for an invalid one; empty when never tried."""
+        tried = [
+            sample.value
+            for sample in self.samples
+            if (sample.metric, sample.contestant) == (metric, contestant)
+        ]
+        values = [value for value in tried if value is not None]
         if not values:
-            return {"n": 0}
+            return {"n": 0, "values": tried} if tried else {}
         return {
             "n": len(values),
             "median": statistics.median(values),
             "min": min(values),
             "max": max(values),
-            "values": values,
+            "values": tried,
         }
-
-
-def alternate(repetitions: int, contestants: Sequence[str]) -> Iterable[tuple[int, str]]:
-    """A B C D A B C D ...: slow drift of the machine meets all contestants alike."""
-    return product(range(repetitions), contestants)

@@ -1,10 +1,14 @@
 """What the figures are held against. Pure. Source: the project's targets for its real-time core."""
 
+import statistics
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from .plan import HEADLINE_SIZE, Plan
+from .plan import HEADLINE_SIZE
 from .series import Series
+
+LARGE_SIZE = 5_000
+SCRAPE_INTERVAL_S = 15.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,38 +33,76 @@ def _ratio(metric: str, over: str, under: str) -> Callable[[Series], float | Non
     return lambda series: series.ratio(metric, over, under)
 
 
-def _growth(over: str, under: str) -> Callable[[Series], float | None]:
+def _growth(name: str) -> Callable[[Series], float | None]:
+    """Median of ours at the large size over the median at the headline size."""
+
     def measure(series: Series) -> float | None:
-        if over == under:
-            return None
-        more, fewer = series.median(over, "ours"), series.median(under, "ours")
+        more, fewer = (series.median(f"{name}@{size}", "ours") for size in (LARGE_SIZE, HEADLINE_SIZE))
         return more / fewer if more is not None and fewer else None
 
     return measure
 
 
-def headline_metrics(plan: Plan) -> dict[str, str]:
+def _idle_kib(series: Series) -> float | None:
+    metric = headline_metrics(series)["idle_kib"]
+    return series.median(metric, "ours")
+
+
+def _bus_slope(series: Series) -> float | None:
+    """CPU us of ours for each further notification of another node: between fewest and most nodes."""
+    found = {size: series.median(f"bus@{size}", "ours") for size in sizes_of(series, "bus")}
+    known = {nodes: ms for nodes, ms in found.items() if ms is not None}
+    if len(known) < 2:
+        return None
+    few, many = min(known), max(known)
+    return (known[many] - known[few]) * 1e3 / ((many - few) * NOTIFICATIONS_PER_NODE)
+
+
+NOTIFICATIONS_PER_NODE = 1_000
+
+
+def _metrics_ratio(series: Series) -> float | None:
+    """Median of the ratios of pairs."""
+    on, off = (series.values(f"metrics_{which}@{HEADLINE_SIZE}", "ours") for which in ("on", "off"))
+    if not on or len(on) != len(off):
+        return None
+    return statistics.median(a / b for a, b in zip(on, off, strict=True))
+
+
+def _scrape_percent(series: Series) -> float | None:
+    ms = series.median(f"scrape@{LARGE_SIZE}", "ours")
+    return None if ms is None else ms / 1e3 / SCRAPE_INTERVAL_S * 100
+
+
+def sizes_of(series: Series, name: str) -> list[int]:
+    """The sizes at which something was measured, the smallest first."""
+    found = (metric.partition("@") for metric in series.metrics())
+    return sorted(int(size) for measured, _, size in found if measured == name)
+
+
+def headline_metrics(series: Series) -> dict[str, str]:
     """Name in the result -> the series it is taken from."""
+    idle = sizes_of(series, "idle_rss")
     return {
         "fanout": f"fanout@{HEADLINE_SIZE}",
         "burst": f"burst@{HEADLINE_SIZE}",
-        "connect": f"connect@{max(plan.connect_after)}",
-        "idle_kib": "idle_rss",
+        "connect": f"connect@{HEADLINE_SIZE}",
+        "idle_kib": f"idle_rss@{idle[-1] if idle else LARGE_SIZE}",
     }
 
 
-def targets(plan: Plan) -> tuple[Target, ...]:
-    """All targets; those that the plan does not measure give no figure."""
-    at = headline_metrics(plan)
-    fanout, burst, connect, idle = at["fanout"], at["burst"], at["connect"], at["idle_kib"]
-    few, many, first = f"fanout@{HEADLINE_SIZE}", "fanout@5000", f"connect@{min(plan.connect_after)}"
-    return (
-        Target("fanout_stock_over_ours", "fan-out: stock / ours", _ratio(fanout, "stock", "ours"), 5, True),
-        Target("fanout_ours_over_node", "fan-out: ours / Node", _ratio(fanout, "ours", "node"), 0.9),
-        Target("fanout_ours_over_floor", "fan-out: ours / floor", _ratio(fanout, "ours", "floor"), 1.3),
-        Target("burst_ours_over_floor", "burst: ours / floor", _ratio(burst, "ours", "floor"), 0.4),
-        Target("connect_ours_over_node", "connect: ours / Node", _ratio(connect, "ours", "node"), 1.0),
-        Target("idle_kib", "idle socket: KiB of ours", lambda series: series.median(idle, "ours"), 24),
-        Target("fanout_growth", "fan-out: ours at 5,000 / at 1,000", _growth(many, few), 1.2),
-        Target("connect_growth", "connect: ours, many there / few there", _growth(connect, first), 1.2),
-    )
+_FANOUT, _BURST, _CONNECT = (f"{name}@{HEADLINE_SIZE}" for name in ("fanout", "burst", "connect"))
+TARGETS = (
+    Target("fanout_stock_over_ours", "fan-out: stock / ours", _ratio(_FANOUT, "stock", "ours"), 5, True),
+    Target("fanout_ours_over_node", "fan-out: ours / Node", _ratio(_FANOUT, "ours", "node"), 0.9),
+    Target("fanout_ours_over_floor", "fan-out: ours / floor", _ratio(_FANOUT, "ours", "floor"), 1.3),
+    Target("burst_ours_over_floor", "burst: ours / floor", _ratio(_BURST, "ours", "floor"), 0.4),
+    Target("connect_ours_over_node", "connect: ours / Node", _ratio(_CONNECT, "ours", "node"), 1.0),
+    Target("idle_kib", "idle socket: KiB of ours", _idle_kib, 24),
+    Target("bus_us_per_foreign", "bus: us for one more foreign notification, ours", _bus_slope, 1),
+    Target("fanout_growth", "fan-out: ours at 5,000 / at 1,000 sockets", _growth("fanout"), 1.2),
+    Target("burst_growth", "burst: ours at 5,000 / at 1,000 sockets", _growth("burst"), 1.2),
+    Target("connect_growth", "connect: ours at 5,000 / at 1,000 sockets", _growth("connect"), 1.2),
+    Target("metrics_on_over_off", "fan-out: metrics on / off", _metrics_ratio, 1.05),
+    Target("scrape_percent", "scrape each 15 s, 5,000 sockets: % of a core", _scrape_percent, 1),
+)

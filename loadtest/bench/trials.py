@@ -4,7 +4,7 @@ A trial yields samples; one whose deliveries are not complete yields its reason 
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
@@ -24,6 +24,8 @@ MEMBERS_TIMEOUT_S = 60.0
 WARM_UP_EVENTS = 20
 CALM_PING_INTERVAL_S = 120.0
 """No heartbeat falls into a fan-out."""
+BEATS = 3
+BEAT_GRACE_S = 5.0
 
 
 class InvalidTrialError(Exception):
@@ -37,6 +39,7 @@ class Visitor:
     plan: Plan
     tokens: Sequence[str]
     server_core: int | None
+    crowd_core: int | None
     versions: dict[str, dict[str, str]] = field(default_factory=dict)
     """What each contestant said it is made of."""
 
@@ -106,77 +109,73 @@ async def _completed(crowd: Crowd, events: int) -> None:
         raise InvalidTrialError(f"{wrong} clients miscounted, {crowd.lost} were lost, complete: {complete}")
 
 
-async def _us_per(process: Process, work: Callable[[], object], units: int) -> float:
+async def us_per(process: Process, work: Callable[[], Awaitable[None]], units: int) -> float:
+    """CPU us of the server for each of so many units, begun at rest. Raises what the work raises."""
     await settle(process)
     before_s = process.cpu_s()
-    result = work()
-    if asyncio.iscoroutine(result):
-        await result
+    await work()
     return (process.cpu_s() - before_s) / units * 1e6
 
 
 # ------------------------------------------------------------------ the trials
 
 
-async def fanout(visitor: Visitor, entry: Entry, size: int, wanted: Iterable[str]) -> list[Sample]:
-    """CPU per delivered message: events apart (`fanout@size`), and many at once (`burst@size`)."""
+async def crowd_trial(visitor: Visitor, size: int, wanted: Sequence[str], entry: Entry) -> list[Sample]:
+    """What one crowd costs: CPU per delivered message of events apart (`fanout@size`) and of many at once
+    (`burst@size`), then CPU per further connection (`connect@size`): websocket, token verified, two rooms
+    joined.
+    """
     plan = visitor.plan
     samples: list[Sample] = []
     wanted = [name for name in wanted if plan.takes_part(entry.name, f"{name}@{size}")]
-    names = [f"{name}@{size}" for name in wanted]
+    measures = {"fanout": _fanout_us, "burst": _burst_us, "connect": _connect_us}
     try:
         async with visit(visitor, entry) as (process, crowd):
             await gather_crowd(visitor, process, crowd, size)
             await emit_apart(process, crowd, WARM_UP_EVENTS)
-            if "fanout" in wanted:
-                events = plan.events_for(size)
-                us = await _us_per(process, lambda: emit_apart(process, crowd, events), events * size)
-                samples.append(Sample(f"fanout@{size}", entry.name, us))
-            if "burst" in wanted:
-                events = plan.burst_events
-                await emit_together(process, crowd, WARM_UP_EVENTS)
-                us = await _us_per(process, lambda: emit_together(process, crowd, events), events * size)
-                samples.append(Sample(f"burst@{size}", entry.name, us))
+            for name in wanted:
+                us = await measures[name](visitor, process, crowd)
+                samples.append(Sample(f"{name}@{size}", entry.name, us))
     except (InvalidTrialError, CrowdError) as error:
-        samples += [Sample(name, entry.name, None, str(error)) for name in names[len(samples) :]]
+        samples += [Sample(f"{name}@{size}", entry.name, None, str(error)) for name in wanted[len(samples) :]]
     return samples
 
 
-async def connect(visitor: Visitor, entry: Entry, after: int) -> list[Sample]:
-    """CPU per connection: websocket, token verified, two rooms joined; when `after` sockets are there."""
-    plan = visitor.plan
-    metric = f"connect@{after}"
-    try:
-        async with visit(visitor, entry) as (process, crowd):
-            await gather_crowd(visitor, process, crowd, after)
-            us = await _us_per(
-                process,
-                lambda: gather_crowd(visitor, process, crowd, after + plan.connects),
-                plan.connects,
-            )
-            return [Sample(metric, entry.name, us)]
-    except (InvalidTrialError, CrowdError) as error:
-        return [Sample(metric, entry.name, None, str(error))]
+async def _fanout_us(visitor: Visitor, process: Process, crowd: Crowd) -> float:
+    events = visitor.plan.events_for(process.name, len(crowd))
+    return await us_per(process, lambda: emit_apart(process, crowd, events), events * len(crowd))
+
+
+async def _burst_us(visitor: Visitor, process: Process, crowd: Crowd) -> float:
+    events = visitor.plan.burst_events
+    await emit_together(process, crowd, WARM_UP_EVENTS)
+    return await us_per(process, lambda: emit_together(process, crowd, events), events * len(crowd))
+
+
+async def _connect_us(visitor: Visitor, process: Process, crowd: Crowd) -> float:
+    connects = visitor.plan.connects
+    grown = len(crowd) + connects
+    return await us_per(process, lambda: gather_crowd(visitor, process, crowd, grown), connects)
 
 
 async def idle(visitor: Visitor, entry: Entry) -> list[Sample]:
     """Memory per idle socket, from the growth between two sizes, each after a heartbeat of every socket."""
     few, many = visitor.plan.idle_sockets
     interval_s = visitor.plan.idle_ping_interval_s
+    names = (f"idle_rss@{many}", f"idle_private@{many}")
     try:
         async with visit(visitor, entry, ping_interval_s=interval_s) as (process, crowd):
             readings = []
             for size in (few, many):
                 await gather_crowd(visitor, process, crowd, size)
-                await asyncio.sleep(2 * interval_s)
+                if not await crowd.heartbeat(BEATS * interval_s + BEAT_GRACE_S):
+                    raise InvalidTrialError("not every socket had a heartbeat")
                 await process.collect()
                 readings.append(process.memory())
             if crowd.lost:
                 raise InvalidTrialError(f"{crowd.lost} idle sockets were lost")
     except (InvalidTrialError, CrowdError) as error:
-        return [Sample("idle_rss", entry.name, None, str(error))]
-    sockets = many - few
-    return [
-        Sample("idle_rss", entry.name, (readings[1].rss_kib - readings[0].rss_kib) / sockets),
-        Sample("idle_private", entry.name, (readings[1].private_kib - readings[0].private_kib) / sockets),
-    ]
+        return [Sample(name, entry.name, None, str(error)) for name in names]
+    before, after = readings
+    grown_kib = (after.rss_kib - before.rss_kib, after.private_kib - before.private_kib)
+    return [Sample(name, entry.name, kib / (many - few)) for name, kib in zip(names, grown_kib, strict=True)]

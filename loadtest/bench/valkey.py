@@ -5,10 +5,12 @@ import socket
 import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Self
 
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
+from backend.app.children import end
 from backend.app.errors import SetupError
 from backend.stack.programs import valkey_program
 
@@ -16,6 +18,7 @@ from .contestant import ContestantError
 
 START_TIMEOUT_S = 20.0
 STOP_TIMEOUT_S = 10.0
+_PUBLISHING = ("publish", "spublish")
 
 
 @asynccontextmanager
@@ -30,15 +33,14 @@ async def running_valkey() -> AsyncIterator[str]:
         process = await asyncio.create_subprocess_exec(
             program, "--port", str(port), "--bind", "127.0.0.1", "--dir", directory, "--save", "",
             stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.DEVNULL,
+            start_new_session=True,
         )  # fmt: skip
         try:
             url = f"redis://127.0.0.1:{port}/0"
             await _answers(url)
             yield url
         finally:
-            process.terminate()
-            async with asyncio.timeout(STOP_TIMEOUT_S):
-                await process.wait()
+            await end(process, STOP_TIMEOUT_S)
 
 
 def _free_port() -> int:
@@ -59,8 +61,19 @@ async def _answers(url: str) -> None:
                 return
 
 
-async def published(url: str) -> int:
-    """Messages that were published to the server since it started, on ordinary and sharded channels."""
-    async with Redis.from_url(url) as client:
-        stats = await client.info("commandstats")
-    return sum(int(stats.get(f"cmdstat_{name}", {}).get("calls", 0)) for name in ("publish", "spublish"))
+class Counter:
+    """Messages that were published to the server so far, on ordinary and sharded channels."""
+
+    def __init__(self, url: str) -> None:
+        self._client: Redis = Redis.from_url(url)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._client.aclose()
+
+    async def read(self) -> int:
+        """How many by now."""
+        stats = await self._client.info("commandstats")
+        return sum(int(stats.get(f"cmdstat_{name}", {}).get("calls", 0)) for name in _PUBLISHING)

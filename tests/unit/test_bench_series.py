@@ -2,7 +2,7 @@
 
 import pytest
 
-from loadtest.bench.series import Sample, Series, alternate
+from loadtest.bench.series import Sample, Series
 
 
 def a_series(**figures: list[float | None]) -> Series:
@@ -13,10 +13,6 @@ def a_series(**figures: list[float | None]) -> Series:
             for value in values
         ]
     )
-
-
-def test_contestants_alternate() -> None:
-    assert list(alternate(2, ["a", "b"])) == [(0, "a"), (0, "b"), (1, "a"), (1, "b")]
 
 
 def test_the_median_is_of_the_valid_repetitions() -> None:

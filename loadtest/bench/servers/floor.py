@@ -94,6 +94,9 @@ class Floor:
     def notify(self, numbers: range) -> None:
         """The floor has no bus."""
 
+    def keep_metrics(self, on: bool) -> None:
+        """It has none."""
+
     def members(self) -> int:
         return len(self.sockets)
 

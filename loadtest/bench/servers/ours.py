@@ -25,6 +25,7 @@ from backend.app.settings import Settings, load_settings
 
 from ..control import Control
 from ..workload import EVENT, ROOM, SECRET, ServerOptions, absent_user_id, notification, payload, user_id
+from .metering import Metering
 from .options import parser, server_options
 
 PACKAGES = ["python-socketio", "python-engineio", "uvicorn", "uvloop", "httptools", "websockets", "orjson"]
@@ -35,6 +36,7 @@ class Ours:
 
     def __init__(self, application: Application) -> None:
         self._application = application
+        self._metering = Metering(application)
 
     def emit(self, numbers: range) -> None:
         # CONTROL, not SNAPSHOT: counters would be merged, and every event is to be counted.
@@ -47,6 +49,9 @@ class Ours:
             facts = (("new_notification", notification(number)),)
             room = user_room(UserId(absent_user_id(number)))
             self._application.realtime.emitter.push([Push(room, facts, DeliveryClass.DURABLE, version=1)])
+
+    def keep_metrics(self, on: bool) -> None:
+        self._metering.switch(on)
 
     def members(self) -> int:
         return self._application.realtime.manager.room_size(ROOM)

@@ -59,6 +59,9 @@ class Stock:
         for number in numbers:
             await self._sio.emit(EVENT, payload(number), room=ROOM)
 
+    def keep_metrics(self, on: bool) -> None:
+        """It has none."""
+
     def members(self) -> int:
         return len(self._sio.manager.rooms.get("/", {}).get(ROOM, ()))
 
