@@ -1,12 +1,18 @@
 """What a run tells whoever watches it. The runner calls; terminal, log, metrics page and tests implement."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Protocol
 
 
 @dataclass(frozen=True, slots=True)
 class Live:
-    """The run at this second. Latencies in ms over about the last two seconds; 0 when nothing came."""
+    """The run at this second. Latencies in ms over about the last two seconds; 0 when nothing came.
+
+    late: publishes that were late so far. overdue: see `beat.Beat`, so far. lag_ms: how late the generator's
+    own event loop was at worst since the last tick. received: receipts so far by kind of message.
+    latency_counts, latency_sum_ms: the same by latency, as in `Beat.counts`. faults: kinds of those under way.
+    """
 
     phase: str
     elapsed_s: float
@@ -20,6 +26,13 @@ class Live:
     events_per_s: float
     p50_ms: float
     p99_ms: float
+    late: int = 0
+    overdue: int = 0
+    lag_ms: float = 0.0
+    received: Mapping[str, int] = field(default_factory=dict)
+    latency_counts: Sequence[int] = ()
+    latency_sum_ms: float = 0.0
+    faults: Sequence[str] = ()
 
 
 class Ui(Protocol):
