@@ -33,12 +33,15 @@ from .services.claims import Claims
 from .services.consensus_engine import ConsensusEngine
 from .services.container import Services
 from .services.health import Health
+from .services.login_guard import LoginGuard
 from .services.notification_service import NotificationService
 from .services.passwords import Passwords
 from .services.reconciler import Reconciler
+from .services.throttle import Throttle
 from .services.tokens import Tokens
 from .services.websocket_service import WebSocketService
 from .settings import Settings, load_settings, signing_secret
+from .shared_counts import RedisCounts, redis_counts
 from .store.open import build_store
 from .tasks import Tasks
 
@@ -50,12 +53,20 @@ OPEN_RETRY_S = 1.0
 class Application:
     """The ASGI application of one node: sockets at `/ws/socket.io/`, REST and web UI beside them."""
 
-    def __init__(self, services: Services, realtime: Realtime, reconciler: Reconciler) -> None:
+    def __init__(
+        self,
+        services: Services,
+        realtime: Realtime,
+        reconciler: Reconciler,
+        throttle: Throttle,
+        counts: RedisCounts | None,
+    ) -> None:
         self.services = services
         self.realtime = realtime
         self.reconciler = reconciler
         api = new_api()
-        install(api, services)
+        install(api, services, throttle)
+        self._counts = counts
         self._handle = asgi(realtime.sio, api)
         self._tasks = Tasks()
 
@@ -121,6 +132,8 @@ class Application:
         self.services.health.drain()
         await self.realtime.close()
         await self._tasks.close()
+        if self._counts is not None:
+            await self._counts.close()
         await self.services.store.close()
 
 
@@ -204,6 +217,14 @@ def _manager(
     return BusManager(url, bus), bus
 
 
+def _counts(settings: Settings) -> RedisCounts | None:
+    """The counts that this node shares with the others; None without a bus."""
+    if settings.bus_url is None:
+        return None
+    url = settings.bus_url.get_secret_value()
+    return redis_counts(url, connect(url, blocking=False))
+
+
 def create_app(settings: Settings) -> Application:
     """Build one node. Raises SetupError."""
     node = settings.node or f"{socket.gethostname()}-{os.getpid()}"
@@ -224,7 +245,12 @@ def create_app(settings: Settings) -> Application:
     engine = ConsensusEngine(
         store, websocket, clock, ids, settings.consensus_policy, settings.consensus_weighting
     )
-    tokens = Tokens(signing_secret(settings), settings.token_ttl_s, clock)
+    tokens = Tokens(signing_secret(settings), settings.token_ttl_s, clock, retired=settings.retired_secrets)
+    counts = _counts(settings)
+    throttle = Throttle(
+        clock, counts, on_alone=metrics.limits_alone.inc, on_full=metrics.limits_uncounted.inc
+    )
+    guard = LoginGuard(throttle, settings.login_limits, lambda: metrics.rate_limited.inc("login"))
     passwords = Passwords(
         time_cost=settings.password_time_cost,
         memory_kib=settings.password_memory_kib,
@@ -239,7 +265,7 @@ def create_app(settings: Settings) -> Application:
         metrics=metrics,
         health=health,
         tokens=tokens,
-        accounts=Accounts(store, tokens, passwords, clock, ids),
+        accounts=Accounts(store, tokens, passwords, clock, ids, guard),
         claims=Claims(store, clock, ids, default_quorum=settings.default_quorum),
         engine=engine,
         notifications=NotificationService(store, websocket, ids),
@@ -248,7 +274,7 @@ def create_app(settings: Settings) -> Application:
     realtime.attach(services)
     reconciler = Reconciler(store, engine, clock, settings.reconcile_interval_s)
     metrics.repairs.source = lambda: reconciler.repaired
-    return Application(services, realtime, reconciler)
+    return Application(services, realtime, reconciler, throttle, counts)
 
 
 def __getattr__(name: str) -> Any:

@@ -27,6 +27,13 @@ UNKNOWN_EVENT = "unknown"
 
 TRANSPORTS = ("websocket", "polling")
 CONNECT_OUTCOMES = ("accepted", "authenticated", "anonymous", "refused", "draining")
+DOOR_REFUSALS = (
+    "busy",
+    "node_sockets",
+    "node_unauthenticated",
+    "address_sockets",
+    "address_unauthenticated",
+)
 DISCONNECT_REASONS = (
     "client disconnect",
     "server disconnect",
@@ -39,17 +46,30 @@ ABORT_REASONS = (
     "auth_deadline",
     "binary",
     "draining",
+    "flood",
     "overflow",
     "ping_timeout",
     "protocol",
     "stuck",
     "token_expired",
     "token_revoked",
+    "too_many_sockets",
     "write_failed",
 )
 DROP_REASONS = ("queue_full", "paused", "stale", "bus_full", "bus_down")
 RECOVERY_OUTCOMES = ("nothing_missed", "replayed", "partial", "unrecoverable", "failed")
-RATE_LIMITED_SCOPES = ("socket_event", "handshake", "password", "watch")
+RATE_LIMITED_SCOPES = (
+    "socket_event",
+    "handshake",
+    "frames",
+    "bytes",
+    "password",
+    "watch",
+    "rest_address",
+    "rest_user",
+    "register",
+    "login",
+)
 MEASURED_CLASSES = (DeliveryClass.DURABLE, DeliveryClass.SNAPSHOT)
 BUS_DIRECTIONS = ("published", "received", "ignored", "failed")
 STORE_ERROR_KINDS = ("refused", "unavailable", "bug")
@@ -154,7 +174,13 @@ class Metrics:
         )
         self.refusals = CounterBy(
             self._counter("websocket_connect_refusals_total", "Refused connections by reason.", ("code",)),
-            (code.value for code in Code),
+            (*(code.value for code in Code), *DOOR_REFUSALS),
+        )
+        self.handshakes_waiting = self._read_gauge(
+            "websocket_handshakes_waiting", "Openings that wait for their turn."
+        )
+        self.handshakes_at_work = self._read_gauge(
+            "websocket_handshakes_at_work", "Sockets between their opening and the answer to CONNECT."
         )
         self.disconnects = CounterBy(
             self._counter("websocket_disconnects_total", "Closed sockets by reason.", ("reason",)),
@@ -200,6 +226,14 @@ class Metrics:
         self.rate_limited = CounterBy(
             self._counter("rate_limited_total", "Requests and events refused as too many.", ("scope",)),
             RATE_LIMITED_SCOPES,
+        )
+        self.limits_alone = self._counter(
+            "rate_limits_alone_total",
+            "Limits that this node judged alone because the shared counts did not answer in time.",
+        )
+        self.limits_uncounted = self._counter(
+            "rate_limits_uncounted_total",
+            "Newcomers who were let through because too many others are counted.",
         )
 
     def _declare_fanout(self) -> None:

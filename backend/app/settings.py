@@ -17,6 +17,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from .domain.consensus import ConsensusPolicy
 from .domain.trust import TrustPolicy
 from .errors import SetupError
+from .services.login_guard import LoginLimits
 
 MIN_SECRET_CHARS = 32
 REPLAY_SPARE_PACKETS = 100
@@ -66,6 +67,11 @@ class Settings(BaseSettings):
         None,
         description="HS256 key, at least 32 characters; None: random per data directory (development only).",
     )
+    jwt_retired_secrets: SecretStr | None = Field(
+        None,
+        description="Other HS256 keys that verify tokens but never sign, comma separated: to change "
+        "`jwt_secret` without logging anybody out.",
+    )
     token_ttl_s: int = Field(86_400, ge=10, le=31_536_000, description="Life of a token, seconds.")
     password_time_cost: int = Field(2, ge=1, le=20, description="argon2id passes.")
     password_memory_kib: int = Field(19_456, ge=8, le=1_048_576, description="argon2id memory, KiB.")
@@ -99,6 +105,39 @@ class Settings(BaseSettings):
         "127.0.0.1,::1",
         description="Addresses whose X-Forwarded-* headers are believed, comma separated; empty: none.",
     )
+    requests_per_user_per_min: int = Field(
+        6_000,
+        ge=0,
+        le=10_000_000,
+        description="REST requests of one user in a minute, all nodes; 0: no limit.",
+    )
+    requests_per_address_per_min: int = Field(
+        120_000,
+        ge=0,
+        le=100_000_000,
+        description="REST requests of one address (IPv6: /64) in a minute, all nodes; 0: no limit.",
+    )
+    registrations_per_address_per_min: int = Field(
+        12_000,
+        ge=0,
+        le=10_000_000,
+        description="New users from one address in a minute, all nodes; 0: no limit. Lower it in the open.",
+    )
+    failed_logins_per_pair: int = Field(
+        10, ge=0, le=1_000_000, description="Failed logins of one address at one account; 0: no limit."
+    )
+    failed_logins_per_address: int = Field(
+        100, ge=0, le=1_000_000, description="Failed logins of one address at all accounts; 0: no limit."
+    )
+    failed_logins_per_account: int = Field(
+        100,
+        ge=0,
+        le=1_000_000,
+        description="Failed logins at one account before only addresses known to it get in; 0: no limit.",
+    )
+    lockout_s: int = Field(
+        900, ge=1, le=86_400, description="Window in which failed logins are counted, seconds."
+    )
     static_dir: Path | None = Field(
         None, description="Built web UI; None: the repository's or package's own."
     )
@@ -126,6 +165,62 @@ class Settings(BaseSettings):
     )
     replay_limit: int = Field(
         200, ge=1, le=500, description="Notifications replayed on reconnect; the rest by `sync`."
+    )
+
+    max_sockets_per_user: int = Field(
+        100,
+        ge=0,
+        le=1_000_000,
+        description="Sockets of one user on this node; one more ends the oldest, which is told. 0: no limit.",
+    )
+    max_sockets_per_address: int = Field(
+        20_000,
+        ge=0,
+        le=10_000_000,
+        description="Sockets of one address (IPv6: /64) on this node; 0: no limit. Lower it in the open.",
+    )
+    max_unauthenticated_per_address: int = Field(
+        12_000,
+        ge=0,
+        le=10_000_000,
+        description="Of them those that wait or have not authenticated; 0: no limit. Lower it in the open.",
+    )
+    max_sockets: int = Field(50_000, ge=0, le=10_000_000, description="Sockets of this node; 0: no limit.")
+    max_unauthenticated: int = Field(
+        20_000,
+        ge=0,
+        le=10_000_000,
+        description="Of them those that wait or have not authenticated; 0: no limit.",
+    )
+    handshakes_at_once: int = Field(
+        512,
+        ge=0,
+        le=100_000,
+        description="Sockets between opening and the answer to CONNECT; more wait. 0: no limit, nobody waits.",
+    )
+    handshake_queue: int = Field(
+        10_000,
+        ge=0,
+        le=1_000_000,
+        description="Openings that wait, addresses in turn; more get 503 with Retry-After. 0: nobody waits.",
+    )
+    handshake_wait_s: float = Field(
+        10.0, gt=0, le=300, description="An opening that has waited so long gets 503, seconds."
+    )
+    handshake_retry_s: int = Field(
+        10, ge=1, le=300, description="Retry-After of refused openings is random from 1 to this, seconds."
+    )
+    frames_per_s: float = Field(
+        200.0, gt=0, le=1_000_000, description="Sustained frames per second from one socket."
+    )
+    frames_burst: int = Field(
+        2_000, ge=1, le=10_000_000, description="Frames at once above the sustained rate."
+    )
+    bytes_per_s: float = Field(
+        262_144.0, gt=0, le=1e12, description="Sustained bytes per second from one socket."
+    )
+    bytes_burst: int = Field(
+        4_194_304, ge=65_536, le=1_000_000_000_000, description="Bytes at once above the sustained rate."
     )
 
     # fan-out
@@ -176,6 +271,13 @@ class Settings(BaseSettings):
             raise ValueError("must have at least 32 characters; make one with: openssl rand -hex 32")
         return value
 
+    @field_validator("jwt_retired_secrets")
+    @classmethod
+    def _long_retired_secrets(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and any(len(key) < MIN_SECRET_CHARS for key in _listed(value)):
+            raise ValueError("each must have at least 32 characters, as it had as jwt_secret")
+        return value
+
     @field_validator("store_url")
     @classmethod
     def _known_store(cls, value: str | None) -> str | None:
@@ -206,6 +308,20 @@ class Settings(BaseSettings):
         return self
 
     @property
+    def retired_secrets(self) -> tuple[str, ...]:
+        """Keys that still verify tokens; `signing_secret` is not among them."""
+        return () if self.jwt_retired_secrets is None else tuple(_listed(self.jwt_retired_secrets))
+
+    @property
+    def login_limits(self) -> LoginLimits:
+        return LoginLimits(
+            self.failed_logins_per_pair,
+            self.failed_logins_per_address,
+            self.failed_logins_per_account,
+            self.lockout_s,
+        )
+
+    @property
     def consensus_policy(self) -> ConsensusPolicy:
         return ConsensusPolicy(round(self.consensus_threshold_percent * 10))
 
@@ -219,6 +335,10 @@ class Settings(BaseSettings):
     def resolved_store_url(self) -> str:
         """The store to open: as set, or the embedded default in the data directory."""
         return self.store_url or f"sqlite:///{self.data_dir / 'vouchstorm.db'}"
+
+
+def _listed(secrets_: SecretStr) -> list[str]:
+    return [part.strip() for part in secrets_.get_secret_value().split(",") if part.strip()]
 
 
 def load_settings(**overrides: object) -> Settings:

@@ -82,6 +82,7 @@ export const CODE = Object.freeze({
   WRONG_SUBJECT: "wrong_subject",
   ALREADY_AUTHENTICATED: "already_authenticated",
   WRONG_CREDENTIALS: "wrong_credentials",
+  WEAK_PASSWORD: "weak_password",
   FORBIDDEN: "forbidden",
   USERNAME_TAKEN: "username_taken",
   CLAIM_NOT_FOUND: "claim_not_found",
@@ -204,7 +205,7 @@ export const STATUS_OF_ACTION = Object.freeze({
  */
 
 /**
- * @typedef {"invalid_input" | "invalid_cursor" | "body_too_large" | "unknown_event" | "not_found" | "method_not_allowed" | "not_authenticated" | "invalid_token" | "token_expired" | "token_revoked" | "wrong_subject" | "already_authenticated" | "wrong_credentials" | "forbidden" | "username_taken" | "claim_not_found" | "user_not_found" | "notification_not_found" | "own_claim" | "already_validated" | "claim_settled" | "idempotency_key_reused" | "too_many_watches" | "rate_limited" | "store_unavailable" | "draining" | "internal"} Code
+ * @typedef {"invalid_input" | "invalid_cursor" | "body_too_large" | "unknown_event" | "not_found" | "method_not_allowed" | "not_authenticated" | "invalid_token" | "token_expired" | "token_revoked" | "wrong_subject" | "already_authenticated" | "wrong_credentials" | "weak_password" | "forbidden" | "username_taken" | "claim_not_found" | "user_not_found" | "notification_not_found" | "own_claim" | "already_validated" | "claim_settled" | "idempotency_key_reused" | "too_many_watches" | "rate_limited" | "store_unavailable" | "draining" | "internal"} Code
  */
 
 /**

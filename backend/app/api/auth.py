@@ -1,6 +1,6 @@
 """`/api/auth`: register, log in, log out, who am I."""
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Request, Response
 
 from ..contracts import rest
 from ..contracts.errors import Code
@@ -8,6 +8,7 @@ from ..services.accounts import Session
 from ..services.container import Services
 from .deps import CALLER_CODES, AppServices, CallerDep
 from .problems import documented
+from .rates import RatesDep, client_of
 from .views import user_view
 
 router = APIRouter(tags=["auth"])
@@ -19,13 +20,16 @@ router = APIRouter(tags=["auth"])
     responses=documented(
         Code.USERNAME_TAKEN,
         Code.INVALID_INPUT,
+        Code.WEAK_PASSWORD,
         Code.BODY_TOO_LARGE,
-        Code.RATE_LIMITED,
         Code.STORE_UNAVAILABLE,
     ),
 )
-async def register(body: rest.Register, services: AppServices) -> rest.SessionOut:
+async def register(
+    body: rest.Register, services: AppServices, rates: RatesDep, request: Request
+) -> rest.SessionOut:
     """Make a user and log them in."""
+    await rates.check_registration(client_of(request.scope))
     return await _session(
         services, await services.accounts.register(body.username, body.password, body.display_name)
     )
@@ -37,13 +41,13 @@ async def register(body: rest.Register, services: AppServices) -> rest.SessionOu
         Code.WRONG_CREDENTIALS,
         Code.INVALID_INPUT,
         Code.BODY_TOO_LARGE,
-        Code.RATE_LIMITED,
         Code.STORE_UNAVAILABLE,
     ),
 )
-async def login(body: rest.Login, services: AppServices) -> rest.SessionOut:
+async def login(body: rest.Login, services: AppServices, request: Request) -> rest.SessionOut:
     """Get a token for a username and its password."""
-    return await _session(services, await services.accounts.login(body.username, body.password))
+    session = await services.accounts.login(body.username, body.password, client_of(request.scope))
+    return await _session(services, session)
 
 
 @router.post("/api/auth/logout", status_code=204, responses=documented(*CALLER_CODES, Code.STORE_UNAVAILABLE))

@@ -11,6 +11,7 @@ from ..domain.records import User
 from ..errors import RefusedError
 from ..services.container import Services
 from ..services.tokens import TokenClaims
+from .rates import RatesDep
 
 _ID_PATTERN = r"^[A-Za-z0-9_-]+$"
 _PRINTABLE = r"^[\x20-\x7e]+$"
@@ -40,14 +41,18 @@ AppServices = Annotated[Services, Depends(services_of)]
 
 async def authenticated(
     services: AppServices,
+    rates: RatesDep,
     credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)],
 ) -> Caller:
-    """Raises RefusedError: NOT_AUTHENTICATED without a bearer token, and those of `authenticate`."""
+    """Raises RefusedError: NOT_AUTHENTICATED without a bearer token, and those of `authenticate`;
+    UnavailableError(RATE_LIMITED).
+    """
     if credentials is None or not credentials.credentials:
         raise RefusedError(
             "This needs a token: log in and send `Authorization: Bearer <token>`.", Code.NOT_AUTHENTICATED
         )
     user, token = await services.accounts.authenticate(credentials.credentials)
+    await rates.check_user(user.id)
     return Caller(user, token)
 
 

@@ -85,12 +85,12 @@ def _headers_of(code: Code, status: int, retry_after_s: int) -> dict[str, str]:
 
 
 def documented(*codes: Code, replays: type[BaseModel] | None = None) -> dict[int | str, dict[str, Any]]:
-    """`responses=` of a route: its problems by status, each naming its codes.
+    """`responses=` of a route: its problems by status, each naming its codes; any may be refused as too many.
 
     replays: what a route that honours idempotency keys answers with 200 to a repeated request.
     """
     by_status: dict[int, list[str]] = {}
-    for code in codes:
+    for code in (*codes, Code.RATE_LIMITED):
         by_status.setdefault(STATUS[code], []).append(f"`{code.value}`")
     responses: dict[int | str, dict[str, Any]] = {
         status: {"model": Problem, "description": "Problem: " + ", ".join(names)}

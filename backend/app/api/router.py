@@ -1,7 +1,7 @@
 """Puts the REST room together: routes, problem handlers, middleware, in the one order that works.
 
-From the outside in: envelope (id, headers, latency), CORS, limits (body, last-resort 500), routes; so that
-even a refused or a broken request carries the headers and is counted. Called by `main`.
+From the outside in: envelope (id, headers, latency), CORS, rates (per address), limits (body, last-resort
+500), routes; so that even a refused or a broken request carries the headers and is counted. Called by `main`.
 """
 
 from collections.abc import Callable, Iterator
@@ -13,6 +13,7 @@ from fastapi.routing import APIRoute
 
 from .. import __version__
 from ..services.container import Services
+from ..services.throttle import Throttle
 from . import (
     auth,
     badges,
@@ -29,6 +30,7 @@ from .cors import Cors
 from .envelope import Envelope
 from .limits import Limits
 from .problems import add_problem_handlers
+from .rates import Rates, RestRates
 from .schema import document
 from .webui import find_web_ui, web_ui_router
 
@@ -70,15 +72,18 @@ def _routes() -> Iterator[APIRoute]:
         yield from (route for route in noun.router.routes if isinstance(route, APIRoute))
 
 
-def install(app: FastAPI, services: Services) -> None:
-    """Give an application the REST room of these services."""
+def install(app: FastAPI, services: Services, throttle: Throttle | None = None) -> None:
+    """Give an application the REST room of these services. throttle: None counts on this node alone."""
     app.state.services = services
+    rates = RestRates(services.settings, throttle or Throttle(services.clock), services.metrics)
+    app.state.rates = rates
     app.router.redirect_slashes = False
     app.include_router(build_router())
     app.include_router(web_ui_router(find_web_ui(services.settings)))
     add_problem_handlers(app, _routes())
     # Added last is outermost.
     app.add_middleware(Limits, max_body_bytes=services.settings.max_body_bytes)
+    app.add_middleware(Rates, rates=rates)
     if services.settings.cors_origins:
         app.add_middleware(Cors, origins=services.settings.cors_origins)
     app.add_middleware(Envelope, metrics=services.metrics, ids=services.ids)

@@ -8,11 +8,12 @@ from .. import __version__
 from ..contracts import rest
 from ..contracts.generate import asyncapi
 from .deps import AppServices
+from .problems import documented
 
 router = APIRouter(tags=["service"])
 
 
-@router.get("/")
+@router.get("/", responses=documented())
 async def service(services: AppServices) -> rest.ServiceOut:
     """Name, version, and where the sockets, the documentation and the web UI are."""
     return rest.ServiceOut(version=__version__, node=services.node)
@@ -27,7 +28,10 @@ async def service_head() -> Response:
 @router.get(
     "/asyncapi.yaml",
     response_class=Response,
-    responses={200: {"content": {"application/yaml": {}}, "description": "AsyncAPI 3 document"}},
+    responses={
+        200: {"content": {"application/yaml": {}}, "description": "AsyncAPI 3 document"},
+        **documented(),
+    },
 )
 async def asyncapi_document() -> Response:
     """The socket events, as an AsyncAPI document."""

@@ -22,6 +22,7 @@ class Code(StrEnum):
     WRONG_SUBJECT = "wrong_subject"
     ALREADY_AUTHENTICATED = "already_authenticated"
     WRONG_CREDENTIALS = "wrong_credentials"
+    WEAK_PASSWORD = "weak_password"  # noqa: S105
     FORBIDDEN = "forbidden"
     # domain
     USERNAME_TAKEN = "username_taken"
@@ -34,6 +35,7 @@ class Code(StrEnum):
     IDEMPOTENCY_KEY_REUSED = "idempotency_key_reused"
     # load and trouble
     TOO_MANY_WATCHES = "too_many_watches"
+    TOO_MANY_SOCKETS = "too_many_sockets"
     RATE_LIMITED = "rate_limited"
     STORE_UNAVAILABLE = "store_unavailable"
     DRAINING = "draining"
@@ -54,6 +56,7 @@ STATUS: dict[Code, int] = {
     Code.WRONG_SUBJECT: 401,
     Code.ALREADY_AUTHENTICATED: 409,
     Code.WRONG_CREDENTIALS: 401,
+    Code.WEAK_PASSWORD: 422,
     Code.FORBIDDEN: 403,
     Code.USERNAME_TAKEN: 409,
     Code.CLAIM_NOT_FOUND: 404,
@@ -64,6 +67,7 @@ STATUS: dict[Code, int] = {
     Code.CLAIM_SETTLED: 409,
     Code.IDEMPOTENCY_KEY_REUSED: 409,
     Code.TOO_MANY_WATCHES: 429,
+    Code.TOO_MANY_SOCKETS: 429,
     Code.RATE_LIMITED: 429,
     Code.STORE_UNAVAILABLE: 503,
     Code.DRAINING: 503,

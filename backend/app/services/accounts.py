@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from ..contracts.errors import Code
 from ..contracts.words import UserId
 from ..domain.records import User
-from ..errors import RefusedError
+from ..errors import RefusedError, UnavailableError
 from ..ports import Clock, Ids, Newcomer, Store
-from .passwords import Passwords
+from .login_guard import LoginGuard
+from .passwords import Passwords, weakness
 from .tokens import IssuedToken, TokenClaims, Tokens
 
 
@@ -27,17 +28,30 @@ class Session:
 class Accounts:
     """Registers, logs in and out, and recognises users."""
 
-    def __init__(self, store: Store, tokens: Tokens, passwords: Passwords, clock: Clock, ids: Ids) -> None:
+    def __init__(
+        self,
+        store: Store,
+        tokens: Tokens,
+        passwords: Passwords,
+        clock: Clock,
+        ids: Ids,
+        guard: LoginGuard | None = None,
+    ) -> None:
+        """guard: None lets anybody guess passwords as often as the hashes allow."""
         self._store = store
         self._tokens = tokens
         self._passwords = passwords
         self._clock = clock
         self._ids = ids
+        self._guard = guard
         self.on_logout: Callable[[TokenClaims], None] | None = None
         """Told of each token that was revoked here; must neither wait nor raise."""
 
     async def register(self, username: str, password: str, display_name: str | None = None) -> Session:
-        """A new user, logged in. Raises RefusedError(USERNAME_TAKEN)."""
+        """A new user, logged in. Raises RefusedError: WEAK_PASSWORD, USERNAME_TAKEN."""
+        weak = weakness(password, username)
+        if weak is not None:
+            raise RefusedError(weak, Code.WEAK_PASSWORD)
         password_hash = await self._passwords.hash(password)
         user = User(
             id=UserId(self._ids.new()),
@@ -48,18 +62,32 @@ class Accounts:
         await self._store.create_user(user, password_hash)
         return Session(user, self._tokens.issue(user.id))
 
-    async def login(self, username: str, password: str) -> Session:
+    async def login(self, username: str, password: str, address: str | None = None) -> Session:
         """A new token for a known user; an unknown name takes as long as a wrong password.
+
+        address: who asks, for the bounds on guessing; None: nobody knows.
 
         Raises:
             RefusedError: WRONG_CREDENTIALS.
-            UnavailableError: RATE_LIMITED while too many others log in.
+            UnavailableError: RATE_LIMITED while too many others log in, or after too many failures.
         """
+        attempt = await self._guard.enter(username, address) if self._guard is not None else None
+        try:
+            user = await self._recognised(username, password)
+        except UnavailableError:
+            if self._guard is not None and attempt is not None:
+                await self._guard.forgive(attempt)  # the password was never looked at
+            raise
+        if self._guard is not None and attempt is not None:
+            await self._guard.succeeded(attempt)
+        return Session(user, self._tokens.issue(user.id))
+
+    async def _recognised(self, username: str, password: str) -> User:
         known = await self._store.credentials(username)
         matches = await self._passwords.verify(password, known.password_hash if known else None)
         if known is None or not matches:
             raise RefusedError("The username or the password is wrong.", Code.WRONG_CREDENTIALS)
-        return Session(known.user, self._tokens.issue(known.user.id))
+        return known.user
 
     async def logout(self, claims: TokenClaims) -> None:
         """Revoke this one token; others of the same user stay valid. Idempotent."""

@@ -1,4 +1,4 @@
-"""Password hashes: argon2id in worker threads, a few at a time.
+"""Password hashes: argon2id in worker threads, a few at a time; and which passwords are too weak.
 
 One hash takes tens of milliseconds of CPU and `memory_kib` of memory, so a storm of logins is bounded in
 both: at most `concurrency` at once, at most `waiting` in line, the rest is told to come back. Called by
@@ -22,6 +22,23 @@ T = TypeVar("T")
 
 _SALT_BYTES = 16
 _HASH_BYTES = 32
+_MIN_DISTINCT_CHARS = 5
+_RUNS = (
+    "abcdefghijklmnopqrstuvwxyz",
+    "01234567890123456789",
+    "qwertyuiopasdfghjklzxcvbnm",
+    "1q2w3e4r5t6y7u8i9o0p",
+)
+_COMMON = frozenset((
+    "password", "passw0rd", "p@ssword", "p@ssw0rd", "pa55word", "pass1word", "passpass", "mypassword",
+    "thepassword", "newpassword", "letmein", "letmeinnow", "welcome", "welcomeback", "iloveyou", "iloveu",
+    "loveyou", "trustno1", "trustnoone", "changeme", "changeit", "administrator", "admin", "adminadmin",
+    "rootroot", "superuser", "superman", "batman", "spiderman", "starwars", "pokemon", "dragon",
+    "football", "baseball", "basketball", "sunshine", "princess", "monkey", "shadow", "master", "michael",
+    "jennifer", "jordan", "computer", "internet", "whatever", "qwerty", "qwertz", "azerty", "asdfasdf",
+    "zxcvbnm", "google", "facebook", "minecraft", "samsung", "secret", "topsecret", "default",
+    "guestguest", "testtest", "test1234", "hello123", "abcd1234", "abc12345", "1qaz2wsx", "zaq12wsx",
+))  # fmt: skip
 
 
 class Passwords:
@@ -95,3 +112,25 @@ def _hash_of_nothing(time_cost: int, memory_kib: int) -> str:
         for size in (_SALT_BYTES, _HASH_BYTES)
     )
     return f"$argon2id$v=19$m={memory_kib},t={time_cost},p=1${salt}${digest}"
+
+
+def weakness(password: str, username: str) -> str | None:
+    """Why this password would be guessed first; None when it would not. Length is the contract's business.
+
+    No rules on kinds of characters, as NIST SP 800-63B advises: they make passwords worse. What is refused:
+    a few dozen words that are tried first (also with digits and signs around them), runs of the keyboard,
+    hardly any different characters, the user's own name.
+    """
+    lowered = password.casefold()
+    core = lowered.strip("0123456789 !?.,;:*#$%&@_-+=")
+    if username.casefold() in lowered:
+        return "The password must not contain the username."
+    if len(set(lowered)) < _MIN_DISTINCT_CHARS:
+        return f"The password needs at least {_MIN_DISTINCT_CHARS} different characters."
+    if lowered in _COMMON or core in _COMMON or any(_is_run(lowered, run) for run in _RUNS):
+        return "This password is one of those that are tried first; choose another."
+    return None
+
+
+def _is_run(text: str, run: str) -> bool:
+    return text in run or text in run[::-1]
