@@ -9,18 +9,20 @@ import asyncio
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, cast
 
 from chaos_faults import Fault
+from chaos_scene import Scene
 
+from backend.app.errors import SetupError
 from backend.app.main import seed_store
 from backend.app.seeding import SeedSize
 from backend.app.settings import load_settings
-from backend.stack.plan import Kind, Role, StackOptions
+from backend.stack.plan import Role
 from backend.stack.processes import StackProcesses
-from backend.stack.up import ready_facts, running_stack
 from simulator.conservation import ClaimFact, UserFact
 from simulator.course import Course, Place
 from simulator.findings import findings_of
@@ -115,11 +117,11 @@ class Cue(Silent):
 async def run_under(fault: Fault, seed: int, data_dir: Path) -> Row:
     """Start a stack of its own, run traffic, break and heal it meanwhile, judge, end everything."""
     scenario = build(TRAFFIC | {"seed": seed} | fault.scenario)
-    async with running_stack(StackOptions(Kind.FULL, nodes=2, port=0, data_dir=data_dir)) as stack:
-        tokens, claims = await _seed(stack, scenario, data_dir)
+    async with fault.stage(data_dir, seed) as scene:
+        tokens, claims = await _seed(scene, scenario, data_dir)
         cue = Cue()
-        course = Course(scenario, Place(stack.plan.url, None, None, tokens, claims, False), cue)
-        breaking = asyncio.create_task(_break(fault, stack, cue))
+        course = Course(scenario, Place(scene.stack.plan.url, None, None, tokens, claims, False), cue)
+        breaking = asyncio.create_task(_break(fault, scene, cue))
         try:
             findings = findings_of(await course.run())
             moments = await asyncio.wait_for(breaking, HEALING_DEADLINE_S)
@@ -129,34 +131,42 @@ async def run_under(fault: Fault, seed: int, data_dir: Path) -> Row:
         return _row(fault, seed, course, findings, moments, await _truth(course))
 
 
-async def _seed(stack: StackProcesses, scenario: Scenario, data_dir: Path) -> tuple[Path, Path]:
+async def _seed(scene: Scene, scenario: Scenario, data_dir: Path) -> tuple[Path, Path]:
     tokens, claims = data_dir / "tokens.jsonl", data_dir / "claims.jsonl"
-    settings = load_settings(data_dir=data_dir, store_url=ready_facts(stack)["mongodb"])
+    settings = load_settings(data_dir=data_dir, store_url=scene.store_url)
     size = SeedSize(scenario.users, claims_needed(scenario), quorum=scenario.claims.quorum)
     await seed_store(settings, size, scenario.seed, tokens, claims, lambda *_: None)
     return tokens, claims
 
 
-async def _break(fault: Fault, stack: StackProcesses, cue: Cue) -> Moments:
+async def _break(fault: Fault, scene: Scene, cue: Cue) -> Moments:
     await cue.due.wait()
     moments = Moments(began_ns=time.monotonic_ns())
-    before = {name: child.pid for name, child in stack.children.items()}
-    async with fault.breaks(stack):
+    before = {name: child.pid for name, child in scene.stack.children.items()}
+    async with fault.breaks(scene):
         await asyncio.sleep(fault.held_s)
     moments.ended_ns = time.monotonic_ns()
-    await _until_whole(fault, stack, before)
+    await _until_whole(fault, scene, before)
     moments.healed_ns = time.monotonic_ns()
     return moments
 
 
-async def _until_whole(fault: Fault, stack: StackProcesses, before: dict[str, int | None]) -> None:
+async def _until_whole(fault: Fault, scene: Scene, before: dict[str, int | None]) -> None:
     """Every service works. One that was killed counts only once it is another process."""
+    stack = scene.stack
     if fault.kills is not None:
         child = stack.children[fault.kills]
         await _until(lambda: child.pid not in (None, before[child.plan.name]))
     for role in (Role.REDIS, Role.MONGODB, Role.NODE, Role.BALANCER):
         for service in stack.plan.with_role(role):
-            await stack.until_ready(service.name)
+            await _until_ready(stack, service.name)
+
+
+async def _until_ready(stack: StackProcesses, name: str) -> None:
+    """Also where it ended once more, on what was still broken when it was started again."""
+    while True:
+        with suppress(SetupError):
+            return await stack.until_ready(name)
 
 
 async def _until(condition: Callable[[], bool]) -> None:
@@ -207,6 +217,8 @@ def _row(fault: Fault, seed: int, course: Course, findings: Findings, moments: M
         fault_lasted_s=round((moments.ended_ns - moments.began_ns) / NS, 2),
         breaches=[],
     )
+    if fault.refuses and not row.posts_failed:
+        row.breaches.append("the run proved nothing: no write was refused")
     row.breaches.extend([*_breaches(row, findings), *_stragglers(course, moments)])
     return row
 
