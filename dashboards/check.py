@@ -16,9 +16,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from loadtest import locust_metrics
+from simulator import metrics_page
 from simulator.progress import Silent, Ui
 
-from . import simulator_page
 from .boards import BOARDS
 from .model import Board, Panel, Query
 from .picture import Curve, render
@@ -69,7 +69,7 @@ def _has_data(series: Series) -> bool:
 
 def name_troubles() -> list[str]:
     """What is wrong with the names alone, one sentence each."""
-    served = node_series() | set(simulator_page.SERIES) | set(locust_metrics.SERIES)
+    served = node_series() | set(metrics_page.SERIES) | set(locust_metrics.SERIES)
     found = uses()
     troubles = [f"{use.where}: nobody serves {name}" for use, name in unknown(found, known_series())]
     troubles += [

@@ -18,12 +18,12 @@ from typing import Any
 
 from loadtest.locust_command import LoadtestOptions, command
 from simulator.errors import SimulatorError
-from simulator.progress import Ui
+from simulator.metrics_page import MetricsPage
+from simulator.progress import Ui, Watchers
 from simulator.runner import RunOptions, run_scenario
-from simulator.scenario import build
+from simulator.scenario import Scenario, build
 
 from .prometheus_server import Prometheus
-from .simulator_page import SimulatorPage
 
 START_TIMEOUT_S = 90.0
 STOP_TIMEOUT_S = 30.0
@@ -55,7 +55,8 @@ def real_run(seconds: float, ui: Ui) -> Iterator[Window]:
         home = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="vouchstorm-watch-")))
         stack_facts = stack.enter_context(_stack(home))
         nodes = [node["url"].removeprefix("http://") for node in stack_facts["nodes"]]
-        page = stack.enter_context(SimulatorPage(ui))
+        scenario = _scenario(seconds)
+        page = stack.enter_context(MetricsPage(scenario))
         locust_port = _free_port()
         targets = {
             "nodes": nodes,
@@ -66,7 +67,7 @@ def real_run(seconds: float, ui: Ui) -> Iterator[Window]:
         time.sleep(2 * INTERVAL_S)  # a first scrape before there is anything to count
         start_s = time.time()
         with _locust(home, str(stack_facts["url"]), locust_port, seconds):
-            _simulate(home, str(stack_facts["url"]), seconds, page)
+            _simulate(home, str(stack_facts["url"]), scenario, Watchers(page, ui))
             time.sleep(LAST_SCRAPE_S)
         yield Window(prometheus, start_s, start_s + seconds, time.time())
 
@@ -120,8 +121,8 @@ def _locust(home: Path, url: str, port: int, seconds: float) -> Iterator[None]:
             process.wait()
 
 
-def _simulate(home: Path, url: str, seconds: float, page: SimulatorPage) -> None:
-    scenario = build(
+def _scenario(seconds: float) -> Scenario:
+    return build(
         {
             "name": "watching",
             "clients": CLIENTS,
@@ -131,9 +132,12 @@ def _simulate(home: Path, url: str, seconds: float, page: SimulatorPage) -> None
             "faults": [{"kind": "drop", "at_share": 0.4, "fraction": 0.5, "away_s": [1.0, 3.0]}],
         }
     )
+
+
+def _simulate(home: Path, url: str, scenario: Scenario, ui: Ui) -> None:
     options = RunOptions(scenario, url=url, tokens_file=home / "tokens", claims_file=home / "claims")
     try:
-        run_scenario(options, page)
+        run_scenario(options, ui)
     except SimulatorError as error:
         raise RunError(f"The simulator could not run: {error}") from error
 

@@ -15,8 +15,8 @@ from backend.app import __version__
 from backend.app.aggregate import GroupFacts, group_page
 from backend.app.metrics import Metrics
 from loadtest import locust_metrics
+from simulator import metrics_page
 
-from . import simulator_page
 from .boards import BOARDS
 from .model import Board
 from .promql import families_of, metrics_of
@@ -37,6 +37,7 @@ NOT_SHOWN: Mapping[str, str] = {
     "python_gc_objects_collected_total": "for debugging memory, by hand",
     "python_gc_objects_uncollectable_total": "for debugging memory, by hand",
     "python_gc_collections_total": "for debugging pauses, by hand; event loop lag shows their effect",
+    "simulator_run_info": "names the run of the other series, for joins by hand",
     "supervisor_workers": "the alert looks at those that do not answer",
 }
 """Metric -> why no board and no rule uses it."""
@@ -74,7 +75,7 @@ def known_series(rules: Path = RULES) -> set[str]:
     """Every series that a query may read."""
     return (
         node_series()
-        | set(simulator_page.SERIES)
+        | set(metrics_page.SERIES)
         | set(locust_metrics.SERIES)
         | recorded_series(rules)
         | OF_PROMETHEUS

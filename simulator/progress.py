@@ -11,7 +11,7 @@ class Live:
 
     late: publishes that were late so far. overdue: see `beat.Beat`, so far. lag_ms: how late the generator's
     own event loop was at worst since the last tick. received: receipts so far by kind of message.
-    latency_counts, latency_sum_ms: the same by latency, as in `Beat.counts`. faults: kinds of those under way.
+    latency_counts, latency_sum_ms: the same by latency, as in `Beat.counts`. faults: kinds now under way.
     """
 
     phase: str

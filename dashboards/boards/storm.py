@@ -47,6 +47,42 @@ BOARD = Board(
                         Query(per_s("simulator_publish_failures_total", scope=SIMULATOR), "failed"),
                     ),
                 ),
+                Panel(
+                    "Fan-out, every receipt",
+                    "The same latency, from the histogram of all receipts so far.",
+                    Unit.SECONDS,
+                    (
+                        Query(quantile(0.5, "simulator_fanout_seconds", scope=SIMULATOR), "p50"),
+                        Query(quantile(0.99, "simulator_fanout_seconds", scope=SIMULATOR), "p99"),
+                    ),
+                    limit=Limit(0.25, 1.0),
+                ),
+                Panel(
+                    "Receipts by kind",
+                    "First receipts of messages. Overdue: did not come in time to clients that were there.",
+                    Unit.PER_SECOND,
+                    (
+                        Query(
+                            per_s("simulator_messages_received_total", by="kind", scope=SIMULATOR), "{{kind}}"
+                        ),
+                        Query(per_s("simulator_overdue_messages_total", scope=SIMULATOR), "overdue"),
+                    ),
+                ),
+                Panel(
+                    "Is the harness itself in time?",
+                    "Worst event loop lag of the generator each second: beyond the limit, do not blame the server.",
+                    Unit.SECONDS,
+                    (Query(f"max(simulator_loop_lag_seconds{{{SIMULATOR}}})", "loop lag"),),
+                    width=4,
+                    limit=Limit(0.025, 0.1),
+                ),
+                Panel(
+                    "Late publishes",
+                    "Publishes that the generator sent too late, by its own fault.",
+                    Unit.PER_SECOND,
+                    (Query(per_s("simulator_late_publishes_total", scope=SIMULATOR), "late"),),
+                    width=4,
+                ),
             ),
         ),
         Row(
@@ -143,6 +179,7 @@ BOARD = Board(
     ),
     (
         Mark("Clients away", f"simulator_reconnecting_clients{{{SIMULATOR}}} > 0", "purple"),
+        Mark("Fault", f"simulator_fault{{{SIMULATOR}}} == 1", "red"),
         Mark("Phase", f"simulator_phase{{{SIMULATOR}}} == 1", "blue"),
         DRAINING,
         DOWN,

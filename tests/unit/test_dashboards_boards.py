@@ -7,7 +7,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dashboards import simulator_page
 from dashboards.boards import BOARDS
 from dashboards.build import documents, drifted, write
 from dashboards.check import main as check_main
@@ -25,6 +24,7 @@ from dashboards.vocabulary import (
     uses,
 )
 from loadtest import locust_metrics
+from simulator import metrics_page
 
 ROOT = Path(__file__).resolve().parents[2]
 PANELS = [(board, panel) for board in BOARDS for panel in board.panels]
@@ -103,7 +103,7 @@ def test_panels_do_not_overlap(name: str) -> None:
 
 
 def served() -> set[str]:
-    return node_series() | set(simulator_page.SERIES) | set(locust_metrics.SERIES)
+    return node_series() | set(metrics_page.SERIES) | set(locust_metrics.SERIES)
 
 
 def test_every_metric_in_a_query_is_served_by_somebody() -> None:

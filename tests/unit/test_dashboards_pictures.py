@@ -1,21 +1,17 @@
-"""Pictures of boards, the simulator's page, the configuration for given targets."""
+"""Pictures of boards, the configuration for given targets."""
 
 import json
-import urllib.request
 import xml.etree.ElementTree as ET
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from prometheus_client.parser import text_string_to_metric_families
 
 from dashboards.boards import BOARDS
 from dashboards.model import Board, Query, Unit
 from dashboards.picture import Curve, nice, render, shown, stacked
 from dashboards.prometheus_server import write_config
-from dashboards.simulator_page import SERIES, SimulatorPage
-from simulator.progress import Live, Silent
 
 ANSWER = {"metric": {"instance": "a:1"}, "values": [[10, "1.5"], [11, "NaN"], [12, "2"]]}
 
@@ -64,61 +60,6 @@ def test_an_axis_ends_above_its_values_and_not_far_above(value: float) -> None:
 )
 def test_values_are_shown_for_people(value: float, unit: Unit, text: str) -> None:
     assert shown(value, unit) == text
-
-
-# -------------------------------------------------------------- the simulator's page
-
-
-class Heard(Silent):
-    def __init__(self) -> None:
-        self.calls: list[str] = []
-
-    def phase(self, name: str) -> None:
-        self.calls.append(f"phase {name}")
-
-    def tick(self, live: Live) -> None:
-        self.calls.append(f"tick {live.events}")
-
-
-def live(events: int, published: int = 0) -> Live:
-    return Live("load", 1.0, 30.0, 10, 8, 2, published, 1, events, 5.0, 12.0, 40.0)
-
-
-def page_of(page: SimulatorPage) -> dict[str, float]:
-    with urllib.request.urlopen(f"http://127.0.0.1:{page.port}/metrics", timeout=5) as answer:
-        text = answer.read().decode()
-    return {
-        item.name + "".join(item.labels.values()): item.value
-        for family in text_string_to_metric_families(text)
-        for item in family.samples
-    }
-
-
-def test_the_page_shows_the_run_as_the_clients_see_it() -> None:
-    with SimulatorPage() as page:
-        page.phase("load")
-        page.tick(live(events=7, published=3))
-        page.tick(live(events=9, published=3))
-        values = page_of(page)
-    assert (values["simulator_connected_clients"], values["simulator_reconnecting_clients"]) == (8, 2)
-    assert (values["simulator_events_received_total"], values["simulator_published_total"]) == (9, 3)
-    assert values["simulator_latency_seconds0.99"] == pytest.approx(0.04)
-    assert (values["simulator_phaseload"], values["simulator_phasesetup"]) == (1, 0)
-
-
-def test_the_page_serves_what_it_says() -> None:
-    with SimulatorPage() as page:
-        page.tick(live(events=1))
-        names = {name for name in page_of(page) if not name.endswith("_created")}
-    assert all(any(name.startswith(series) for name in names) for series in SERIES)
-
-
-def test_whoever_stands_behind_the_page_hears_everything() -> None:
-    heard = Heard()
-    with SimulatorPage(heard) as page:
-        page.phase("connect")
-        page.tick(live(events=4))
-    assert heard.calls == ["phase connect", "tick 4"]
 
 
 # -------------------------------------------------------------- the configuration
