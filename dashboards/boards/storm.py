@@ -70,7 +70,7 @@ BOARD = Board(
                 ),
                 Panel(
                     "Is the harness itself in time?",
-                    "Worst event loop lag of the generator each second: beyond the limit, do not blame the server.",
+                    "Worst event loop lag of the generator: beyond the limit, do not blame the server.",
                     Unit.SECONDS,
                     (Query(f"max(simulator_loop_lag_seconds{{{SIMULATOR}}})", "loop lag"),),
                     width=4,
