@@ -5,10 +5,10 @@ export PYTHONUNBUFFERED := 1
 APT := apt-get install -y --no-install-recommends
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check serve bench chaos docs lock clean
+.PHONY: help setup demo test check serve bench chaos chaos-short docs lock clean
 
 help: ## show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(VENV)/.installed frontend/dist/.built ## install what is locked, build the web UI
 
@@ -36,6 +36,9 @@ bench: setup ## fan-out side by side with its peers, writes reports/bench.json
 
 chaos: setup ## break things on purpose; the ledger judges
 	$(PY) -m pytest -m chaos tests/chaos $(ARGS)
+
+chaos-short: setup ## a handful of faults, about two minutes
+	VOUCHSTORM_CHAOS_SHORT=1 $(PY) -m pytest -m chaos tests/chaos -n 2 --maxschedchunk=1 $(ARGS)
 
 docs: setup ## write the generated documents again
 	$(PY) -m backend.app.contracts.generate

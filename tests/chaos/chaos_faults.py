@@ -198,9 +198,9 @@ def some_stall(at_s: float) -> dict[str, Any]:
 HUNG_S = 3.0
 HOUR_S = 3_600
 # A client of a hung node is away from the first moment, though it cannot know before its session is gone:
-# live counts pushed to it meanwhile are excused for that long (notifications are not: they are replayed). So it
-# is with counts that wait for Redis, when the load balancer takes the waiting node out and with it the polling
-# sessions it holds.
+# live counts pushed to it meanwhile are excused for that long (notifications are not: they are replayed).
+# So are counts that wait for Redis, when the load balancer takes the waiting node out and with it the
+# polling sessions it holds.
 HUNG = {"windows": {"grace_ms": (HUNG_S + 2.0) * 1e3}}
 
 FAULTS = (
@@ -260,3 +260,12 @@ FAULTS = (
     ),
     Fault("MongoDB primary SIGKILL, 3 members", primary_killed, stage=three_members),
 )
+
+SHORT = (
+    "node SIGKILL",
+    "Redis restart",
+    "MongoDB pause 3 s",
+    "storm during deploy",
+    "network to a node: half-open",
+)
+"""Faults of the short form: one of each kind, none that needs more of the machine than processes."""

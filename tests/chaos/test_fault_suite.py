@@ -8,14 +8,16 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from chaos_faults import FAULTS, Fault
+from chaos_faults import Fault
 from chaos_report import Report
 from chaos_run import Row, run_under
-from chaos_seeds import due, resumes, seeds_of
+from chaos_seeds import due, faults_of, resumes, seeds_of
 
 pytestmark = [pytest.mark.chaos, pytest.mark.services, pytest.mark.timeout(300)]
 
-RUNS = due(FAULTS, seeds_of(os.environ), Report.of_repository().rows() if resumes(os.environ) else [])
+RUNS = due(
+    faults_of(os.environ), seeds_of(os.environ), Report.of_repository().rows() if resumes(os.environ) else []
+)
 
 
 @pytest.mark.parametrize(
