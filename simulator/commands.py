@@ -83,6 +83,9 @@ def simulate(
     run_dir: Annotated[
         Path | None, typer.Option(help="Keep everything of the run in this fresh directory.")
     ] = None,
+    metrics_port: Annotated[
+        int | None, typer.Option(min=0, max=65535, help="Serve Prometheus metrics here; 0 takes a free port.")
+    ] = None,
     pin: Annotated[bool, typer.Option(help="Server and generator on different cores.")] = True,
 ) -> None:
     """Run a scenario: fake validators and Socket.IO clients, a ledger of every message, one verdict.
@@ -120,17 +123,20 @@ def simulate(
         outputs = Outputs(json_, html, markdown, junit, github_summary(os.environ))
         outputs.check()
         options = RunOptions(wanted, url, commands, path, tokens, claims_file, pin)
-        result, written = _watched(options, outputs, run_dir)
+        result, written = _watched(options, outputs, run_dir, metrics_port)
     print_result(result, Console(stderr=outputs.takes_stdout))
     for name in written:
         typer.echo(f"Wrote {name}", err=outputs.takes_stdout)
     raise typer.Exit(result.exit_code)
 
 
-def _watched(options: "RunOptions", outputs: "Outputs", run_dir: Path | None) -> "tuple[Result, list[str]]":
+def _watched(
+    options: "RunOptions", outputs: "Outputs", run_dir: Path | None, metrics_port: int | None
+) -> "tuple[Result, list[str]]":
     """Run with everybody who watches, write what is wanted; the result and the names of what was written."""
     from rich.console import Console
 
+    from .metrics_page import MetricsPage
     from .progress import Ui, Watchers
     from .report.run_dir import RunDirectory
     from .report.terminal import TerminalUi
@@ -138,8 +144,12 @@ def _watched(options: "RunOptions", outputs: "Outputs", run_dir: Path | None) ->
 
     with ExitStack() as stack:
         kept = stack.enter_context(RunDirectory(run_dir, options.scenario, sys.argv)) if run_dir else None
-        watchers: list[Ui] = [stack.enter_context(TerminalUi(Console(stderr=True)))]
-        watchers += [kept.log] if kept else []
+        terminal = stack.enter_context(TerminalUi(Console(stderr=True)))
+        watchers: list[Ui] = [terminal, *([kept.log] if kept else [])]
+        if metrics_port is not None:
+            page = stack.enter_context(MetricsPage(options.scenario, port=metrics_port))
+            terminal.note(f"Metrics at http://127.0.0.1:{page.port}/metrics")
+            watchers.append(page)
         result = run_scenario(options, Watchers(*watchers))
         written = outputs.write(result)
         if kept:
