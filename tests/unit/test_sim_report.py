@@ -11,7 +11,7 @@ import pytest
 from rich.console import Console
 
 from simulator.histogram import Histogram
-from simulator.progress import Live
+from simulator.progress import Live, Silent, Watchers
 from simulator.report import TerminalUi, print_result, render_html
 from simulator.report.charts import linear, logarithmic, percentiles, short
 from simulator.report.terminal import live_view, sparkline
@@ -146,3 +146,22 @@ def test_the_percentile_scale_gives_each_nine_the_same_room() -> None:
 @pytest.mark.parametrize(("value", "text"), [(0.05, "0.05"), (1_234, "1.23k"), (5e6, "5M"), (12, "12")])
 def test_numbers_are_shown_short(value: float, text: str) -> None:
     assert short(value) == text
+
+
+def test_several_watchers_hear_everything_in_their_order() -> None:
+    heard: list[str] = []
+
+    class Ear(Silent):
+        def __init__(self, name: str) -> None:
+            self.name = name
+
+        def phase(self, name: str) -> None:
+            heard.append(f"{self.name}: {name}")
+
+        def note(self, text: str) -> None:
+            heard.append(f"{self.name}: {text}")
+
+    both = Watchers(Ear("left"), Ear("right"))
+    both.phase("load")
+    both.note("careful")
+    assert heard == ["left: load", "right: load", "left: careful", "right: careful"]
