@@ -31,8 +31,13 @@ _HEADERS = {
     "Referrer-Policy": "no-referrer",
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
+    "Permissions-Policy": "camera=(), geolocation=(), microphone=(), payment=(), usb=()",
     "Cache-Control": "no-store",
 }
+
+
+_STRICT_TRANSPORT = "max-age=31536000"
+"""Sent over TLS only (a trusted proxy says so): a year, this host alone."""
 
 
 def is_ours(scope: Scope) -> bool:
@@ -62,7 +67,7 @@ class Envelope:
             async def send_enveloped(message: Message) -> None:
                 if message["type"] == "http.response.start":
                     statuses.append(message["status"])
-                    _add_headers(MutableHeaders(scope=message), current)
+                    _add_headers(MutableHeaders(scope=message), current, scope.get("scheme") == "https")
                 await send(message)
 
             await self._app(scope, receive, send_enveloped)
@@ -97,7 +102,9 @@ def _named(current: str) -> Iterator[None]:
         request_id.reset(token)
 
 
-def _add_headers(headers: MutableHeaders, current: str) -> None:
+def _add_headers(headers: MutableHeaders, current: str, encrypted: bool) -> None:
     headers["X-Request-ID"] = current
+    if encrypted:
+        headers.setdefault("Strict-Transport-Security", _STRICT_TRANSPORT)
     for name, value in _HEADERS.items():
         headers.setdefault(name, value)
