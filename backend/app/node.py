@@ -18,7 +18,8 @@ import uvloop
 
 from .errors import SetupError
 from .main import Application, create_app
-from .realtime.wire import FanoutProtocol
+from .realtime.short_way import short_way
+from .realtime.wire import TCP_USER_TIMEOUT_MS, FanoutProtocol
 from .settings import Settings
 
 BACKLOG = 4_096
@@ -77,7 +78,9 @@ def listen(host: str, port: int, *, reuse_port: bool = False) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     sock = socket.socket(family, socket.SOCK_STREAM)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    # What is accepted here has these from the start.
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, TCP_USER_TIMEOUT_MS)
     if reuse_port:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
     try:
@@ -105,7 +108,7 @@ def run_node(settings: Settings, sock: socket.socket, announce: Callable[[str, s
     config = uvicorn.Config(
         application,
         ws=FanoutProtocol,
-        http="httptools",
+        http=short_way(application.realtime.door, application.realtime.engine),
         lifespan="off",
         log_config=None,
         access_log=False,

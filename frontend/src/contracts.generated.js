@@ -93,6 +93,7 @@ export const CODE = Object.freeze({
   CLAIM_SETTLED: "claim_settled",
   IDEMPOTENCY_KEY_REUSED: "idempotency_key_reused",
   TOO_MANY_WATCHES: "too_many_watches",
+  TOO_MANY_SOCKETS: "too_many_sockets",
   RATE_LIMITED: "rate_limited",
   STORE_UNAVAILABLE: "store_unavailable",
   DRAINING: "draining",
@@ -205,7 +206,7 @@ export const STATUS_OF_ACTION = Object.freeze({
  */
 
 /**
- * @typedef {"invalid_input" | "invalid_cursor" | "body_too_large" | "unknown_event" | "not_found" | "method_not_allowed" | "not_authenticated" | "invalid_token" | "token_expired" | "token_revoked" | "wrong_subject" | "already_authenticated" | "wrong_credentials" | "weak_password" | "forbidden" | "username_taken" | "claim_not_found" | "user_not_found" | "notification_not_found" | "own_claim" | "already_validated" | "claim_settled" | "idempotency_key_reused" | "too_many_watches" | "rate_limited" | "store_unavailable" | "draining" | "internal"} Code
+ * @typedef {"invalid_input" | "invalid_cursor" | "body_too_large" | "unknown_event" | "not_found" | "method_not_allowed" | "not_authenticated" | "invalid_token" | "token_expired" | "token_revoked" | "wrong_subject" | "already_authenticated" | "wrong_credentials" | "weak_password" | "forbidden" | "username_taken" | "claim_not_found" | "user_not_found" | "notification_not_found" | "own_claim" | "already_validated" | "claim_settled" | "idempotency_key_reused" | "too_many_watches" | "too_many_sockets" | "rate_limited" | "store_unavailable" | "draining" | "internal"} Code
  */
 
 /**

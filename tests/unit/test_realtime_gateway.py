@@ -145,7 +145,7 @@ async def test_while_the_store_does_not_answer_a_connection_is_lost_and_not_refu
 ) -> None:
     """A client tries a lost connection again, a refused one never."""
     token = await world.user("ann")
-    monkeypatch.setattr(world.services.accounts, "authenticate", failing(UnavailableError("no store")))
+    monkeypatch.setattr(world.services.store, "newcomers", failing(UnavailableError("no store")))
     await world.connect(token)
     assert (world.application.realtime.engine.sockets, world.manager.rooms) == ({}, {})
 
@@ -154,7 +154,7 @@ async def test_an_unexpected_failure_loses_the_connection_and_leaves_nothing_beh
     world: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     token = await world.user("ann")
-    monkeypatch.setattr(world.services.accounts, "authenticate", failing(RuntimeError("a bug")))
+    monkeypatch.setattr(world.services.store, "newcomers", failing(RuntimeError("a bug")))
     await world.connect(token)
     await until(lambda: not world.application.realtime.engine.sockets)
     assert (world.manager.rooms, world.manager._connecting, world.peers()) == ({}, set(), [])

@@ -17,15 +17,20 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import engineio
+import orjson
 from engineio import packet as eio
 from engineio.async_socket import AsyncSocket
 from engineio.exceptions import ContentTooLongError, QueueEmpty
 
 from ..contracts.words import DeliveryClass
-from .environ import environ_of
+from .asgi_door import take_permit
+from .door import Permit
+from .environ import environ_of, origin_environ
 from .frames import ENGINE_PING, Message, frame
 from .heartbeat import Heartbeat
+from .opening import Opening
 from .queues import Bounds, Counts, Outbox, PacketQueue
+from .short_way import DirectProtocol
 from .wire import EXTENSION, FanoutProtocol
 
 log = logging.getLogger(__name__)
@@ -60,9 +65,17 @@ class Session(Writable, AsyncSocket):  # type: ignore[misc]
     closing: bool
     closed: bool
 
-    def __init__(self, server: "Engine", sid: str) -> None:
-        super().__init__(server, sid)
-        self.protocol: FanoutProtocol | None = None
+    def __init__(self, server: "Engine", sid: str, protocol: FanoutProtocol | None = None) -> None:
+        """protocol: of a websocket that is established already; such a session never has a queue."""
+        self.server = server
+        self.sid = sid
+        self.queue = None if protocol is not None else server.create_queue()
+        self.last_ping = None
+        self.connected = self.upgraded = protocol is not None
+        self.upgrading = self.closing = self.closed = False
+        self.protocol = protocol
+        self.session: dict[str, Any] = {}
+        self.permit: Permit | None = None
         self.write = None
         self.outbox: Outbox | None = None
         self.paused_at: float | None = None
@@ -70,7 +83,7 @@ class Session(Writable, AsyncSocket):  # type: ignore[misc]
         self.ending = False
         """Set with the first `end` or `abort`: the reason is counted, nothing more is queued."""
         self.settled = False
-        """Set by the gateway once the socket may stay: it authenticated, or anonymous sockets may."""
+        """See `settle`."""
         self._inbox: deque[str] | None = None
         self._reading = True
 
@@ -84,6 +97,21 @@ class Session(Writable, AsyncSocket):  # type: ignore[misc]
     @property
     def transport_name(self) -> str:
         return "websocket" if self.upgraded else "polling"
+
+    def settle(self, settled: bool) -> None:
+        """Told by the gateway: the socket may stay, as it authenticated, or as anonymous sockets may."""
+        self.settled = settled
+        if self.permit is not None:
+            self.permit.settle(settled)
+
+    def handshaken(self) -> None:
+        """Told by the gateway: the CONNECT of this session was answered, whatever the answer."""
+        if self.permit is not None:
+            self.permit.done()
+
+    def _leave(self) -> None:
+        if self.permit is not None:
+            self.permit.leave()
 
     def post(self, messages: Sequence[Message]) -> None:
         """Send messages in order by the way that is open now; never waits. Bounded: see `Bounds`."""
@@ -273,6 +301,7 @@ class Session(Writable, AsyncSocket):  # type: ignore[misc]
     def lost(self) -> None:
         self.write = None
         self.server.slow.discard(self)
+        self._leave()
         if not self.closed and not self.closing:
             self.server.own(self.close(wait=False, abort=True, reason=self.server.reason.TRANSPORT_CLOSE))
         self.server.sockets.pop(self.sid, None)
@@ -371,6 +400,7 @@ class Session(Writable, AsyncSocket):  # type: ignore[misc]
             await super().close(wait=False, abort=abort, reason=reason)
             if self.queue is not None:
                 self.queue.put_nowait(None)  # releases a writer or a poll that waits
+            self._leave()
             return
         if self.closed or self.closing:
             return
@@ -446,19 +476,48 @@ class Engine(engineio.AsyncServer):  # type: ignore[misc]
     def create_queue(self, *args: Any, **kwargs: Any) -> PacketQueue:
         return PacketQueue(*args, **kwargs)
 
-    async def _handle_connect(self, environ: dict[str, Any], transport: str, jsonp_index: Any = None) -> Any:
+    # -------------------------------------------------------------- short_way.Host
+
+    def welcomes(self, opening: Opening, scheme: str) -> bool:
+        """May this opening go the short way? Where not, the libraries' way says why."""
+        if not self.direct:
+            return False
+        if self.cors_allowed_origins == [] or b"origin" not in opening.headers:
+            return True
+        environ = origin_environ(opening.headers.items(), scheme)
+        allowed = self._cors_allowed_origins(environ)
+        return allowed is None or environ.get("HTTP_ORIGIN") in allowed
+
+    def open_direct(self, protocol: DirectProtocol, permit: Permit, answer: bytes) -> None:
+        """A session on a websocket that is established with this one write."""
         sid = self.generate_id()
-        session = Session(self, sid)
+        session = Session(self, sid, protocol)
+        session.permit = permit
         self.sockets[sid] = session
         if self.on_open is not None:
             self.on_open(session)
-        opening = {
+        protocol.sink = session
+        session.write = protocol.transport.write
+        session.write(answer + frame(b"0" + orjson.dumps(self._handshake(sid, []))))
+        session.schedule_ping()
+
+    def _handshake(self, sid: str, upgrades: list[str]) -> dict[str, Any]:
+        return {
             "sid": sid,
-            "upgrades": self._upgrades(sid, transport),
+            "upgrades": upgrades,
             "pingTimeout": int(self.ping_timeout * 1000),
             "pingInterval": int(self.ping_interval * 1000),
             "maxPayload": self.max_http_buffer_size,
         }
+
+    async def _handle_connect(self, environ: dict[str, Any], transport: str, jsonp_index: Any = None) -> Any:
+        sid = self.generate_id()
+        session = Session(self, sid)
+        session.permit = take_permit(environ["asgi.scope"])
+        self.sockets[sid] = session
+        if self.on_open is not None:
+            self.on_open(session)
+        opening = self._handshake(sid, self._upgrades(sid, transport))
         await session.send(eio.Packet(eio.OPEN, opening))
         accepted = await self._trigger_event("connect", sid, slim_environ(environ), run_async=False)
         if accepted is not None and accepted is not True:

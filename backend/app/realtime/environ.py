@@ -7,7 +7,7 @@ Source: python-engineio 4.15 `async_drivers/asgi.py: translate_request` and the 
 `base_server.py` and `async_socket.py` read.
 """
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any
 
 from engineio.async_drivers.asgi import translate_request
@@ -43,12 +43,18 @@ def _websocket_environ(scope: dict[str, Any], receive: Receive, send: Any) -> di
         "asgi.send": send,
         "asgi.scope": scope,
     }
-    for name, raw in scope["headers"]:
+    return environ | origin_environ(scope["headers"])
+
+
+def origin_environ(headers: Iterable[tuple[bytes, bytes]], scheme: str = "http") -> dict[str, str]:
+    """Of the environment what says where a page came from, and whether an upgrade is wanted."""
+    environ: dict[str, str] = {}
+    for name, raw in headers:
         key = _HEADERS.get(name.lower())
         value = _text(raw) if key is not None else None
         if key is not None and value is not None:
             environ[key] = f"{environ[key]},{value}" if key in environ else value
-    environ["wsgi.url_scheme"] = environ.get("HTTP_X_FORWARDED_PROTO", "http")
+    environ["wsgi.url_scheme"] = environ.get("HTTP_X_FORWARDED_PROTO", scheme)
     return environ
 
 

@@ -7,27 +7,28 @@ ack, counted; a socket that keeps earning refusals is aborted. No traceback ever
 import asyncio
 import logging
 import random
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
+import orjson
 from pydantic import BaseModel, ValidationError
-from socketio.exceptions import ConnectionRefusedError as Refused
 
 from ..contracts import events
 from ..contracts.errors import Code
 from ..contracts.rooms import LIVE_ROOM, claim_room, user_room
-from ..contracts.words import ClaimId, DeliveryClass, SocketId
+from ..contracts.words import ClaimId, DeliveryClass, SocketId, UserId
 from ..errors import RefusedError, VouchstormError
 from ..services.container import Services
 from ..services.tokens import TokenClaims
 from ..services.websocket_service import notification_event, shares
-from .channels import Channels, Joined
+from .channels import Arrival, Channels, Joined
 from .deadlines import Deadlines
 from .engine import Engine, Session
 from .fanout import Fanout
 from .frames import Message, encode
 from .limits import AbuseCount, TokenBucket
 from .manager import RoomManager
+from .newest import Newcomers
 from .peers import Peer
 
 log = logging.getLogger(__name__)
@@ -62,6 +63,7 @@ class Gateway:
         self._fanout = fanout
         self._deadlines = deadlines
         self._rng = rng
+        self._newcomers = Newcomers(services.store, engine.own)
         self._peers: dict[SocketId, Peer] = {}
         self._handlers: dict[str, Handler] = {
             "authenticate": self._authenticate,
@@ -75,10 +77,9 @@ class Gateway:
 
     def install(self, sio: Any) -> None:
         """Register on a python-socketio server."""
-        sio.on("connect", self._connect)
+        sio.on_connect = self.connect
         sio.on("disconnect", self._disconnect)
         sio.on("*", self._any_event)
-        self._manager.on_connected = self._connected
         self._engine.on_open = self._opened
         self._services.accounts.on_logout = self._logged_out
 
@@ -97,35 +98,70 @@ class Gateway:
 
         self._deadlines.add(self._now_s() + self._settings.auth_deadline_s, check)
 
-    async def _connect(self, sid: str, environ: Mapping[str, Any], auth: Any) -> None:
-        session = self._manager.session(sid)
-        if session is None:
-            raise Refused("The connection is gone.")
+    async def connect(self, sid: str, session: Session, auth: Any) -> None:
+        """Answer a CONNECT. What is said to a socket that is let in goes out in one write.
+
+        Only behind the CONNECT answer the socket enters rooms.
+        """
         try:
-            peer = await self._admit(SocketId(sid), session, auth)
+            await self._let_in(SocketId(sid), session, auth)
         except VouchstormError as error:
             self._services.metrics.connects.inc("refused")
             self._services.metrics.refusals.inc(error.code.value)
-            await self._turn_away(session, error.code)
-            raise Refused(str(error), {"code": error.code.value, "message": str(error)}) from error
-        except Exception as error:
+            await self._turn_away(sid, session, error.code, str(error))
+        except Exception:
             log.exception("a connection failed", extra={"session_id": sid})
-            await self._turn_away(session, Code.INTERNAL)
-            raise Refused("Something went wrong here; it has been logged.") from error
-        self._peers[peer.sid] = peer
+            await self._turn_away(
+                sid, session, Code.INTERNAL, "Something went wrong here; it has been logged."
+            )
+        finally:
+            session.handshaken()
 
-    async def _turn_away(self, session: Session, code: Code) -> None:
+    async def _turn_away(self, sid: str, session: Session, code: Code, message: str) -> None:
         """End a refused connection: a moment after the refusal, or instead of it where trouble passes.
 
         A Socket.IO client never tries again after a CONNECT_ERROR, and does after a lost connection.
         """
-        if code not in PASSING:
-            self._deadlines.add(self._now_s() + REFUSED_LINGER_S, lambda: session.end("refused"))
+        if SocketId(sid) not in self._peers:
+            self._manager.basic_disconnect(sid, "/")
+        if code in PASSING:
+            session.end("refused")
+            await session.close(wait=False)
+            self._engine.sockets.pop(session.sid, None)
             return
-        session.end("refused")
-        await session.close(wait=False)  # once closed, the library's refusal goes nowhere
+        refusal = {"message": message, "data": {"code": code.value, "message": message}}
+        session.post([Message([b"4" + orjson.dumps(refusal)], DeliveryClass.CONTROL)])
+        self._deadlines.add(self._now_s() + REFUSED_LINGER_S, lambda: session.end("refused"))
 
-    async def _admit(self, sid: SocketId, session: Session, auth: Any) -> Peer:
+    async def _let_in(self, sid: SocketId, session: Session, auth: Any) -> None:
+        peer, arrival = await self._admit(sid, session, auth)
+        if session.closed or session.closing:
+            # Lost while its token was checked: the library does not report that, so clean up here.
+            self._forget(peer, arrival)
+            return
+        self._peers[sid] = peer
+        self._manager.connected(sid)
+        opening = [
+            Message([b"0" + orjson.dumps({"sid": sid})], DeliveryClass.CONTROL),
+            _control("connection_established", events.ConnectionEstablished(session_id=sid)),
+        ]
+        if arrival is not None:
+            await self._join(peer, arrival, opening)
+            return
+        session.post(opening)
+        if self._settings.anonymous_live:
+            session.settle(True)
+            self._count_connect(peer, "anonymous")
+        else:
+            self._count_connect(peer, "accepted")
+
+    def _forget(self, peer: Peer, arrival: Arrival | None) -> None:
+        if arrival is not None:
+            self._channels.give_up(arrival)
+        peer.forget_token()
+        self._manager.basic_disconnect(peer.sid, "/")
+
+    async def _admit(self, sid: SocketId, session: Session, auth: Any) -> tuple[Peer, Arrival | None]:
         if self._services.health.draining:
             raise RefusedError("This node is going away; connect again.", Code.DRAINING)
         try:
@@ -141,38 +177,39 @@ class Gateway:
             wanted.live,
             wanted.last_seq,
         )
-        if wanted.token is not None:
-            user, claims = await self._services.accounts.authenticate(wanted.token)
-            peer.user_id = user.id
-            self._remember(peer, claims)
-        return peer
+        if wanted.token is None:
+            return peer, None
+        claims, arrival = await self._recognise(wanted.token)
+        peer.user_id = claims.user_id
+        self._remember(peer, claims)
+        return peer, arrival
 
-    async def _connected(self, sid: str) -> None:
-        """The CONNECT answer is on its way: only now may the socket enter rooms."""
-        peer = self._peers.get(SocketId(sid))
-        if peer is None:
-            return
-        if self._gone(peer):
-            # Lost while its token was checked: the library does not report that, so clean up here.
-            del self._peers[peer.sid]
-            peer.forget_token()
-            self._manager.basic_disconnect(sid, "/")
-            return
-        self._send(peer.session, "connection_established", events.ConnectionEstablished(session_id=sid))
-        if peer.user_id is not None:
-            await self._join(peer)
-        elif self._settings.anonymous_live:
-            peer.session.settled = True
-            self._count_connect(peer, "anonymous")
-        else:
-            self._count_connect(peer, "accepted")
+    async def _recognise(self, token: str) -> tuple[TokenClaims, Arrival]:
+        """Whose token this is, and their arrival: what they are sent is kept from before the store is read.
+
+        Raises RefusedError, UnavailableError; nothing is left behind.
+        """
+        accounts = self._services.accounts
+        claims = accounts.read(token)
+        arrival = self._channels.arrive(claims.user_id)
+        try:
+            arrival.newest = accounts.judge(await self._newcomers.look_up(claims.user_id, claims.jti))
+        except BaseException:
+            self._channels.give_up(arrival)
+            raise
+        return claims, arrival
 
     def _gone(self, peer: Peer) -> bool:
         session = peer.session
         return session.closed or session.closing or self._peers.get(peer.sid) is not peer
 
-    async def _join(self, peer: Peer) -> events.Authenticated | None:
-        """Catch the socket up and let it into its rooms; None if it is gone by then."""
+    async def _join(
+        self, peer: Peer, arrival: Arrival, opening: Sequence[Message] = ()
+    ) -> events.Authenticated | None:
+        """Catch the socket up and let it into its rooms; None if it is gone by then.
+
+        opening: goes out before anything else, whatever happens.
+        """
         user_id = peer.user_id
         if user_id is None:
             raise ValueError("only a user can join")
@@ -190,20 +227,15 @@ class Gateway:
             )
             answer.append(payload)
             welcome = _control("authenticated", payload)
-            peer.session.post([welcome, *joined.replay, *joined.buffered])
-            self._manager.basic_enter_room(peer.sid, "/", user_room(user_id))
-            self._services.websocket.register_user(peer.sid, user_id)
-            peer.joined = peer.session.settled = True
-            if peer.follows_all:
-                for claim_id in peer.watches:  # while it was anonymous; from now on they are among all
-                    self._manager.basic_leave_room(peer.sid, "/", claim_room(claim_id))
-                self._manager.basic_enter_room(peer.sid, "/", LIVE_ROOM)
+            peer.session.post([*opening, welcome, *joined.replay, *joined.buffered])
+            self._enter_rooms(peer, user_id)
             return peer.session
 
         try:
-            joined = await self._channels.join(user_id, peer.last_seq, enter)
+            joined = await self._channels.join(user_id, peer.last_seq, enter, arrival)
         except VouchstormError as error:
-            self._send(peer.session, "auth_error", events.AuthError(message=str(error), code=error.code))
+            trouble = _control("auth_error", events.AuthError(message=str(error), code=error.code))
+            peer.session.post([*opening, trouble])
             self._deadlines.add(
                 self._now_s() + REFUSED_LINGER_S, lambda: peer.session.end("store_unavailable")
             )
@@ -213,6 +245,16 @@ class Gateway:
         self._count_connect(peer, "authenticated")
         self._count_recovery(joined)
         return answer[0]
+
+    def _enter_rooms(self, peer: Peer, user_id: UserId) -> None:
+        self._manager.basic_enter_room(peer.sid, "/", user_room(user_id))
+        self._services.websocket.register_user(peer.sid, user_id)
+        peer.joined = True
+        peer.session.settle(True)
+        if peer.follows_all:
+            for claim_id in peer.watches:  # while it was anonymous; from now on they are among all
+                self._manager.basic_leave_room(peer.sid, "/", claim_room(claim_id))
+            self._manager.basic_enter_room(peer.sid, "/", LIVE_ROOM)
 
     def _count_connect(self, peer: Peer, outcome: str) -> None:
         self._services.metrics.connects.inc(outcome)
@@ -238,7 +280,7 @@ class Gateway:
             self._channels.leave(peer.user_id)
         if not (peer.session.closed or peer.session.closing):
             # Only the namespace was left: whoever comes back on this transport has to authenticate again.
-            peer.session.settled = False
+            peer.session.settle(False)
             self._opened(peer.session)
         self._services.metrics.disconnects.inc(reason)
         self._services.metrics.connected_users.set(self._services.websocket.connected_here())
@@ -307,18 +349,22 @@ class Gateway:
         try:
             if peer.user_id is not None:
                 raise RefusedError("This socket is authenticated already.", Code.ALREADY_AUTHENTICATED)
-            user, claims = await self._services.accounts.authenticate(wanted.token)
-            if wanted.user_id is not None and wanted.user_id != user.id:
-                raise RefusedError("The token belongs to another user.", Code.WRONG_SUBJECT)
-            if peer.user_id is not None:  # while the token was looked at
-                raise RefusedError("This socket is authenticated already.", Code.ALREADY_AUTHENTICATED)
+            claims, arrival = await self._recognise(wanted.token)
+            try:
+                if wanted.user_id is not None and wanted.user_id != claims.user_id:
+                    raise RefusedError("The token belongs to another user.", Code.WRONG_SUBJECT)
+                if peer.user_id is not None:  # while the token was looked at
+                    raise RefusedError("This socket is authenticated already.", Code.ALREADY_AUTHENTICATED)
+            except RefusedError:
+                self._channels.give_up(arrival)
+                raise
         except VouchstormError as error:
             self._send(peer.session, "auth_error", events.AuthError(message=str(error), code=error.code))
             raise
-        peer.user_id = user.id
+        peer.user_id = claims.user_id
         peer.last_seq = wanted.last_seq if wanted.last_seq is not None else peer.last_seq
         self._remember(peer, claims)
-        answer = await self._join(peer)
+        answer = await self._join(peer, arrival)
         if answer is None:
             raise RefusedError("The connection is going away.", Code.STORE_UNAVAILABLE)
         return answer.model_dump(mode="json")

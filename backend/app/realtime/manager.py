@@ -7,7 +7,7 @@ Overrides of python-socketio 5.18: `BaseManager` room and pending bookkeeping, `
 Source: socketio/base_manager.py, async_manager.py; docs/adr/0003.
 """
 
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from bidict import ValueDuplicationError, bidict
@@ -16,8 +16,6 @@ from socketio.async_manager import AsyncManager
 from ..contracts.words import DeliveryClass
 from .engine import Session
 from .frames import Message
-
-ConnectedHook = Callable[[str], Awaitable[None]]
 
 AUDIENCE_SOCKETS = 16
 """From this size on the list of a room's sessions is kept until somebody comes or goes."""
@@ -42,8 +40,6 @@ class RoomManager(AsyncManager):  # type: ignore[misc]
         self._audiences: dict[str, list[Session]] = {}
         self._connecting: set[str] = set()
         self._leaving: set[str] = set()
-        self.on_connected: ConnectedHook | None = None
-        """Awaited once the CONNECT packet is on its way: the first moment a socket may enter rooms."""
         self.on_room: Callable[[str, bool], None] | None = None
         """Told (room, True) when a room gets its first member here, (room, False) after its last left."""
 
@@ -60,10 +56,12 @@ class RoomManager(AsyncManager):  # type: ignore[misc]
         return sid
 
     async def connect(self, sid: str, namespace: str) -> str:
-        self._connecting.discard(sid)
-        if self.on_connected is not None:
-            await self.on_connected(sid)
+        self.connected(sid)
         return sid
+
+    def connected(self, sid: str) -> None:
+        """The socket is let in."""
+        self._connecting.discard(sid)
 
     def is_pre_connected(self, sid: str, namespace: str) -> bool:
         return sid in self._connecting

@@ -32,8 +32,12 @@ class Newcomers:
     """Asks the store for all that a connect has to know, in one read for all who come at the same time."""
 
     def __init__(self, store: Store, own: Own) -> None:
-        self._gathered: Gathered[tuple[UserId, str], Newcomer] = Gathered(store.newcomers, own)
+        self._store = store
+        self._gathered: Gathered[tuple[UserId, str], Newcomer] = Gathered(self._read, own)
 
     async def look_up(self, user_id: UserId, jti: str) -> Newcomer:
         """As the store had it after this was asked. Raises UnavailableError."""
         return await self._gathered.ask((user_id, jti))
+
+    async def _read(self, asked: Sequence[tuple[UserId, str]]) -> list[Newcomer]:
+        return await self._store.newcomers(asked)

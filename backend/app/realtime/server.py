@@ -8,8 +8,10 @@ import asyncio
 import logging
 import random
 import time
+from collections.abc import Awaitable, Callable
 from typing import Any
 
+import orjson
 import socketio
 from socketio.packet import BINARY_ACK, BINARY_EVENT, Packet
 
@@ -19,12 +21,16 @@ from ..ports import Clock, Store
 from ..services.container import Services
 from ..settings import Settings
 from ..tasks import Tasks
+from .addresses import Proxies
+from .asgi_door import AsgiDoor
 from .bus import Bus
 from .bus_listener import BusListener
+from .caps import Limits
 from .channels import Channels
 from .deadlines import Deadlines
+from .door import Door, DoorRules
 from .emitter import LocalEmitter
-from .engine import Engine
+from .engine import Engine, Session
 from .fanout import Fanout
 from .frames import Message
 from .gateway import Gateway
@@ -52,8 +58,38 @@ class TextPacket(Packet):  # type: ignore[misc]
 class SocketServer(socketio.AsyncServer):  # type: ignore[misc]
     """python-socketio's server on our Engine.IO."""
 
+    manager_initialized: bool
+    door: Door | None = None
+    on_connect: Callable[[str, Session, Any], Awaitable[None]] | None = None
+    """Answers a CONNECT of the default namespace: (socket id, session, auth payload)."""
+
     def _engineio_server_class(self) -> type[Engine]:
         return Engine
+
+    def prepare(self) -> None:
+        """Start what the library starts with its first connection: one by the short way does not tell it."""
+        if not self.manager_initialized:
+            self.manager_initialized = True
+            self.manager.initialize()
+
+    async def _handle_eio_message(self, eio_sid: str, data: Any) -> None:
+        if data[:2] in ("0", "0{"):
+            await self._handle_connect(eio_sid, "/", orjson.loads(data[1:]) if len(data) > 1 else None)
+        else:
+            await super()._handle_eio_message(eio_sid, data)
+
+    async def _handle_connect(self, eio_sid: str, namespace: str | None, data: Any) -> None:
+        if namespace not in (None, "/"):
+            await super()._handle_connect(eio_sid, namespace, data)
+            return
+        session = self.eio.sockets.get(eio_sid)
+        if session is None or self.on_connect is None:
+            return
+        sid = await self.manager.pre_connect(eio_sid, "/")
+        if sid is None:
+            session.post_text('4{"message":"This session is connected already."}')
+            return
+        await self.on_connect(sid, session, data)
 
     async def _handle_event_internal(
         self, server: Any, sid: str, eio_sid: str, data: Any, namespace: str, id: Any
@@ -94,6 +130,7 @@ class Realtime:
         self.manager = manager
         self.sio = self._build_server()
         self.engine: Engine = self.sio.eio
+        self.door = self.sio.door = self._build_door()
         self.deadlines = Deadlines()
         self.fanout = Fanout(
             manager,
@@ -154,6 +191,31 @@ class Realtime:
             direct=not surprises,
         )
 
+    def _build_door(self) -> Door:
+        settings, metrics = self._settings, self._metrics
+        limits = Limits(
+            settings.max_sockets,
+            settings.max_unauthenticated,
+            settings.max_sockets_per_address,
+            settings.max_unauthenticated_per_address,
+        )
+        rules = DoorRules(
+            limits,
+            settings.handshakes_at_once,
+            settings.handshake_queue,
+            settings.handshake_wait_s,
+            settings.handshake_retry_s,
+        )
+        door = Door(
+            rules,
+            Proxies(settings.trusted_proxies),
+            self._rng,
+            on_refusal=lambda refusal: metrics.refusals.inc(refusal.value),
+        )
+        metrics.handshakes_waiting.source = lambda: door.admission.waiting
+        metrics.handshakes_at_work.source = lambda: door.admission.at_work
+        return door
+
     def _count_flush(self, waited_s: float, sockets: int, messages: list[Message]) -> None:
         self._metrics.emit_seconds.observe(waited_s)
         self._metrics.fanout_sockets.observe(sockets)
@@ -177,6 +239,8 @@ class Realtime:
 
     def start(self, tasks: Tasks) -> None:
         """Start the loops of this room."""
+        self.sio.prepare()
+        tasks.start("door", self.door.run)
         tasks.start("heartbeat", self.engine.heartbeat.run)
         tasks.start("slow sockets", self.engine.watch)
         tasks.start("deadlines", self.deadlines.run)
@@ -232,4 +296,5 @@ class Realtime:
 
 def asgi(sio: SocketServer, other: Any) -> Any:
     """The sockets at `/ws/socket.io/`, everything else to the other application."""
-    return socketio.ASGIApp(sio, other_asgi_app=other, socketio_path="ws/socket.io")
+    application = socketio.ASGIApp(sio, other_asgi_app=other, socketio_path="ws/socket.io")
+    return application if sio.door is None else AsgiDoor(sio.door, application, "/ws/socket.io")
