@@ -171,7 +171,8 @@ def server_commands(ours: Sequence[str], stack: Stack, nodes: int) -> "Commands"
     sizes = ["--seed-users", "{users}", "--seed-claims", "{claims}", "--seed-quorum", "{quorum}"]
     sizes += ["--seed", "{seed}"]
     wanted = ["--stack", "full", "--nodes", str(nodes), "--port", "0", "--data-dir", data_dir]
-    return Commands([*ours, "up", *wanted, *sizes, *files])
+    status = [*ours, "status", "--data-dir", data_dir]
+    return Commands([*ours, "up", *wanted, *sizes, *files], status=status)
 
 
 @app.command()

@@ -119,7 +119,9 @@ class Course:
             self.measured.target = server.url
             watching = asyncio.get_running_loop().create_task(self._watch_server(server))
             stack.callback(watching.cancel)
-        sabotage = self.sabotage = await stack.enter_async_context(Sabotage(scenario, self.server))
+        sabotage = self.sabotage = await stack.enter_async_context(
+            Sabotage(scenario, self.server, self.measured.target)
+        )
         target, path = self.measured.target, place.path or endpoint_path(scenario)
         try:
             self.endpoint = Endpoint.parse(target, path)
@@ -203,7 +205,7 @@ class Course:
         self.load_start_ns = start_ns + round(scenario.phases.warmup_s * NS)
         self.swarm.start_keepalives()
         self.swarm.start_troubles(troubles(scenario), self.load_start_ns)
-        self.sabotage.start(self.load_start_ns)
+        self.sabotage.start(self.load_start_ns, self.endpoint)
         helpers = [asyncio.ensure_future(self._tick()), asyncio.ensure_future(self.lag.run())]
         publishing = asyncio.ensure_future(self.publisher.run(self.plan, start_ns))
         try:
@@ -286,6 +288,7 @@ class Course:
         measured.timeline = seconds(
             self.load_start_ns, closed_ns, account, self.publisher.sent_ns, self.presence, measured.faults
         )
+        measured.hostile = self.sabotage.hostile
         measured.notes += [f"lost: {name}" for name in account.lost[:10]]
         measured.generator = generator_of(
             before,
@@ -295,7 +298,7 @@ class Course:
             self.lag.histogram,
             self._rss_before_bytes,
             self._overrun,
-        )
+        ).model_copy(update={"failed_faults": self.sabotage.failures})
         measured.server = server_of(before, after, self.server, unreachable=truth.unreachable)
 
     # ---------------------------------------------------------------- small things

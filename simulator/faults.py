@@ -218,7 +218,7 @@ def killed(pid: int) -> Iterator[None]:
     _check(pid)
     os.kill(pid, signal.SIGKILL)
     deadline_s = time.monotonic() + KILL_DEADLINE_S
-    while not _is_gone(pid):
+    while not is_gone(pid):
         if time.monotonic() > deadline_s:
             raise TimeoutError(f"process {pid} did not die within {KILL_DEADLINE_S:g} s of SIGKILL")
         time.sleep(_POLL_S)
@@ -251,7 +251,7 @@ def _check(pid: int) -> None:
         raise ValueError(f"{pid} is not a process to break: only children and services of the run are")
 
 
-def _is_gone(pid: int) -> bool:
+def is_gone(pid: int) -> bool:
     """Dead, or a zombie; where there is no /proc a zombie counts as alive until its parent reaps it."""
     try:
         state = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")

@@ -15,6 +15,7 @@ from .result import (
     Findings,
     Generator,
     Host,
+    Hostile,
     Latency,
     Phase,
     Publishes,
@@ -48,6 +49,7 @@ class Measured:
     conservation: Conservation = field(default_factory=Conservation)
     generator: Generator = field(default_factory=Generator)
     server: Server = field(default_factory=Server)
+    hostile: Hostile = field(default_factory=Hostile)
     faults: list[FaultMark] = field(default_factory=list)
     timeline: list[Second] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
@@ -80,6 +82,7 @@ def findings_of(measured: Measured) -> Findings:
         conservation=measured.conservation,
         generator=measured.generator,
         server=measured.server,
+        hostile=measured.hostile,
         faults=measured.faults,
         timeline=measured.timeline,
         notes=measured.notes,

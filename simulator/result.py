@@ -138,6 +138,7 @@ class Generator(Part):
     source_addresses: int = 1
     handler_errors: int = Field(0, description="Events the harness itself failed to understand.")
     overrun: str = Field("", description="The phase that did not end in its time; empty when all did.")
+    failed_faults: list[str] = Field([], description="Faults that did not come about, or did not heal.")
 
 
 class Server(Part):
@@ -159,6 +160,16 @@ class FaultMark(Part):
     kind: str
     clients: int = 0
     note: str = ""
+
+
+class Hostile(Part):
+    """What strangers did beside the honest clients, and what the server did about it."""
+
+    inputs: int = 0
+    connections: int = 0
+    refused: int = Field(0, description="Connections that did not come about or broke while they were used.")
+    ended: int = Field(0, description="Connections that the server ended.")
+    server_errors: int = Field(0, description="Answers of the class 5xx, closes that blame the server.")
 
 
 class Second(Part):
@@ -208,6 +219,7 @@ class Findings(Part):
     conservation: Conservation = Conservation()
     generator: Generator = Generator()
     server: Server = Server()
+    hostile: Hostile = Hostile()
     faults: list[FaultMark] = []
     timeline: list[Second] = []
     notes: list[str] = []

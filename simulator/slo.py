@@ -82,6 +82,16 @@ def _accepted(findings: Findings) -> Reading:
     return publishes.failed / answered if answered else None
 
 
+def _server_errors(findings: Findings) -> Reading:
+    hostile = findings.hostile
+    return float(hostile.server_errors) if hostile.inputs else None
+
+
+def _durable_duplicates(findings: Findings) -> Reading:
+    part = findings.ledger_by_kind.get("durable")
+    return None if part is None else float(part.duplicate)
+
+
 _PERCENTILES = ("p50", "p95", "p99", "p999", "max")
 
 _ALL = (
@@ -118,6 +128,7 @@ _ALL = (
     Slo("lost", "", "owed messages that a client never got", _field("lost")),
     Slo("misrouted", "", "receipts by clients that nobody owed them to", _field("misrouted")),
     Slo("duplicate", "", "repeated receipts", _field("duplicate")),
+    Slo("duplicate_durable", "", "repeated receipts of notifications", _durable_duplicates),
     Slo("out_of_order", "", "receipts behind a newer one", _field("out_of_order")),
     Slo("late", "", "live receipts after the late bound", _field("late")),
     Slo("unverified", "", "owed messages of clients that were away", _field("unverified")),
@@ -131,6 +142,7 @@ _ALL = (
         "silent_holes", "", "gaps a client was not told of", lambda f: float(f.reconnect.recovery.silent_hole)
     ),
     Slo("censored", "", "dropped clients not back in the window", lambda f: float(f.reconnect.censored)),
+    Slo("server_errors", "", "answers to strangers that blame the server", _server_errors),
     Slo("failed_publish_ratio", "", "publishes that failed, of those answered", _accepted),
     Slo("established_ratio", "", "connected clients of those wanted", _established, at_most=False),
     Slo("reconnected_ratio", "", "drops that came back in the window", _reconnected, at_most=False),

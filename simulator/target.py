@@ -15,6 +15,7 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from . import host
 from .errors import SetupError
@@ -24,6 +25,7 @@ from .wire import Endpoint
 READY_TIMEOUT_S = 60.0
 STOP_TIMEOUT_S = 10.0
 KILL_TIMEOUT_S = 5.0
+STATUS_TIMEOUT_S = 20.0
 SAMPLE_S = 0.5
 TAIL_LINES = 15
 
@@ -35,11 +37,13 @@ class Commands:
 
     serve: prints one line of JSON with `"ready": true` and `"url"` on stdout when it accepts connections.
     seed: writes the users' tokens and the claims, one JSON object a line, then ends; empty: no seeding.
-    env: added to this process's environment.
+    status: prints a JSON document whose `services` is a list of {name, pid, url, alive}; empty: the ready
+    line's `pids` and `nodes` hold for good. env: added to this process's environment.
     """
 
     serve: Sequence[str]
     seed: Sequence[str] = ()
+    status: Sequence[str] = ()
     env: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -56,7 +60,8 @@ class Needs:
 class ManagedServer:
     """`async with ManagedServer(commands, needs) as server:` seeds and starts it, and stops it at the end.
 
-    url: where it listens. died: how it ended, empty while it lives or was stopped by us.
+    url: where it listens. ready: its ready line. died: how it ended, empty while it lives or was stopped by
+    us.
     """
 
     def __init__(
@@ -70,8 +75,10 @@ class ManagedServer:
         self._process: asyncio.subprocess.Process | None = None
         self._tail: deque[str] = deque(maxlen=TAIL_LINES)
         self._stopping = False
+        self._words: dict[str, str] = {}
         self.url = ""
         self.node = ""
+        self.ready: dict[str, Any] = {}
         self.died = ""
         self.tokens_file = Path()
         self.claims_file = Path()
@@ -105,7 +112,7 @@ class ManagedServer:
     async def _start(self) -> None:
         data_dir = Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="vouchstorm-run-")))
         self.tokens_file, self.claims_file = data_dir / "tokens.jsonl", data_dir / "claims.jsonl"
-        words = {
+        words = self._words = {
             "data_dir": str(data_dir),
             "users": str(self._needs.users),
             "claims": str(self._needs.claims),
@@ -117,6 +124,26 @@ class ManagedServer:
         if self._commands.seed:
             await self._seed([_fill(word, words) for word in self._commands.seed])
         await self._serve([_fill(word, words) for word in self._commands.serve])
+
+    @property
+    def tells_status(self) -> bool:
+        """Whether `status` has anything to say."""
+        return bool(self._commands.status)
+
+    async def status(self) -> dict[str, Any]:
+        """What runs now, as the status command says. Raises SetupError when it does not answer."""
+        command = [_fill(word, self._words) for word in self._commands.status]
+        process = await self._spawn(command, asyncio.subprocess.DEVNULL)
+        try:
+            output, _ = await asyncio.wait_for(process.communicate(), STATUS_TIMEOUT_S)
+            said = json.loads(output)
+        except (TimeoutError, ValueError) as error:
+            raise SetupError(f"{' '.join(command)} did not say what runs.") from error
+        finally:
+            if process.returncode is None:
+                process.kill()
+                await process.wait()
+        return said if isinstance(said, dict) else {}
 
     async def _seed(self, command: list[str]) -> None:
         process = await self._spawn(command, asyncio.subprocess.STDOUT)
@@ -168,7 +195,7 @@ class ManagedServer:
             with contextlib.suppress(ValueError):
                 said = json.loads(line)
                 if isinstance(said, dict) and said.get("ready") and isinstance(said.get("url"), str):
-                    self.url, self.node = said["url"], str(said.get("node", ""))
+                    self.ready, self.url, self.node = said, said["url"], str(said.get("node", ""))
                     return
             self._tail.append(line.decode(errors="replace").rstrip())
         status = await process.wait()

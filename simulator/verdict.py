@@ -134,6 +134,7 @@ def _harness_doubts(findings: Findings, honesty: Honesty) -> list[str]:
         doubts.append(f"The harness failed on {generator.handler_errors} events it should understand.")
     if generator.overrun:
         doubts.append(f"The phase {generator.overrun!r} did not end in its time.")
+    doubts += [f"{failure} The run did not show what it was to show." for failure in generator.failed_faults]
     if not findings.ledger.balanced:
         doubts.append("The ledger does not balance: the expected messages are not the sum of their classes.")
     return doubts
