@@ -116,13 +116,47 @@ def test_without_a_terminal_the_progress_is_a_line_per_phase() -> None:
     assert shown.splitlines() == ["· Setting up users, claims and server", "· Load"]
 
 
-def test_the_live_view_fits_three_lines() -> None:
-    live = Live("load", 5, 35, 300, 298, 2, 100, 1, 5_000, 900.0, 3.2, 17.5)
-    console = Console(file=io.StringIO(), width=140)
-    console.print(live_view(live, [1.0, 17.5]))
+@pytest.mark.parametrize("columns", [80, 120, 200])
+def test_the_live_view_of_a_large_run_cuts_nothing_off(columns: int) -> None:
+    live = Live(
+        *("load", 5, 35, 200_000, 198_999, 1_001, 100, 12, 5_000, 1_234_567.0, 1_003.2, 10_017.5),
+        overdue=7,
+        faults=["drop"],
+    )
+    console = Console(file=io.StringIO(), width=columns)
+    console.print(live_view([live] * 300, columns))
     shown = console.file.getvalue()  # type: ignore[attr-defined]
-    assert len(shown.splitlines()) == 3
-    assert "2 away" in shown
+    assert len(shown.splitlines()) == 5
+    assert "…" not in shown
+    for fact in ("198,999 of 200,000", "1,001 reconnecting", "10,017.5 ms", "7 missing", "drop", "1,234,567"):
+        assert fact in shown
+
+
+def test_without_a_terminal_a_line_every_ten_seconds_tells_how_it_goes() -> None:
+    console = Console(file=io.StringIO(), width=60)
+    now_s = iter(range(100))
+    with TerminalUi(console, clock=lambda: next(now_s)) as ui:
+        for second in range(21):
+            ui.tick(Live("load", second, 35, 300, 298, 2, 100, 1, 5_000, 900.0, 3.2, 17.5))
+    lines = console.file.getvalue().splitlines()  # type: ignore[attr-defined]
+    assert len(lines) == 2
+    assert "298/300 connected, 2 reconnecting, 900 events/s, p50 3.2 ms, p99 17.5 ms" in lines[0]
+
+
+def test_a_terminal_is_not_redrawn_for_every_single_client() -> None:
+    console = Console(file=io.StringIO(), width=80, force_terminal=True)
+    with TerminalUi(console, clock=lambda: 0.0) as ui:
+        for done in range(1, 1_000):
+            ui.progress("connecting", done, 10_000)
+        drawn = console.file.getvalue().count("connecting")  # type: ignore[attr-defined]
+    assert drawn == 1
+
+
+def test_names_of_distributions_are_whole_at_80_columns() -> None:
+    console = Console(file=io.StringIO(), width=80)
+    named = {name: latency(60_000_000) for name in ("fanout", "schedule_lag")}
+    print_result(result(latency_ms=named), console)
+    assert "schedule lag" in console.file.getvalue()  # type: ignore[attr-defined]
 
 
 def test_a_sparkline_is_highest_at_its_highest_value() -> None:
