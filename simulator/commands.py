@@ -99,8 +99,8 @@ def simulate(
     """
     from rich.console import Console
 
+    from .report.closing import print_result
     from .report.outputs import Outputs, github_summary
-    from .report.terminal import print_result
     from .runner import RunOptions
     from .scenario import list_builtin, load, override
     from .slo import parse
@@ -171,8 +171,7 @@ def server_commands(ours: Sequence[str], stack: Stack, nodes: int) -> "Commands"
     sizes = ["--seed-users", "{users}", "--seed-claims", "{claims}", "--seed-quorum", "{quorum}"]
     sizes += ["--seed", "{seed}"]
     wanted = ["--stack", "full", "--nodes", str(nodes), "--port", "0", "--data-dir", data_dir]
-    status = [*ours, "status", "--data-dir", data_dir]
-    return Commands([*ours, "up", *wanted, *sizes, *files], status=status)
+    return Commands([*ours, "up", *wanted, *sizes, *files])
 
 
 @app.command()
