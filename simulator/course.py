@@ -1,8 +1,9 @@
 """The course of one run: set-up, ramp, warm-up and load with faults, drain, reconciliation, closing the
 books.
 
-One event loop in one process. Every phase is bounded, so a run never hangs: it ends with what was
-measured, or with a `SetupError`. Called by the runner.
+This process sets up, publishes, breaks what is to be broken, reads back and closes; the clients are the
+crowd's, here or in processes of their own. Every phase is bounded, so a run never hangs: it ends with what
+was measured, or with a `SetupError`. Called by the runner.
 """
 
 import asyncio
@@ -18,29 +19,36 @@ from typing import Any, Literal, TypeVar
 
 from . import host
 from .audience import Bounds
+from .beat import Pulse
+from .crowd import Crowd, ShardFace
 from .errors import ScenarioError, SetupError
-from .findings import Measured, recent
+from .findings import Measured
 from .ledger import Ledger
+from .limits import allow_sockets, free_processors, split_processors
 from .meters import Meter, generator_of, read, server_of
+from .orders import Order
 from .outages import Outages
 from .profiles.base import Profile, Reconciled, Stage
 from .profiles.choice import endpoint_path, make_profile
 from .progress import Live, Ui
-from .publisher import Publisher
+from .publisher import Dispatch, Fact, Publisher
+from .remote_shard import RemoteShard
 from .rest import RestClient
-from .result import FaultMark, Phase
+from .result import Conservation, FaultMark, Phase
 from .sabotage import Sabotage
 from .scenario import Scenario
-from .schedule import Publication, claims_needed, publications, troubles
-from .swarm import Swarm
+from .schedule import Publication, Workload, at_once, claims_needed, marks, publications, troubles
+from .shard import Closing, Shard
+from .slices import Slice, processes, slices
+from .statement import Sample, Statement
 from .target import Commands, ManagedServer, Needs, scrape
 from .timeline import Presence, seconds
 from .wire import Endpoint
 
 NS = 1_000_000_000
 LEAD_NS = 200_000_000
-DESCRIPTORS_TO_SPARE = 512
 STOP_TIMEOUT_S = 30.0
+MAX_NAMED_VIOLATIONS = 100
 PhaseName = Literal["setup", "connect", "warmup", "load", "drain", "reconcile"]
 T = TypeVar("T")
 
@@ -65,10 +73,10 @@ class Course:
         self.place = place
         self.ui = ui
         self.stop = asyncio.Event()
-        self.ledger = Ledger(scenario.clients)
-        self.outages = Outages()
         self.presence = Presence()
-        self.lag = host.LoopLag()
+        self.pulse = Pulse()
+        self.lag: host.LoopLag | None = None
+        """Of this process, where the clients are in others: theirs is measured beside them."""
         self.measured = Measured(
             scenario, place.url or "", host.describe(), datetime.now(UTC).isoformat(timespec="seconds")
         )
@@ -77,13 +85,13 @@ class Course:
         self.entrance: Endpoint
         self.sabotage: Sabotage
         self.profile: Profile
-        self.swarm: Swarm
+        self.crowd: Crowd
         self.publisher: Publisher
         self.plan: list[Publication] = []
         self.load_start_ns = 0
         self._started_ns = time.monotonic_ns()
         self._last_events = (0, 0)
-        self._rss_before_bytes = 0
+        self._lost: list[str] = []
         self._overrun = ""
 
     def interrupt(self) -> None:
@@ -101,17 +109,16 @@ class Course:
             before = await self._meter()
             closed_ns = await self._traffic()
             after = await self._meter()
-            away = self.swarm.away()
             with self._phase("reconcile"):
                 truth = await self._reconcile()
-            self._close(before, after, closed_ns, away, truth)
+                statement = await self._closed(closed_ns, truth)
+            self._conclude(before, after, closed_ns, statement, truth)
         return self.measured
 
     # ---------------------------------------------------------------- set-up
 
     async def _set_up(self, stack: contextlib.AsyncExitStack) -> None:
         scenario, place = self.scenario, self.place
-        _allow_sockets(scenario.clients + scenario.publish.workers)
         tokens_file, claims_file = place.tokens_file, place.claims_file
         if place.commands is not None:
             server = self.server = await stack.enter_async_context(self._managed(place.commands))
@@ -130,12 +137,14 @@ class Course:
             raise ScenarioError([f"--url: {error}."]) from error
         rest = RestClient(self.endpoint)
         stack.push_async_callback(rest.close)
+        parts = slices(scenario, processes(scenario, free_processors(managed=place.commands is not None)))
+        alone = len(parts) == 1
         stage = Stage(
             scenario,
             self.endpoint,
             rest,
-            self.ledger,
-            self.outages,
+            Ledger(scenario.clients if alone else 0),
+            Outages(),
             uuid.uuid4().hex[:12],
             tokens_file if tokens_file and tokens_file.exists() else place.tokens_file,
             claims_file if claims_file and claims_file.exists() else place.claims_file,
@@ -143,11 +152,18 @@ class Course:
         )
         self.profile = make_profile(stage)
         stack.push_async_callback(self.profile.close)
-        await self._prepare(stack)
+        workload, plan = await self._prepare()
+        if alone:
+            self.crowd = Crowd([self._own_shard(stage, parts[0], plan)])
+        else:
+            self.lag = host.LoopLag()
+            allow_sockets(self.publisher.workers)
+            self.crowd = Crowd(await self._other_shards(stack, stage, parts, workload))
+        stack.push_async_callback(self._stop_crowd)
 
     def _managed(self, commands: Commands) -> ManagedServer:
         scenario = self.scenario
-        mine, others = _split_processors() if self.place.pin else (None, None)
+        mine, others = split_processors(max(1, scenario.processes)) if self.place.pin else (None, None)
         if mine is not None:
             host.pin(os.getpid(), mine)
         needs = Needs(scenario.users, claims_needed(scenario), scenario.claims.quorum, scenario.seed)
@@ -157,7 +173,7 @@ class Course:
         await server.gone.wait()
         self.stop.set()
 
-    async def _prepare(self, stack: contextlib.AsyncExitStack) -> None:
+    async def _prepare(self) -> tuple[Workload, list[Publication]]:
         scenario, timeout_s = self.scenario, self.scenario.phases.setup_timeout_s
         try:
             async with asyncio.timeout(timeout_s):
@@ -166,34 +182,68 @@ class Course:
             raise SetupError(
                 f"Users and claims were not ready within {timeout_s:g} s (phases.setup_timeout_s)."
             ) from error
-        self.plan = publications(scenario, workload)
-        self.publisher = Publisher(
-            self.profile.publish, scenario.publish.workers, round(scenario.publish.late_ms * 1e6)
-        )
-        self._rss_before_bytes = host.rss_bytes(os.getpid())
-        members = [self.profile.member(index) for index in range(scenario.clients)]
-        self.swarm = Swarm(
-            scenario,
-            self.entrance,
-            members,
-            self.outages,
-            namespace=self.profile.namespace,
-            headers=self.profile.headers,
-        )
-        stack.push_async_callback(self._stop_swarm)
+        plan = publications(scenario, workload)
+        self.profile.expect(plan)
+        self.plan = [] if self.profile.at_clients else plan
+        workers = scenario.publish.workers + at_once(self.plan)  # the brigade does not wait for anybody
+        late_ns = round(scenario.publish.late_ms * 1e6)
+        self.publisher = Publisher(self.profile.publish, workers, late_ns, self._published)
+        return workload, plan
 
-    async def _stop_swarm(self) -> None:
+    def _own_shard(self, stage: Stage, part: Slice, plan: list[Publication]) -> Shard:
+        """All clients in this process."""
+        allow_sockets(part.count + self.publisher.workers)
+        return Shard(
+            self.scenario,
+            part,
+            self.profile,
+            self.entrance,
+            stage.ledger,
+            stage.outages,
+            plan,
+            stage.now_ns,
+        )
+
+    async def _other_shards(
+        self, stack: contextlib.AsyncExitStack, stage: Stage, parts: list[Slice], workload: Workload
+    ) -> list[ShardFace]:
+        """A process for each part of the clients."""
+        orders = [
+            Order(
+                self.scenario,
+                part,
+                self.measured.target,
+                self.sabotage.entrance(self.measured.target),
+                self.endpoint.path,
+                stage.run_id,
+                stage.tokens_file,
+                workload,
+                self.profile.brief(part.users),
+            )
+            for part in parts
+        ]
+        started = [RemoteShard(order, self._shard_lost, self._note) for order in orders]
+        return list(await asyncio.gather(*map(stack.enter_async_context, started)))
+
+    def _shard_lost(self, how: str) -> None:
+        """A process died: nothing that follows can be believed, so the run ends early."""
+        self._lost.append(how)
+        self.ui.note(how)
+        self.stop.set()
+
+    async def _stop_crowd(self) -> None:
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self.swarm.stop(), STOP_TIMEOUT_S)
+            await asyncio.wait_for(self.crowd.stop(), STOP_TIMEOUT_S)
 
     async def _connect(self) -> None:
         phases, clients = self.scenario.phases, self.scenario.clients
         rounds = 1 + clients // phases.connecting
         limit_s = clients / phases.ramp_per_s + rounds * phases.connect_timeout_s
-        ramp = self.swarm.ramp(lambda done, of: self.ui.progress("connecting", done, of))
+        ramp = self.crowd.connect(lambda done, of: self.ui.progress("connecting", done, of))
         await self._unless_stopped(ramp, limit_s)
-        if not any(member.ready_ns for member in self.swarm.members) and not self.stop.is_set():
-            reasons = ", ".join(self.swarm.connections().failures) or "no reason known"
+        roll = await self.crowd.roll()
+        if not roll.established and not self.stop.is_set():
+            reasons = ", ".join(roll.figures(0).failures) or "no reason known"
             raise SetupError(f"No client could connect to {self.endpoint.authority}: {reasons}.")
 
     # ---------------------------------------------------------------- traffic
@@ -203,18 +253,20 @@ class Course:
         scenario = self.scenario
         start_ns = time.monotonic_ns() + LEAD_NS
         self.load_start_ns = start_ns + round(scenario.phases.warmup_s * NS)
-        self.swarm.start_keepalives()
-        self.swarm.start_troubles(troubles(scenario), self.load_start_ns)
+        await self.crowd.start(start_ns, self.load_start_ns)
         self.sabotage.start(self.load_start_ns, self.endpoint)
-        helpers = [asyncio.ensure_future(self._tick()), asyncio.ensure_future(self.lag.run())]
+        helpers = [asyncio.ensure_future(self._tick())]
+        if self.lag is not None:
+            helpers.append(asyncio.ensure_future(self.lag.run()))
         publishing = asyncio.ensure_future(self.publisher.run(self.plan, start_ns))
         try:
             with self._phase("warmup"):
                 await self._sleep_until(self.load_start_ns)
             with self._phase("load"):
                 await self._sleep_until(self.load_start_ns + round(scenario.duration_s * NS))
-                await self._unless_stopped(_settled(publishing), scenario.publish.timeout_s + 5.0)
-            await self.swarm.stop_troubles()
+                answered = asyncio.gather(_settled(publishing), self.crowd.settled())
+                await self._unless_stopped(_all(answered), scenario.publish.timeout_s + 5.0)
+            await self.crowd.calm()
             await self.sabotage.finish()
             with self._phase("drain"):
                 await self._drain()
@@ -222,42 +274,55 @@ class Course:
             for task in (publishing, *helpers):
                 task.cancel()
             await asyncio.gather(publishing, *helpers, return_exceptions=True)
-        return time.monotonic_ns()
+        closed_ns = time.monotonic_ns()
+        await self.crowd.freeze()
+        return closed_ns
 
     async def _drain(self) -> None:
         """A fixed window; a third into it every client pings once, as it would sooner or later."""
         drain_s = self.scenario.phases.drain_s
         end_ns = time.monotonic_ns() + round(drain_s * NS)
         await self._sleep_until(end_ns - round(drain_s * NS * 2 / 3))
-        await self._unless_stopped(self.swarm.nudge(drain_s / 6), drain_s)
+        await self._unless_stopped(self.crowd.nudge(drain_s / 6), drain_s)
         await self._sleep_until(end_ns)
+
+    def _published(self, fact: Fact) -> None:
+        self.crowd.published(fact)
 
     async def _tick(self) -> None:
         while True:
             await asyncio.sleep(1.0)
-            now_ns = time.monotonic_ns()
-            connected, away = self.swarm.count(), len(self.outages.open)
-            self.presence.add(now_ns, connected, away)
-            self.ui.tick(self._live(now_ns, connected, away))
+            sample, now_ns = await self.crowd.sample(), time.monotonic_ns()
+            self.presence.add(now_ns, sample.connected, sample.away)
+            self.pulse.add(sample.beat)
+            self.ui.tick(self._live(now_ns, sample))
 
-    def _live(self, now_ns: int, connected: int, away: int) -> Live:
-        events, (last_ns, last_events) = self.swarm.events(), self._last_events
-        self._last_events = (now_ns, events)
-        p50_ms, p99_ms = recent(self.ledger, now_ns)
-        phases = self.scenario.phases
+    def _live(self, now_ns: int, sample: Sample) -> Live:
+        last_ns, last_events = self._last_events
+        self._last_events = (now_ns, sample.events)
+        recent, total, counts = self.pulse.recent(), self.pulse.total, self.publisher.done.counts
+        elapsed_s = (now_ns - self.load_start_ns) / NS
+        since_s = (now_ns - last_ns) / NS if last_ns else 0.0
         return Live(
-            phase="load" if now_ns >= self.load_start_ns else "warmup",
-            elapsed_s=max(0.0, (now_ns - self.load_start_ns) / NS),
-            total_s=self.scenario.duration_s + phases.drain_s,
-            clients=len(self.swarm.members),
-            connected=connected,
-            reconnecting=away,
-            published=self.publisher.counts["accepted"],
-            failed=self.publisher.counts["failed"] + self.publisher.counts["dropped"],
-            events=events,
-            events_per_s=(events - last_events) / max(0.001, (now_ns - last_ns) / NS) if last_ns else 0.0,
-            p50_ms=p50_ms,
-            p99_ms=p99_ms,
+            phase="load" if elapsed_s >= 0 else "warmup",
+            elapsed_s=max(0.0, elapsed_s),
+            total_s=self.scenario.duration_s + self.scenario.phases.drain_s,
+            clients=self.scenario.clients,
+            connected=sample.connected,
+            reconnecting=sample.away,
+            published=counts["accepted"] + sample.accepted,
+            failed=counts["failed"] + counts["dropped"] + sample.failed,
+            events=sample.events,
+            events_per_s=(sample.events - last_events) / since_s if since_s else 0.0,
+            p50_ms=recent.percentile_ms(50),
+            p99_ms=recent.percentile_ms(99),
+            late=counts["late"] + sample.late,
+            overdue=total.overdue,
+            lag_ms=max(sample.beat.lag_ms, self.lag.take_worst_ms() if self.lag is not None else 0.0),
+            received=dict(total.received),
+            latency_counts=list(total.counts),
+            latency_sum_ms=total.sum_ms,
+            faults=sorted({mark.kind for mark in self._marks() if mark.at_s <= elapsed_s <= mark.until_s}),
         )
 
     # ---------------------------------------------------------------- the end
@@ -275,41 +340,58 @@ class Course:
             self._overrun = "reconcile"
         return truth or Reconciled()
 
-    def _close(self, before: Meter, after: Meter, closed_ns: int, away: set[int], truth: Reconciled) -> None:
-        measured, windows = self.measured, self.scenario.windows
+    async def _closed(self, closed_ns: int, truth: Reconciled) -> Statement | None:
+        windows = self.scenario.windows
         bounds = Bounds(closed_ns, round(windows.grace_ms * 1e6), round(windows.late_ms * 1e6))
-        account = measured.account = self.ledger.close(bounds, truth.truth, away)
-        measured.connections = self.swarm.connections()
-        measured.publishes = self.publisher.summary()
-        measured.schedule_lag, measured.http = self.publisher.schedule_lag, self.publisher.http
-        measured.reconnect = self.outages.summary(account.holes, closed_ns)
-        measured.conservation = truth.conservation
-        measured.faults = self._marks()
-        measured.timeline = seconds(
-            self.load_start_ns, closed_ns, account, self.publisher.sent_ns, self.presence, measured.faults
-        )
-        measured.hostile = self.sabotage.hostile
-        measured.notes += [f"lost: {name}" for name in account.lost[:10]]
+        return await self.crowd.close(Closing(bounds, self.load_start_ns, truth.truth))
+
+    def _conclude(
+        self, before: Meter, after: Meter, closed_ns: int, statement: Statement | None, truth: Reconciled
+    ) -> None:
+        """From what all processes say to what is judged."""
+        measured, publishes = self.measured, self.publisher.done
+        measured.faults, measured.hostile = self._marks(), self.sabotage.hostile
+        measured.server = server_of(before, after, self.server, unreachable=truth.unreachable)
+        if statement is not None:
+            publishes.add(statement.dispatch)
+            self._take_statement(statement, publishes, truth)
+        measured.publishes = publishes.summary()
+        measured.schedule_lag, measured.http = publishes.schedule_lag, publishes.http
         measured.generator = generator_of(
             before,
             after,
-            self.swarm,
-            self.publisher,
-            self.lag.histogram,
-            self._rss_before_bytes,
-            self._overrun,
+            statement.diligence if statement is not None else [],
+            publishes,
+            self.lag.histogram if self.lag is not None else None,
+            overrun=self._overrun,
+            lost=self._lost,
         ).model_copy(update={"failed_faults": self.sabotage.failures})
-        measured.server = server_of(before, after, self.server, unreachable=truth.unreachable)
+
+    def _take_statement(self, statement: Statement, publishes: Dispatch, truth: Reconciled) -> None:
+        measured, witness, laws = self.measured, statement.witness, truth.conservation
+        measured.books = statement.books
+        measured.connections = statement.roll.figures(self.crowd.peak)
+        measured.reconnect = statement.absences.figures()
+        measured.conservation = Conservation(
+            checked=laws.checked,
+            violations=[*witness.violations, *laws.violations][:MAX_NAMED_VIOLATIONS],
+            violation_count=witness.violation_count + laws.violation_count,
+            note=laws.note,
+        )
+        measured.timeline = seconds(
+            self.load_start_ns, statement.pace, publishes.sent_ns, self.presence, measured.faults
+        )
+        measured.notes += [*witness.notes, *(f"lost: {name}" for name in statement.books.lost[:10])]
 
     # ---------------------------------------------------------------- small things
 
     def _marks(self) -> list[FaultMark]:
         """The clients' troubles and the services' faults."""
-        return sorted([*self.swarm.marks, *self.sabotage.marks], key=lambda mark: mark.at_s)
+        return sorted([*marks(troubles(self.scenario)), *self.sabotage.marks], key=lambda mark: mark.at_s)
 
     async def _meter(self) -> Meter:
         metrics = {} if self.stop.is_set() else await scrape(self.endpoint)
-        return read(self.server, self.swarm, metrics)
+        return read(self.server, await self.crowd.samples(), metrics)
 
     def _note(self, text: str) -> None:
         if text not in self.measured.notes and len(self.measured.notes) < 50:
@@ -352,16 +434,6 @@ async def _settled(future: "asyncio.Future[None]") -> None:
     await asyncio.wait((future,))
 
 
-def _allow_sockets(count: int) -> None:
-    allowed = host.raise_open_files(count + DESCRIPTORS_TO_SPARE)
-    if 0 <= allowed < count + DESCRIPTORS_TO_SPARE // 4:
-        raise SetupError(
-            f"{count} sockets do not fit into the {allowed} open files this process may have: raise the "
-            "limit (ulimit -n), or use fewer clients."
-        )
-
-
-def _split_processors() -> tuple[set[int] | None, set[int] | None]:
-    """One processor for the generator, the rest for the server; nothing to split on a single one."""
-    allowed = sorted(os.sched_getaffinity(0))
-    return (set(allowed[:1]), set(allowed[1:])) if len(allowed) > 1 else (None, None)
+async def _all(work: "asyncio.Future[Any]") -> None:
+    """Wait for several things at once."""
+    await work

@@ -4,10 +4,7 @@ import importlib.metadata
 import platform
 from dataclasses import dataclass, field
 
-import numpy as np
-
 from .histogram import Histogram
-from .ledger import Account, Ledger
 from .result import (
     Connections,
     Conservation,
@@ -25,10 +22,10 @@ from .result import (
 )
 from .result import Ledger as LedgerPart
 from .scenario import Scenario
+from .statement import Books
 from .tally import Tally
 
 PACKAGES = ("vouchstorm", "uvloop", "numpy", "hdrhistogram")
-RECENT_NS = 2_000_000_000
 
 
 @dataclass(slots=True)
@@ -42,7 +39,7 @@ class Measured:
     phases: list[Phase] = field(default_factory=list)
     connections: Connections = field(default_factory=Connections)
     publishes: Publishes = field(default_factory=Publishes)
-    account: Account | None = None
+    books: Books | None = None
     schedule_lag: Histogram = field(default_factory=Histogram)
     http: Histogram = field(default_factory=Histogram)
     reconnect: Reconnect = field(default_factory=Reconnect)
@@ -58,7 +55,7 @@ class Measured:
 
 def findings_of(measured: Measured) -> Findings:
     """The findings document."""
-    account = measured.account
+    books = measured.books
     return Findings(
         scenario=measured.scenario.model_dump(mode="json"),
         seed=measured.scenario.seed,
@@ -71,10 +68,10 @@ def findings_of(measured: Measured) -> Findings:
         phases=measured.phases,
         connections=measured.connections,
         publishes=measured.publishes,
-        ledger=ledger_part(account.total, account.balanced) if account else LedgerPart(),
+        ledger=ledger_part(books.total, books.balanced) if books else LedgerPart(),
         ledger_by_kind=(
-            {name: ledger_part(tally, tally.balanced) for name, tally in account.by_kind.items()}
-            if account
+            {name: ledger_part(tally, tally.balanced) for name, tally in books.by_kind.items()}
+            if books
             else {}
         ),
         latency_ms=latencies(measured),
@@ -102,14 +99,12 @@ def latencies(measured: Measured) -> dict[str, Latency]:
     actual sending; http: the publishing request.
     """
     found: dict[str, Histogram] = {"fanout": Histogram()}
-    if measured.account is not None:
-        for name, sample in measured.account.samples.items():
-            found[name] = Histogram()
-            found[name].record_many(sample.latency_us)
-            found["fanout"].merge(found[name])
-        if measured.account.replay_us.size:
-            found["replay"] = Histogram()
-            found["replay"].record_many(measured.account.replay_us)
+    if measured.books is not None:
+        for name, histogram in measured.books.latency.items():
+            found[name] = histogram
+            found["fanout"].merge(histogram)
+        if measured.books.replay.count:
+            found["replay"] = measured.books.replay
     found["schedule_lag"], found["http"] = measured.schedule_lag, measured.http
     return {name: histogram.latency() for name, histogram in found.items()}
 
@@ -123,18 +118,3 @@ def versions() -> dict[str, str]:
         except importlib.metadata.PackageNotFoundError:
             continue
     return found
-
-
-def recent(ledger: Ledger, now_ns: int) -> tuple[float, float]:
-    """p50 and p99 in ms of what was published in about the last two seconds; zeros when nothing came."""
-    parts = []
-    for row in reversed(ledger.rooms.recent):
-        if row.sent_ns < now_ns - RECENT_NS:
-            break
-        at = np.frombuffer(row.at, dtype=np.int64)
-        parts.append(np.abs(at[at != 0]) - row.intended_ns)
-    latency_ns = np.concatenate(parts) if parts else np.empty(0, dtype=np.int64)
-    if latency_ns.size == 0:
-        return 0.0, 0.0
-    p50, p99 = np.percentile(latency_ns, [50, 99])
-    return float(p50) / 1e6, float(p99) / 1e6

@@ -22,6 +22,8 @@ _SUB_BUCKETS = 2048
 _HALF = 1024
 _HALF_MAGNITUDE = 10
 _BUFFER = 65_536
+MAX_CELLS = 2**15
+"""More than any bucket's number."""
 
 PERCENTILES = {"p50": 50.0, "p90": 90.0, "p95": 95.0, "p99": 99.0, "p999": 99.9}
 
@@ -57,8 +59,7 @@ class Histogram:
         low, high = int(values.min()), int(values.max())
         self._min_us = min(self._min_us, max(low, 0))
         self._max_us = max(self._max_us, high)
-        clamped = np.clip(values, 0, HIGHEST_US)
-        self._counts += np.bincount(_index_of(clamped), minlength=self._counts.size)
+        self._counts += np.bincount(cells_of(values), minlength=self._counts.size)
         self._count += int(values.size)
 
     def merge(self, other: "Histogram") -> None:
@@ -125,6 +126,16 @@ class Histogram:
         if self._pending:
             self.record_many(np.frombuffer(self._pending, dtype=np.int64).copy())
             self._pending = array("q")
+
+
+def cells_of(values_us: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The bucket of each latency, for those who count by something else as well."""
+    return _index_of(np.clip(values_us, 0, HIGHEST_US))
+
+
+def highest_in(cell: int) -> int:
+    """The largest latency in us that falls into a bucket."""
+    return _highest_at(cell)
 
 
 def _cells() -> int:

@@ -7,6 +7,7 @@ import asyncio
 import os
 import platform
 import resource
+import signal
 import time
 from pathlib import Path
 
@@ -48,6 +49,11 @@ def raise_open_files(wanted: int) -> int:
     return _limit(resource.RLIMIT_NOFILE)
 
 
+def own_pid() -> int:
+    """Of this process."""
+    return os.getpid()
+
+
 def own_cpu_s() -> float:
     """CPU seconds this process has used."""
     usage = resource.getrusage(resource.RUSAGE_SELF)
@@ -56,7 +62,7 @@ def own_cpu_s() -> float:
 
 def rss_bytes(pid: int) -> int:
     """Resident memory of a process and its descendants; 0 when it is gone."""
-    return sum(_rss_of(each) for each in family(pid))
+    return sum(rss_of(each) for each in family(pid))
 
 
 def cpu_s(pid: int) -> float:
@@ -91,7 +97,8 @@ def _cpu_of(pid: int) -> float:
     return (int(stat[11]) + int(stat[12])) / os.sysconf("SC_CLK_TCK") if stat else 0.0
 
 
-def _rss_of(pid: int) -> int:
+def rss_of(pid: int) -> int:
+    """Resident memory of one process alone; 0 when it is gone."""
     stat = _stat(pid)
     return int(stat[21]) * os.sysconf("SC_PAGE_SIZE") if stat else 0
 
@@ -105,15 +112,28 @@ def pin(pid: int, cpus: set[int]) -> bool:
     return True
 
 
+def ignore_interrupts() -> None:
+    """Leave Ctrl-C to the process that started this one."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
 class LoopLag:
     """Measures how late the event loop wakes up, every ten milliseconds while it runs."""
 
     def __init__(self) -> None:
         self.histogram = Histogram()
+        self._worst_us = 0
+
+    def take_worst_ms(self) -> float:
+        """The worst since it was last asked for."""
+        worst_us, self._worst_us = self._worst_us, 0
+        return worst_us / 1000
 
     async def run(self) -> None:
         """Probe until cancelled."""
         while True:
             due_ns = time.monotonic_ns() + int(PROBE_S * NS)
             await asyncio.sleep(PROBE_S)
-            self.histogram.record(max(0, time.monotonic_ns() - due_ns) // 1000)
+            late_us = max(0, time.monotonic_ns() - due_ns) // 1000
+            self._worst_us = max(self._worst_us, late_us)
+            self.histogram.record(late_us)

@@ -15,7 +15,7 @@ from .wire import LeanClient
 
 
 class Member:
-    """Client number `index` of the run.
+    """Client `index` of this process, `number` of the run.
 
     ready_ns: when it was first ready (connected, authenticated, let into its rooms); 0 before.
     here: connected and ready now. deaf_since_ns: when it stopped reading, NEVER_NS while it reads.
@@ -30,6 +30,7 @@ class Member:
         "index",
         "leaving",
         "ledger",
+        "number",
         "outages",
         "ready_ns",
     )
@@ -38,6 +39,7 @@ class Member:
 
     def __init__(self, index: int, ledger: Ledger, outages: Outages) -> None:
         self.index = index
+        self.number = ledger.rooms.first + index
         self.ledger = ledger
         self.outages = outages
         self.ready_ns = 0

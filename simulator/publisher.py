@@ -20,12 +20,33 @@ NS = 1_000_000_000
 
 
 @dataclass(frozen=True, slots=True)
+class Fact:
+    """A message that was published: all that any process needs to know who is owed it.
+
+    place: number of its claim or room. position: its version there, or the number of its publish. causes:
+    names under which durable messages refer to it.
+    """
+
+    place: int
+    position: int
+    intended_ns: int
+    sent_ns: int
+    answered_ns: int
+    measured: bool
+    causes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Outcome:
-    """How one publish ended. code: why, for refusals and failures. http_us: from writing it to its answer."""
+    """How one publish ended. code: why, for refusals and failures. http_us: from writing it to its answer.
+
+    fact: what is owed now, if the publish was accepted and clients are to hear of it.
+    """
 
     kind: Literal["accepted", "refused", "failed"]
     code: str = ""
     http_us: int = 0
+    fact: Fact | None = None
 
 
 Publish = Callable[[Publication, int], Awaitable[Outcome]]
@@ -33,30 +54,63 @@ Publish = Callable[[Publication, int], Awaitable[Outcome]]
 
 
 @dataclass(slots=True)
-class Publisher:
-    """workers: publishes under way at once at most. late_ns: later than this, a publish counts as late."""
+class Dispatch:
+    """What became of a schedule; adds up over processes."""
 
-    publish: Publish
-    workers: int
-    late_ns: int
     counts: Counter[str] = field(default_factory=Counter)
     refusals: Counter[str] = field(default_factory=Counter)
     failures: Counter[str] = field(default_factory=Counter)
     schedule_lag: Histogram = field(default_factory=Histogram)
     http: Histogram = field(default_factory=Histogram)
     sent_ns: list[int] = field(default_factory=list)
+
+    def add(self, other: "Dispatch") -> None:
+        """Add another process's publishes to these."""
+        self.counts += other.counts
+        self.refusals += other.refusals
+        self.failures += other.failures
+        self.schedule_lag.merge(other.schedule_lag)
+        self.http.merge(other.http)
+        self.sent_ns += other.sent_ns
+
+    def summary(self) -> Publishes:
+        """The figures of the result."""
+        names = ("scheduled", "sent", "accepted", "refused", "failed", "dropped", "late")
+        return Publishes(
+            **{name: self.counts[name] for name in names},
+            refusals=dict(self.refusals.most_common(10)),
+            failures=dict(self.failures.most_common(10)),
+        )
+
+
+def ignore(fact: Fact) -> None:
+    """Nobody is to be told."""
+
+
+@dataclass(slots=True)
+class Publisher:
+    """workers: publishes under way at once at most. late_ns: later than this, a publish counts as late.
+
+    tell: hears of each accepted publish at once.
+    """
+
+    publish: Publish
+    workers: int
+    late_ns: int
+    tell: Callable[[Fact], None] = ignore
+    done: Dispatch = field(default_factory=Dispatch)
     _busy: set[asyncio.Task[None]] = field(default_factory=set)
 
     async def run(self, items: Sequence[Publication], start_ns: int) -> None:
         """Send everything at `start_ns + at_s`, then wait for the answers under way."""
-        self.counts["scheduled"] = len(items)
+        self.done.counts["scheduled"] = len(items)
         loop = asyncio.get_running_loop()
         try:
             for item in items:
                 intended_ns = start_ns + round(item.at_s * NS)
                 await _until(intended_ns)
                 if len(self._busy) >= self.workers:
-                    self.counts["dropped"] += 1
+                    self.done.counts["dropped"] += 1
                     continue
                 task = loop.create_task(self._one(item, intended_ns))
                 self._busy.add(task)
@@ -72,31 +126,28 @@ class Publisher:
         await asyncio.gather(*self._busy, return_exceptions=True)
 
     async def _one(self, item: Publication, intended_ns: int) -> None:
-        sent_ns = time.monotonic_ns()
+        done, sent_ns = self.done, time.monotonic_ns()
         lag_ns = sent_ns - intended_ns
-        self.counts["sent"] += 1
-        self.sent_ns.append(sent_ns)
+        done.counts["sent"] += 1
+        done.sent_ns.append(sent_ns)
         if lag_ns > self.late_ns:
-            self.counts["late"] += 1
+            done.counts["late"] += 1
         if item.measured:
-            self.schedule_lag.record(max(0, lag_ns) // 1000)
+            done.schedule_lag.record(max(0, lag_ns) // 1000)
         outcome = await self.publish(item, intended_ns)
-        self.counts[outcome.kind] += 1
+        done.counts[outcome.kind] += 1
         if outcome.kind == "refused":
-            self.refusals[outcome.code] += 1
+            done.refusals[outcome.code] += 1
         elif outcome.kind == "failed":
-            self.failures[outcome.code] += 1
+            done.failures[outcome.code] += 1
         if item.measured and outcome.http_us:
-            self.http.record(outcome.http_us)
+            done.http.record(outcome.http_us)
+        if outcome.fact is not None:
+            self.tell(outcome.fact)
 
     def summary(self) -> Publishes:
         """The figures of the result."""
-        names = ("scheduled", "sent", "accepted", "refused", "failed", "dropped", "late")
-        return Publishes(
-            **{name: self.counts[name] for name in names},
-            refusals=dict(self.refusals.most_common(10)),
-            failures=dict(self.failures.most_common(10)),
-        )
+        return self.done.summary()
 
 
 async def _until(due_ns: int) -> None:

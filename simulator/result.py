@@ -125,16 +125,28 @@ class Conservation(Part):
     note: str = ""
 
 
-class Generator(Part):
-    """The harness about itself."""
+class GeneratorProcess(Part):
+    """One process of the harness about itself; the one without clients publishes and reads back."""
 
-    processes: int = 1
+    name: str
+    clients: int = 0
     loop_lag_ms: Latency = Latency()
+    cpu_share: float = 0.0
+    rss_bytes: int = 0
+
+
+class Generator(Part):
+    """The harness about itself; CPU and memory are those of all its processes together."""
+
+    processes: int = Field(1, description="Processes that hold clients.")
+    by_process: list[GeneratorProcess] = []
+    lost_processes: list[str] = Field([], description="A sentence for each process that was lost.")
+    loop_lag_ms: Latency = Field(Latency(), description="Of the process that was latest.")
     late_publishes: int = 0
     cpu_share: float = Field(0.0, description="CPU of the generator during the load, of one core.")
     cpu_us_per_receipt: float = 0.0
     rss_bytes: int = 0
-    bytes_per_connection: int = 0
+    bytes_per_connection: int = Field(0, description="Growth of the processes while the clients connected.")
     source_addresses: int = 1
     handler_errors: int = Field(0, description="Events the harness itself failed to understand.")
     overrun: str = Field("", description="The phase that did not end in its time; empty when all did.")

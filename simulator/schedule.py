@@ -6,14 +6,18 @@ and never from an answer. One seed gives one schedule. Pure; called by the runne
 
 import itertools
 import random
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from math import gcd
+from typing import Literal, get_args
 
 from .personas import EVERYDAY, answer, cast, truth_of_claim
+from .result import FaultMark
 from .scenario import Scenario
 from .tables import Drop, Flap, HalfOpen, Slow, TimedFault
 
+TransportName = Literal["websocket", "polling", "upgrade"]
 UNLIMITED = 2**31
 BURST_SHARE = 0.3
 """When the brigade strikes, as a share of the load: away from the middle, where faults often are."""
@@ -105,6 +109,11 @@ def publications(scenario: Scenario, workload: Workload) -> list[Publication]:
     ]
 
 
+def at_once(plan: Sequence[Publication]) -> int:
+    """The most publishes that are due at the same moment, beyond the first: the brigade."""
+    return max(Counter(item.at_s for item in plan).values(), default=1) - 1
+
+
 def troubles(scenario: Scenario) -> list[Trouble]:
     """Every client's troubles of all faults, in order of time; faults of services are not among them."""
     found: list[Trouble] = []
@@ -116,6 +125,29 @@ def troubles(scenario: Scenario) -> list[Trouble]:
         chosen = sorted(rng.sample(range(scenario.clients), min(count, scenario.clients)))
         found += _troubles_of(fault, index, chosen, scenario.duration_s, rng)
     return sorted(found, key=lambda trouble: (trouble.at_s, trouble.client))
+
+
+def marks(of: Sequence[Trouble]) -> list[FaultMark]:
+    """One mark per fault, for the timeline."""
+    by_fault: dict[int, list[Trouble]] = {}
+    for trouble in of:
+        by_fault.setdefault(trouble.fault, []).append(trouble)
+    return [
+        FaultMark(
+            at_s=group[0].at_s,
+            until_s=max(trouble.at_s + (trouble.for_s or 0.0) for trouble in group),
+            kind=group[0].kind,
+            clients=len({trouble.client for trouble in group}),
+        )
+        for group in by_fault.values()
+    ]
+
+
+def transports(scenario: Scenario) -> list[TransportName]:
+    """How each client connects, in the mix of the scenario."""
+    mix, rng = scenario.transports.model_dump(), stream(scenario.seed, "transports")
+    names: list[TransportName] = [name for name in get_args(TransportName) if mix[name] > 0]
+    return rng.choices(names, [mix[name] for name in names], k=scenario.clients)
 
 
 def _troubles_of(

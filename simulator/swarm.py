@@ -1,22 +1,20 @@
 """All simulated clients of a process: made, ramped up, troubled as scheduled, kept alive, counted, stopped.
 
 Thin: what a client says and understands is its profile's business, what it got is the ledger's. Every task is
-owned and cancelled at the end. Called by the runner.
+owned and cancelled at the end. Called by the shard.
 """
 
 import asyncio
 import ipaddress
 import time
-from collections import Counter
 from collections.abc import Callable, Sequence
-from typing import get_args
 
 from .member import Member
 from .outages import Outages
-from .result import Connections, FaultMark
 from .rooms import NEVER_NS
 from .scenario import Scenario
 from .schedule import Trouble, stream
+from .slices import Slice
 from .wire import Endpoint, HeartbeatSweep, LeanClient, ReconnectPolicy, TransportName
 
 NS = 1_000_000_000
@@ -24,11 +22,13 @@ KEEPALIVE_S = 30.0
 CLIENTS_PER_ADDRESS = 20_000
 """Below the number of ephemeral ports that one source address has towards one server."""
 HEALING_S = 2.0
-MAX_REASONS = 5
 
 
 class Swarm:
-    """The clients of one process. members: index -> member, as the profile made them."""
+    """The clients of one process. members: index -> member, as the profile made them.
+
+    part: which clients of the run they are. transports: one for each.
+    """
 
     def __init__(
         self,
@@ -37,27 +37,31 @@ class Swarm:
         members: Sequence[Member],
         outages: Outages,
         *,
+        part: Slice,
+        transports: Sequence[TransportName],
         namespace: str = "/",
         headers: dict[str, str] | None = None,
     ) -> None:
         self.members = members
         self.outages = outages
-        self.marks: list[FaultMark] = []
-        self.peak = 0
         self._scenario = scenario
+        self._part = part
         self._sweep = HeartbeatSweep()
         self._tasks: set[asyncio.Task[None]] = set()
         self._timers: list[asyncio.TimerHandle] = []
-        self.source_addresses = self._make(endpoint, namespace, headers or {})
+        self.source_addresses = self._make(endpoint, transports, namespace, headers or {})
 
-    def _make(self, endpoint: Endpoint, namespace: str, headers: dict[str, str]) -> int:
-        scenario = self._scenario
-        mix, policy = scenario.transports.model_dump(), policy_of(scenario)
-        rng, jitter = stream(scenario.seed, "transports"), stream(scenario.seed, "jitter")
-        sources = source_addresses(endpoint.host, len(self.members))
-        names = [name for name in get_args(TransportName) if mix[name] > 0]
-        for member in self.members:
-            transport: TransportName = rng.choices(names, [mix[name] for name in names])[0]
+    def _make(
+        self,
+        endpoint: Endpoint,
+        transports: Sequence[TransportName],
+        namespace: str,
+        headers: dict[str, str],
+    ) -> int:
+        scenario, policy = self._scenario, policy_of(self._scenario)
+        jitter = stream(scenario.seed, f"jitter:{self._part.number}")
+        sources = source_addresses(endpoint.host, scenario.clients)
+        for member, transport in zip(self.members, transports, strict=True):
             member.client = LeanClient(
                 endpoint,
                 member,
@@ -65,7 +69,7 @@ class Swarm:
                 namespace=namespace,
                 auth=member.auth,
                 headers=headers,
-                source_ip=sources[member.index % len(sources)],
+                source_ip=sources[member.number % len(sources)],
                 rng=jitter,
                 policy=policy,
                 connect_timeout_s=scenario.phases.connect_timeout_s,
@@ -75,11 +79,11 @@ class Swarm:
 
     # ---------------------------------------------------------------- connecting
 
-    async def ramp(self, progress: Callable[[int, int], None]) -> None:
-        """Connect everybody, at the rate and with the concurrency of the scenario; failures are counted."""
-        phases = self._scenario.phases
-        slots = asyncio.Semaphore(phases.connecting)
-        started_s, done = time.monotonic(), 0
+    async def ramp(self, progress: Callable[[int], None]) -> None:
+        """Connect everybody, at this process's share of the scenario's rate and concurrency."""
+        phases, of = self._scenario.phases, self._part.of
+        slots = asyncio.Semaphore(max(1, phases.connecting // of))
+        started_s, done, per_s = time.monotonic(), 0, phases.ramp_per_s / of
 
         async def connect(member: Member) -> None:
             nonlocal done
@@ -89,37 +93,17 @@ class Swarm:
             finally:
                 slots.release()
                 done += 1
-                progress(done, len(self.members))
+                progress(done)
 
         async with asyncio.TaskGroup() as group:
             for number, member in enumerate(self.members):
-                await asyncio.sleep(max(0.0, started_s + number / phases.ramp_per_s - time.monotonic()))
+                await asyncio.sleep(max(0.0, started_s + number / per_s - time.monotonic()))
                 await slots.acquire()
                 group.create_task(connect(member))
-        self.count()
 
     def count(self) -> int:
         """How many clients are connected and ready now."""
-        here = sum(member.here for member in self.members)
-        self.peak = max(self.peak, here)
-        return here
-
-    def connections(self) -> Connections:
-        """What became of the connections."""
-        established = sum(bool(member.ready_ns) for member in self.members)
-        reasons = Counter(
-            member.client.last_failure or "not ready in time"
-            for member in self.members
-            if not member.ready_ns
-        )
-        return Connections(
-            attempted=len(self.members),
-            established=established,
-            failed=len(self.members) - established,
-            peak=self.peak,
-            refused=sum(member.client.counters.refused for member in self.members),
-            failures=dict(reasons.most_common(MAX_REASONS)),
-        )
+        return sum(member.here for member in self.members)
 
     def events(self) -> int:
         """Events received so far by all clients."""
@@ -141,7 +125,6 @@ class Swarm:
 
     def start_troubles(self, troubles: Sequence[Trouble], load_start_ns: int) -> None:
         """Begin to cut clients off as scheduled."""
-        self._mark(troubles)
         self._start(self._trouble(troubles, load_start_ns))
 
     def start_keepalives(self) -> None:
@@ -185,20 +168,6 @@ class Swarm:
 
     def _healed(self, member: Member) -> None:
         member.deaf_since_ns = NEVER_NS
-
-    def _mark(self, troubles: Sequence[Trouble]) -> None:
-        by_fault: dict[int, list[Trouble]] = {}
-        for trouble in troubles:
-            by_fault.setdefault(trouble.fault, []).append(trouble)
-        for group in by_fault.values():
-            self.marks.append(
-                FaultMark(
-                    at_s=group[0].at_s,
-                    until_s=max(trouble.at_s + (trouble.for_s or 0.0) for trouble in group),
-                    kind=group[0].kind,
-                    clients=len({trouble.client for trouble in group}),
-                )
-            )
 
     def _start(self, work: "asyncio._CoroutineLike[None]") -> None:
         self._tasks.add(asyncio.get_running_loop().create_task(work))

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import IntEnum
 
-from .result import Findings, Level, Result
+from .result import Findings, Generator, Level, Result
 from .slo import ALWAYS, KNOWN
 
 
@@ -107,6 +107,7 @@ def doubts_of(findings: Findings, levels: list[Level], honesty: Honesty) -> list
 def _harness_doubts(findings: Findings, honesty: Honesty) -> list[str]:
     generator, publishes = findings.generator, findings.publishes
     doubts: list[str] = []
+    doubts += generator.lost_processes
     lag = generator.loop_lag_ms
     if lag.p90 > honesty.loop_lag_p90_ms or lag.p99 > honesty.loop_lag_p99_ms:
         doubts.append(
@@ -114,11 +115,12 @@ def _harness_doubts(findings: Findings, honesty: Honesty) -> list[str]:
             f"{honesty.loop_lag_p90_ms:g}) and {lag.p99:.0f} ms (p99, bound {honesty.loop_lag_p99_ms:g}): "
             "give it more CPU or fewer clients."
         )
-    if generator.cpu_share > honesty.cpu_share * generator.processes:
-        doubts.append(
-            f"The generator used {generator.cpu_share:.0%} of a core (bound {honesty.cpu_share:.0%} for each "
-            f"of {generator.processes}): use fewer clients or a lower rate."
-        )
+    for name, share in _cpu_shares(generator):
+        if share > honesty.cpu_share:
+            doubts.append(
+                f"{name} used {share:.0%} of a core (bound {honesty.cpu_share:.0%}): use more --processes, "
+                "fewer clients or a lower rate."
+            )
     due = max(1, publishes.scheduled)
     if publishes.late / due > honesty.late_share:
         doubts.append(
@@ -138,6 +140,13 @@ def _harness_doubts(findings: Findings, honesty: Honesty) -> list[str]:
     if not findings.ledger.balanced:
         doubts.append("The ledger does not balance: the expected messages are not the sum of their classes.")
     return doubts
+
+
+def _cpu_shares(generator: Generator) -> list[tuple[str, float]]:
+    """Each process of the generator and its share of a core; the whole, where they are not told apart."""
+    if not generator.by_process:
+        return [("The generator", generator.cpu_share / generator.processes)]
+    return [(f"The generator's process of {each.name}", each.cpu_share) for each in generator.by_process]
 
 
 def _empty_doubts(findings: Findings) -> list[str]:

@@ -4,16 +4,16 @@ A profile makes the members, publishes, and reads the truth back at the end; the
 """
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from ..ledger import Ledger
 from ..mailboxes import Truth
 from ..member import Member
 from ..outages import Outages
-from ..publisher import Outcome
+from ..publisher import Fact, Outcome
 from ..rest import RestClient
 from ..result import Conservation
 from ..scenario import Scenario
@@ -26,8 +26,9 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """What a run gives its profile.
+    """What a run gives its profile, once in each process of the generator.
 
+    ledger, outages: of the clients of this process; the one that publishes may have none.
     run_id: unlike in any other run, for names and idempotency keys on servers that remember.
     tokens_file, claims_file: one JSON object a line, as the seeding wrote them; None: make users by yourself.
     """
@@ -53,26 +54,72 @@ class Reconciled:
     unreachable: bool = False
 
 
+@dataclass(slots=True)
+class Witness:
+    """What the clients of one process saw beside the ledger; adds up over processes.
+
+    truth: durable messages that only this process knows of. violations: the first of what must not be seen.
+    """
+
+    truth: dict[str, Truth] = field(default_factory=dict)
+    violations: list[str] = field(default_factory=list)
+    violation_count: int = 0
+    notes: list[str] = field(default_factory=list)
+
+    def add(self, other: "Witness") -> None:
+        """Add what another process saw."""
+        self.truth |= other.truth
+        self.violations += other.violations
+        self.violation_count += other.violation_count
+        self.notes += [note for note in other.notes if note not in self.notes]
+
+
 class Profile(Protocol):
-    """One kind of server."""
+    """One kind of server.
+
+    A run of one process calls everything on one profile. In a run of several, the first process has one that
+    prepares, publishes and reads back; each of the others has one that took the brief of the first, and makes
+    members. at_clients: publishing happens at the clients, so each process does its own.
+    """
 
     namespace: str
     headers: dict[str, str]
+    at_clients: bool
 
     async def prepare(self, progress: Progress) -> Workload:
         """Make users and rooms ready and say what can be published. Raises SetupError."""
         ...
 
+    def expect(self, plan: Sequence[Publication]) -> None:
+        """The schedule of the run, the same in every process; called before anything is published."""
+        ...
+
+    def brief(self, users: range) -> Any:
+        """What another process must know to play these users; travels as a pickle."""
+        ...
+
+    def take(self, brief: Any) -> None:
+        """In place of `prepare`: what `brief` gave in another process."""
+        ...
+
     def member(self, index: int) -> Member:
-        """The client of that number; called once for each, after `prepare`."""
+        """The client of that index in this process; called once for each, after `prepare` or `take`."""
         ...
 
     async def publish(self, item: Publication, intended_ns: int) -> Outcome:
-        """Publish one item and tell the ledger what is owed; never raises but when cancelled."""
+        """Publish one item; never raises but when cancelled."""
+        ...
+
+    def published(self, fact: Fact) -> None:
+        """Tell the ledger of this process what its clients are owed."""
         ...
 
     async def reconcile(self, progress: Progress) -> Reconciled:
         """Read the truth back; called when the traffic has drained."""
+        ...
+
+    def witness(self) -> Witness:
+        """What the clients of this process saw; called once, at the end."""
         ...
 
     async def close(self) -> None:

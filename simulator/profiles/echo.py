@@ -6,14 +6,15 @@ ends are owed to nobody.
 """
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from ..mailboxes import Cause, Truth
 from ..member import Member
-from ..publisher import Outcome
+from ..publisher import Fact, Outcome
 from ..result import Conservation
 from ..schedule import Publication, Workload
-from .base import Progress, Reconciled, Stage
+from .base import Progress, Reconciled, Stage, Witness
 
 EVENT = "echo"
 
@@ -22,6 +23,7 @@ class Echo:
     """The profile of a server that only echoes."""
 
     namespace = "/"
+    at_clients = True
 
     def __init__(self, stage: Stage) -> None:
         self.stage = stage
@@ -32,9 +34,20 @@ class Echo:
         """Every client talks to itself."""
         return Workload(users=self.stage.scenario.clients, owners=[-1], once=False)
 
+    def expect(self, plan: Sequence[Publication]) -> None:
+        """Nothing to note."""
+
+    def brief(self, users: range) -> Any:
+        """Nothing to tell."""
+        return None
+
+    def take(self, brief: Any) -> None:
+        """Nothing was told."""
+
     def member(self, index: int) -> Member:
         """A client that echoes."""
-        member = self.members[index] = EchoMember(index, self.stage)
+        member = EchoMember(index, self.stage)
+        self.members[member.number] = member
         return member
 
     async def publish(self, item: Publication, intended_ns: int) -> Outcome:
@@ -42,13 +55,21 @@ class Echo:
         member = self.members[item.user]
         return await member.echo(item, intended_ns, self.stage.scenario.publish.timeout_s)
 
+    def published(self, fact: Fact) -> None:
+        """Each client keeps its own account of what it asked."""
+
     async def reconcile(self, progress: Progress) -> Reconciled:
+        """Nothing to read back."""
+        note = "An echo server keeps nothing that could be checked."
+        return Reconciled(conservation=Conservation(note=note))
+
+    def witness(self) -> Witness:
         """What was asked is what is owed."""
         truth = {
             member.box.user: Truth([(seq, f"{seq}") for seq in sorted(member.owed)])
             for member in self.members.values()
         }
-        return Reconciled(truth, Conservation(note="An echo server keeps nothing that could be checked."))
+        return Witness(truth)
 
     async def close(self) -> None:
         """Nothing to let go of."""
@@ -61,7 +82,7 @@ class EchoMember(Member):
 
     def __init__(self, index: int, stage: Stage) -> None:
         super().__init__(index, stage.ledger, stage.outages)
-        self.box = self.ledger.mailbox(index, f"client {index}")
+        self.box = self.ledger.mailbox(index, f"client {self.number}")
         self.box.begin(0)
         self.owed: set[int] = set()
         self._asked = 0
@@ -81,7 +102,7 @@ class EchoMember(Member):
     async def echo(self, item: Publication, intended_ns: int, timeout_s: float) -> Outcome:
         """Ask once and wait for the answer."""
         self._asked += 1
-        seq, cause = self._asked, f"{self.index}:{self._asked}"
+        seq, cause = self._asked, f"{self.number}:{self._asked}"
         waiting: asyncio.Future[int] = asyncio.get_running_loop().create_future()
 
         def answered(args: bytes, at_ns: int) -> None:

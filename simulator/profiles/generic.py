@@ -7,20 +7,20 @@ judged by the server's `seq` where there is one, else by the order of the one so
 all for unnumbered messages published by HTTP.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import orjson
 
 from ..errors import SetupError
 from ..member import Member
-from ..publisher import Outcome
+from ..publisher import Fact, Outcome
 from ..rest import RestError
 from ..result import Conservation
 from ..rooms import Kind, Row
 from ..schedule import Publication, Workload, stream
 from ..wire import CallTimeoutError, ConnectFailedError, LeanClient, NotConnectedError, ReconnectPolicy
-from .base import Progress, Reconciled, Stage
+from .base import Progress, Reconciled, Stage, Witness
 from .lines import read_lines
 from .spec import PublishByHttp, PublishBySocket, ServerSpec
 from .template import fill, find, mentions, parts
@@ -31,6 +31,8 @@ CONNECT_TIMEOUT_S = 20.0
 
 class Generic:
     """The profile of a described server."""
+
+    at_clients = False
 
     def __init__(self, stage: Stage) -> None:
         if stage.scenario.server is None:
@@ -44,7 +46,7 @@ class Generic:
         self.names = [str(fill(self.spec.rooms.name, {"n": n})) for n in range(self.spec.rooms.count)]
         self.rooms = [book.room(name, durable=self.spec.rooms.durable) for name in self.names]
         self.streams = [book.stream(room.name, Kind.EVENT, (room,), ordered=ordered) for room in self.rooms]
-        self.rows: dict[str, Row] = {}
+        self._room_of: list[int] = []  # of each publish of the schedule
         self._cache: dict[bytes, Row] = {}
         self._id_at = parts(self.spec.receive.id)
         self._seq_at = None if self.spec.receive.seq is None else parts(self.spec.receive.seq)
@@ -76,46 +78,59 @@ class Generic:
         except ConnectFailedError as error:
             raise SetupError(f"The publishing socket could not connect: {error}") from error
 
-    def member(self, index: int) -> Member:
-        """Client i is in rooms i, i + 1 ... modulo their number."""
-        count = min(self.spec.rooms.per_client, len(self.rooms))
-        return GenericMember(index, self, [(index + n) % len(self.rooms) for n in range(count)])
+    def expect(self, plan: Sequence[Publication]) -> None:
+        """Which publish goes to which room: a message's id names its publish."""
+        self._room_of = [item.claim for item in plan]
 
-    def auth_of(self, index: int) -> dict[str, Any] | None:
+    def brief(self, users: range) -> Any:
+        """Nothing to tell: each process reads the same description."""
+        return None
+
+    def take(self, brief: Any) -> None:
+        """Nothing was told."""
+
+    def member(self, index: int) -> Member:
+        """Client i of the run is in rooms i, i + 1 ... modulo their number."""
+        first = self.stage.ledger.rooms.first + index
+        count = min(self.spec.rooms.per_client, len(self.rooms))
+        return GenericMember(index, self, [(first + n) % len(self.rooms) for n in range(count)])
+
+    def auth_of(self, number: int) -> dict[str, Any] | None:
         """The CONNECT payload of a client, from the template."""
-        filled: dict[str, Any] | None = fill(self.spec.auth, self.values_of(index))
+        filled: dict[str, Any] | None = fill(self.spec.auth, self.values_of(number))
         return filled
 
-    def values_of(self, index: int) -> dict[str, object]:
-        """What the templates of one client may name."""
-        person: Mapping[str, Any] = self._people[index % len(self._people)] if self._people else {}
+    def values_of(self, number: int) -> dict[str, object]:
+        """What the templates of one client of the run may name."""
+        person: Mapping[str, Any] = self._people[number % len(self._people)] if self._people else {}
         return {
-            "client": index,
+            "client": number,
             "token": person.get("token", ""),
-            "user_id": person.get("user_id", f"user-{index}"),
+            "user_id": person.get("user_id", f"user-{number}"),
         }
 
     # ---------------------------------------------------------------- publishing
 
     async def publish(self, item: Publication, intended_ns: int) -> Outcome:
         """Publish one message to one room."""
-        row = self.streams[item.claim].row(item.n)
-        message_id = f"{self.stage.run_id}-{item.n}"
-        self.rows[message_id] = row
         values = {
-            "id": message_id,
+            "id": f"{self.stage.run_id}-{item.n}",
             "room": self.names[item.claim],
             "n": item.n,
             "stamp": intended_ns,
         }
         sent_ns = self.stage.now_ns()
-        row.published(intended_ns, sent_ns, 0, measured=item.measured)
         failure = await self._send(values)
-        row.answered_ns = self.stage.now_ns()
+        answered_ns = self.stage.now_ns()
         if failure:
-            row.disown()
             return Outcome("failed", failure)
-        return Outcome("accepted", http_us=(row.answered_ns - sent_ns) // 1000)
+        fact = Fact(item.claim, item.n, intended_ns, sent_ns, answered_ns, item.measured)
+        return Outcome("accepted", http_us=(answered_ns - sent_ns) // 1000, fact=fact)
+
+    def published(self, fact: Fact) -> None:
+        """Enter the message; receipts of it may have come before."""
+        row = self.streams[fact.place].row(fact.position)
+        row.published(fact.intended_ns, fact.sent_ns, fact.answered_ns, measured=fact.measured)
 
     async def _send(self, values: Mapping[str, object]) -> str:
         """Send one message; why it failed, empty when it did not."""
@@ -157,7 +172,7 @@ class Generic:
         if row is not None:
             return row
         document = orjson.loads(b"[" + args + b"]")
-        row = self.rows.get(str(find(document, self._id_at)))
+        row = self._row_named(str(find(document, self._id_at)))
         if row is None:
             self._foreign += 1
             return None
@@ -168,12 +183,23 @@ class Generic:
         self._cache[args] = row
         return row
 
+    def _row_named(self, message_id: str) -> Row | None:
+        """The row of one of our ids; None for anybody else's message."""
+        run_id, _, n = message_id.rpartition("-")
+        if run_id != self.stage.run_id or not n.isdecimal() or int(n) >= len(self._room_of):
+            return None
+        return self.streams[self._room_of[int(n)]].row(int(n))
+
     async def reconcile(self, progress: Progress) -> Reconciled:
         """A described server has no truth of its own to read; what we published is the truth."""
         note = "A described server is judged by what was published to it; there is nothing else to check."
-        if self._foreign:
-            self.stage.note(f"{self._foreign} messages of other publishers came in and were not judged.")
         return Reconciled(conservation=Conservation(note=note))
+
+    def witness(self) -> Witness:
+        """Messages that were not ours."""
+        if not self._foreign:
+            return Witness()
+        return Witness(notes=[f"{self._foreign} messages of other publishers came in and were not judged."])
 
     async def close(self) -> None:
         """Stop the publishing socket."""
@@ -198,7 +224,7 @@ class GenericMember(Member):
 
     def auth(self) -> Mapping[str, object] | None:
         """The template, and on coming back the newest seq held per room, where the server wants that."""
-        payload = self.profile.auth_of(self.index)
+        payload = self.profile.auth_of(self.number)
         recover = self.profile.spec.recover
         self._cursors = {}
         if recover is None or not self.ready_ns:
@@ -217,7 +243,7 @@ class GenericMember(Member):
         for number in self.rooms:
             book.ask(self.profile.rooms[number], self.index, at_ns)
         for join, name in questions:
-            values = self.profile.values_of(self.index) | {"room": name}
+            values = self.profile.values_of(self.number) | {"room": name}
             ack = self._answered if join.ack else None
             self.client.emit(join.event, *fill(join.args, values), ack=ack)
         self._settle(at_ns)

@@ -14,6 +14,7 @@ The only file of the simulator that may import the backend's contracts. What a c
 
 import asyncio
 from array import array
+from collections.abc import Sequence
 from typing import Any
 
 import orjson
@@ -25,13 +26,13 @@ from ..conservation import check
 from ..errors import SetupError
 from ..mailboxes import Cause
 from ..member import Member
-from ..publisher import Outcome
+from ..publisher import Fact, Outcome
 from ..rest import Reply, RestError
 from ..result import Conservation
 from ..rooms import Kind, Row
 from ..schedule import Publication, Workload, claims_needed, stream
-from .base import Progress, Reconciled, Stage
-from .vouchstorm_cast import ClaimRow, Person, Share, ask, claims, people, said
+from .base import Progress, Reconciled, Stage, Witness
+from .vouchstorm_cast import ClaimRow, Person, Share, ask, claim_row, claims, people, said
 from .vouchstorm_member import VouchstormMember
 from .vouchstorm_truth import notifications, read_claims, read_users, truth_of
 
@@ -49,6 +50,7 @@ class Vouchstorm:
     """The profile of the built-in service."""
 
     namespace = "/"
+    at_clients = False
 
     def __init__(self, stage: Stage) -> None:
         self.stage = stage
@@ -64,7 +66,7 @@ class Vouchstorm:
         self._regressions: list[str] = []
         self._regressed = 0
         self._tasks: set[asyncio.Task[None]] = set()
-        self._watch_rng = stream(stage.scenario.seed, "watches")
+        self._first_user = 0
 
     # ---------------------------------------------------------------- setting up
 
@@ -103,14 +105,29 @@ class Vouchstorm:
                 "other Socket.IO servers use --profile generic with a [server] table, or --profile echo."
             )
 
+    def expect(self, plan: Sequence[Publication]) -> None:
+        """Nothing to note: the server's answers say what was published."""
+
+    def brief(self, users: range) -> Any:
+        """The people of another process, and all claims as they stand."""
+        rows = [({"id": claim.claim_id, "version": claim.base}, claim.owner) for claim in self.claims]
+        return users.start, self.people[users.start : users.stop], rows
+
+    def take(self, brief: Any) -> None:
+        """The same, entered in the books of this process."""
+        self._first_user, self.people, rows = brief
+        book = self.stage.ledger.rooms
+        self.claims = [claim_row(book, self.live_room, body, owner) for body, owner in rows]
+        self._by_claim = {claim.claim_id: claim for claim in self.claims}
+
     def member(self, index: int) -> Member:
-        """Client `index` belongs to user `index // sockets_per_user`."""
-        scenario = self.stage.scenario
+        """Client n of the run belongs to user `n // sockets_per_user`."""
+        scenario, number = self.stage.scenario, self.stage.ledger.rooms.first + index
         watches: tuple[ClaimRow, ...] = ()
         if self.scope == "watched":
             wanted = min(scenario.live.watches, len(self.claims))
-            watches = tuple(self._watch_rng.sample(self.claims, wanted))
-        person = self.people[index // scenario.sockets_per_user]
+            watches = tuple(stream(scenario.seed, f"watches:{number}").sample(self.claims, wanted))
+        person = self.people[number // scenario.sockets_per_user - self._first_user]
         return VouchstormMember(index, self, person, watches)
 
     # ---------------------------------------------------------------- publishing
@@ -131,24 +148,21 @@ class Vouchstorm:
             return Outcome("failed", str(error))
         http_us = (reply.answered_ns - reply.sent_ns) // 1000
         if reply.status in (200, 201):
-            self._accepted(item, intended_ns, claim, reply)
-            return Outcome("accepted", http_us=http_us)
+            return Outcome("accepted", http_us=http_us, fact=_fact(item, intended_ns, reply))
         code = _code_of(reply)
         if reply.status == 409 and code in LEGITIMATE:
             return Outcome("refused", code, http_us)
         return Outcome("failed", f"status {reply.status} {code}".strip(), http_us)
 
-    def _accepted(self, item: Publication, intended_ns: int, claim: ClaimRow, reply: Reply) -> None:
-        body = orjson.loads(reply.body)
-        validation, after = body["validation"], body["claim"]
-        version = validation["version"]
-        row = claim.stream.row(version)
-        row.published(intended_ns, reply.sent_ns, reply.answered_ns, measured=item.measured)
-        claim.answered_version = max(claim.answered_version, version)
-        causes, cause = self.stage.ledger.causes, Cause(intended_ns, item.measured)
-        causes[f"validation:{validation['id']}"] = cause
-        if after["status"] != "open" and after["version"] == version:
-            causes.setdefault(f"consensus:{claim.claim_id}", cause)
+    def published(self, fact: Fact) -> None:
+        """Enter the new version of the claim, and what it makes."""
+        claim = self.claims[fact.place]
+        row = claim.stream.row(fact.position)
+        row.published(fact.intended_ns, fact.sent_ns, fact.answered_ns, measured=fact.measured)
+        claim.answered_version = max(claim.answered_version, fact.position)
+        cause = Cause(fact.intended_ns, fact.measured)
+        for name in fact.causes:
+            self.stage.ledger.causes.setdefault(name, cause)
 
     # ---------------------------------------------------------------- what members ask
 
@@ -230,20 +244,29 @@ class Vouchstorm:
         except RestError as error:
             note = f"The truth could not be read: {error}."
             return Reconciled(conservation=Conservation(note=note), unreachable=True)
-        return Reconciled(truth_of(users), self._with_regressions(laws))
+        return Reconciled(truth_of(users), laws)
 
-    def _with_regressions(self, laws: Conservation) -> Conservation:
-        return Conservation(
-            checked=laws.checked,
-            violations=[*self._regressions, *laws.violations][:100],
-            violation_count=self._regressed + laws.violation_count,
-        )
+    def witness(self) -> Witness:
+        """What clients were shown that must not be."""
+        return Witness(violations=self._regressions, violation_count=self._regressed)
 
     async def close(self) -> None:
         """Cancel what is under way."""
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+
+
+def _fact(item: Publication, intended_ns: int, reply: Reply) -> Fact:
+    """What an accepted validation makes known: the claim's new version, and the consensus if it settled."""
+    body = orjson.loads(reply.body)
+    validation, after = body["validation"], body["claim"]
+    version = validation["version"]
+    causes = [f"validation:{validation['id']}"]
+    if after["status"] != "open" and after["version"] == version:
+        causes.append(f"consensus:{after['id']}")
+    measured = item.measured
+    return Fact(item.claim, version, intended_ns, reply.sent_ns, reply.answered_ns, measured, tuple(causes))
 
 
 def _code_of(reply: Reply) -> str:

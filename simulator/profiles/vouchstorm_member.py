@@ -134,7 +134,7 @@ class VouchstormMember(Member):
             if share.version >= held[self.index]:
                 held[self.index] = share.version
             else:
-                profile.regressed(f"{share.said} at client {self.index} after version {held[self.index]}.")
+                profile.regressed(f"{share.said} at client {self.number} after version {held[self.index]}.")
         elif name == "new_notification":
             self._durable(args, at_ns, GENERAL)
         elif name in TYPED_EVENTS:

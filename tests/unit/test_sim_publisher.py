@@ -88,7 +88,7 @@ async def test_refusals_and_failures_keep_their_reasons() -> None:
 async def test_the_warm_up_is_not_timed() -> None:
     publisher = Publisher(accept, 4, NS)
     await publisher.run(items(3, 0.0), time.monotonic_ns())
-    assert (publisher.schedule_lag.count, publisher.http.count) == (2, 2)
+    assert (publisher.done.schedule_lag.count, publisher.done.http.count) == (2, 2)
 
 
 async def test_cancelling_leaves_no_publish_behind() -> None:
