@@ -122,18 +122,22 @@ class MasterExchange:
         Before Locust's own stop: that one does not wait for the last counts of a worker that takes a while.
         """
         runner = self._runner
-        asked = [worker.id for worker in runner.clients.all if worker.state != "missing"]
+        asked = [worker.id for worker in runner.clients.all]
         runner.send_message(FINISH)
         until_s = time.monotonic() + FINISH_TIMEOUT_S
         while missing := [worker for worker in asked if worker not in self.parts]:
             left_s = until_s - time.monotonic()
-            alive = [worker for worker in missing if worker in runner.clients]
-            if left_s <= 0 or not alive:
+            if left_s <= 0 or not any(map(self._lives, missing)):
                 log.error("no findings from: %s", ", ".join(missing))
                 self.silent = missing
                 return
             self._came.clear()
             self._came.wait(min(left_s, 1.0))
+
+    def _lives(self, worker: str) -> bool:
+        """Whether the worker may still answer: it has not left, and was heard of lately."""
+        node = self._runner.clients.get(worker)
+        return node is not None and node.state != "missing"
 
 
 def is_local(runner: object) -> bool:

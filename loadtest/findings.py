@@ -49,7 +49,7 @@ def merge(parts: Sequence[Part], facts: Mapping[str, Any]) -> Findings:
     ledger = _ledger(_sum_totals(list(kinds.values())))
     latencies = {KINDS.get(name, name): histogram for name, histogram in histograms.items()}
     latencies["fanout"] = _fanout(histograms)
-    del latencies["loop_lag"]
+    latencies.pop("loop_lag", None)
     known = dict(facts)
     notes = [*known.pop("notes", []), *_notes(parts)]
     return Findings(

@@ -70,6 +70,7 @@ class LoadRoom:
         self._deal: Deal | None = None
         self._warm = False
         self._numbers = 0
+        self._index = 0
         self._run_id = f"{random.getrandbits(32):08x}"
         self._cpu_s = self._wall_s = 0.0
         self.endpoint: Endpoint | None = None
@@ -160,6 +161,10 @@ class LoadRoom:
         """The next user's number in this process."""
         self._numbers += 1
         return self._numbers
+
+    def rng(self, kind: str, number: int) -> random.Random:
+        """The dice of one user: the same for the same seed, others in every process."""
+        return random.Random(f"{self.options.seed}:{self._index}:{kind}:{number}")
 
     def person(self) -> Person | None:
         """Who the next user is; None: register somebody."""

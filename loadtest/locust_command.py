@@ -7,6 +7,9 @@ from pathlib import Path
 
 LOCUSTFILE = Path(__file__).with_name("locustfile.py")
 STOP_TIMEOUT_S = 15
+WORKERS_TIMEOUT_S = 60
+"""How long a leader waits for the processes that it started itself."""
+LOOPBACK = "127.0.0.1"
 ROLES = ("", "master", "worker")
 
 
@@ -16,8 +19,10 @@ class LoadtestOptions:
 
     host: a running service, such as http://localhost:8000; None: one is started for the run and stopped.
     duration_s: None runs until Ctrl-C. spawn_rate: users per second; None: all within about five seconds.
-    headless: False serves Locust's web page on `web_port`, where the test is started by hand.
-    processes: users run in so many processes of this machine; 0: in one. role: `master` or `worker` of a run
+    headless: False serves Locust's web page on `web_port` of loopback, where the test is started by hand; it
+    asks nobody who they are, so another address is said in `extra` (--web-host).
+    processes: users run in so many processes of this machine, which meet on `master_port` of loopback; 0: in
+    one. role: `master` or `worker` of a run
     on several machines; a worker needs only `master_host` and `master_port`.
     slo: texts as `fanout_p99_ms=250,lost=0`. json: where the result document goes, `-` is standard output.
     csv: prefix of Locust's CSV files. html: Locust's HTML report. tokens: of seeded users; None registers.
@@ -97,9 +102,12 @@ def command(options: LoadtestOptions, host: str, tokens: Path | None, result: Pa
 
 
 def _mode(options: LoadtestOptions) -> list[str]:
-    mode = ["--headless"] if options.headless else ["--web-port", str(options.web_port)]
+    page = ["--web-host", LOOPBACK, "--web-port", str(options.web_port)]
+    mode = ["--headless"] if options.headless else page
     if options.processes:
-        mode += ["--processes", str(options.processes)]
+        mode += ["--processes", str(options.processes), "--expect-workers-max-wait", str(WORKERS_TIMEOUT_S)]
+        mode += ["--master-host", LOOPBACK, "--master-port", str(options.master_port)]
+        mode += ["--master-bind-host", LOOPBACK, "--master-bind-port", str(options.master_port)]
     elif options.role == "master":
         mode += ["--master", "--master-bind-port", str(options.master_port)]
         mode += ["--expect-workers", str(options.expect_workers)]

@@ -5,13 +5,14 @@ Works headless, with the web page, with `--processes`, and with `--master` / `--
 (each has this package installed). `vouchstorm loadtest` calls it with good defaults.
 """
 
+import gc
 from typing import Any
 
 import gevent
-from locust import events
+from locust import events, runners
 from locust.env import Environment
 from locust.runners import MasterRunner, WorkerRunner
-from locust.stats import CSV_STATS_INTERVAL_SEC
+from locust.stats import CSV_STATS_INTERVAL_SEC, StatsCSVFileWriter
 
 from loadtest.exchange import MasterExchange, WorkerExchange
 from loadtest.exporter import serve_metrics
@@ -23,6 +24,12 @@ from loadtest.shapes import shape_class
 from loadtest.users import BellUser, ValidatorUser, WatcherUser
 
 __all__ = ["BellUser", "ValidatorUser", "WatcherUser"]
+
+HEARTBEATS_MISSED = 20
+"""Locust ends a run after three silent seconds of its workers; on a busy machine that is none."""
+
+_locust: Any = runners
+_locust.HEARTBEAT_LIVENESS = HEARTBEATS_MISSED
 
 if wanted_shape():
     ChosenShape = shape_class(wanted_shape())
@@ -54,6 +61,7 @@ class Process:
         hooks.test_stopping.add_listener(self._stopping)
         hooks.test_stop.add_listener(self._end)
         hooks.quitting.add_listener(self._quit)
+        hooks.quit.add_listener(stop_csv_writer)
         options = LoadOptions.of(self._environment.parsed_options)
         if self._leads and options.metrics_port:
             self._page = serve_metrics(self._environment, options.metrics_port)
@@ -110,6 +118,18 @@ class Process:
             environment.process_exit_code = self._judge.result.exit_code
         if self._page is not None:
             self._page.stop(timeout=1)
+
+
+def stop_csv_writer(**_: object) -> None:
+    """End Locust's own writer before Locust closes its files under it, which would end in a traceback.
+
+    Locust keeps the greenlet to itself; what it has to write is written by now.
+    """
+    for thing in gc.get_objects():
+        if isinstance(thing, gevent.Greenlet) and isinstance(
+            getattr(getattr(thing, "_run", None), "__self__", None), StatsCSVFileWriter
+        ):
+            thing.kill()
 
 
 def _declare(parser: Any, **_: object) -> None:

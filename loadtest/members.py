@@ -5,7 +5,6 @@ connecting, authenticating, coming back and catching up, and enters every failur
 to the classes in `users`.
 """
 
-import random
 import time
 from typing import Any
 
@@ -45,7 +44,7 @@ class Member(FastHttpUser):
         super().__init__(environment)
         self.room: LoadRoom = room_of(environment)
         self.number = self.room.number()
-        self.rng = random.Random(f"{self.room.options.seed}:{type(self).__name__}:{self.number}")
+        self.rng = self.room.rng(type(self).__name__, self.number)
         self.person = Person("", "")
 
     def on_start(self) -> None:
@@ -221,8 +220,8 @@ class SocketMember(Member):
     # -------------------------------------------------------------- going and coming back
 
     def go_away(self, away_s: float) -> None:
-        """Be without a connection for a while, then come back and catch up."""
-        if self._returning is None or self._returning.dead:
+        """Be without a connection for a while, then come back and catch up; nobody who leaves does."""
+        if not self._leaving and (self._returning is None or self._returning.dead):
             self._let_go(goodbye=False)
             self._returning = gevent.spawn(self._come_back, away_s)
 
@@ -258,13 +257,14 @@ class SocketMember(Member):
 
     def call(self, name: str, data: object) -> Any:
         """Ask over the socket and measure the acknowledgement; None after a failure, which is entered."""
-        if self.sock is None:
+        sock = self.sock
+        if sock is None:
             return None
         started_ns = time.monotonic_ns()
         try:
-            body, took_ns = self.sock.call(name, data, ANSWER_TIMEOUT_S)
+            body, took_ns = sock.call(name, data, ANSWER_TIMEOUT_S)
         except LeanSocketError as error:
-            if not self._leaving:
+            if sock is self.sock and not self._leaving:  # else the end of the connection is entered already
                 self.room.measure("WS", f"ack:{name}", time.monotonic_ns() - started_ns, error)
             return None
         if isinstance(body, dict) and "error" in body:

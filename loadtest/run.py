@@ -8,10 +8,11 @@ import asyncio
 import contextlib
 import os
 import signal
+import socket
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from rich.console import Console
@@ -77,6 +78,8 @@ async def _run(options: LoadtestOptions, commands: Commands) -> int:
         written = Path(scratch) / "result.json"
         if options.role == "worker":
             return await _locust(command(options, "", None, written))
+        if options.processes:
+            options = replace(options, master_port=_free_port())
         async with _place(options, commands) as place:
             status = await _locust(command(options, place.host, place.tokens, written))
             died = place.server.died if place.server is not None else ""
@@ -131,6 +134,13 @@ async def _locust(words: Sequence[str]) -> int:
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.remove_signal_handler(number)
         _end_group(process.pid)
+
+
+def _free_port() -> int:
+    """Where the processes of this run meet: on Locust's usual port those of two runs would mix."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
 def _hand_on(process: asyncio.subprocess.Process, number: signal.Signals) -> None:

@@ -5,6 +5,8 @@ import random
 import pytest
 
 from loadtest.findings import Part, merge
+from loadtest.judge import Judge
+from loadtest.load_options import LoadOptions
 from simulator.findings import versions
 from simulator.histogram import Histogram
 from simulator.host import describe
@@ -107,3 +109,16 @@ def test_an_unbalanced_ledger_is_not_hidden() -> None:
 def test_the_share_of_a_core_is_that_of_all_processes(processes: int) -> None:
     findings = merge([part([1_000])] * processes, FACTS)
     assert findings.generator.cpu_share == pytest.approx(0.1 * processes)
+
+
+def test_a_run_whose_workers_all_died_has_findings_of_nothing() -> None:
+    findings = merge([], FACTS)
+    assert findings.ledger.expected == 0
+    assert findings.latency_ms["fanout"].count == 0
+
+
+def test_a_run_without_findings_is_invalid() -> None:
+    leader = Judge()
+    leader.begin(LoadOptions(), {"users": 10, "host": "http://localhost:1"})
+    result = leader.verdict([], ["worker-1"])
+    assert (result.verdict, result.exit_code) == ("INVALID", 4)

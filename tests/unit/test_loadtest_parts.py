@@ -2,6 +2,7 @@
 
 import json
 import random
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -153,6 +154,18 @@ def test_a_worker_needs_only_its_master() -> None:
 def test_a_master_waits_for_its_workers() -> None:
     words = command(LoadtestOptions(role="master", expect_workers=3), "http://localhost:1", None, RESULT)
     assert words[words.index("--expect-workers") + 1] == "3"
+
+
+def test_processes_of_one_run_meet_on_loopback_where_no_other_run_does() -> None:
+    words = command(LoadtestOptions(processes=2, master_port=40_001), "http://localhost:1", None, RESULT)
+    said = dict(pairwise(words))
+    assert (said["--master-bind-host"], said["--master-host"]) == ("127.0.0.1", "127.0.0.1")
+    assert (said["--master-bind-port"], said["--master-port"]) == ("40001", "40001")
+
+
+def test_the_web_page_asks_nobody_who_they_are_and_is_for_this_machine() -> None:
+    words = command(LoadtestOptions(headless=False), "http://localhost:1", None, RESULT)
+    assert dict(pairwise(words))["--web-host"] == "127.0.0.1"
 
 
 @pytest.mark.parametrize(
