@@ -70,6 +70,7 @@ def simulate(
     stack: Annotated[Stack, typer.Option(help="What to start without --url.")] = Stack.EMBEDDED,
     nodes: Annotated[int, typer.Option(min=1, max=64, help="Nodes of `--stack full`.")] = 2,
     clients: Annotated[int | None, typer.Option(help="Socket.IO clients.")] = None,
+    processes: Annotated[int | None, typer.Option(help="Processes that hold them; 0: as needed.")] = None,
     duration: Annotated[float | None, typer.Option(help="Seconds of load.")] = None,
     rate: Annotated[float | None, typer.Option(help="Validations per second.")] = None,
     seed_number: Annotated[int | None, typer.Option("--seed", help="Same seed, same run.")] = None,
@@ -113,6 +114,7 @@ def simulate(
         wanted = override(
             load(scenario),
             clients=clients,
+            processes=processes,
             duration_s=duration,
             rate_per_s=rate,
             seed=seed_number,
@@ -171,7 +173,8 @@ def server_commands(ours: Sequence[str], stack: Stack, nodes: int) -> "Commands"
     sizes = ["--seed-users", "{users}", "--seed-claims", "{claims}", "--seed-quorum", "{quorum}"]
     sizes += ["--seed", "{seed}"]
     wanted = ["--stack", "full", "--nodes", str(nodes), "--port", "0", "--data-dir", data_dir]
-    return Commands([*ours, "up", *wanted, *sizes, *files])
+    status = [*ours, "status", "--data-dir", data_dir]
+    return Commands([*ours, "up", *wanted, *sizes, *files], status=status)
 
 
 @app.command()
