@@ -5,7 +5,7 @@ export PYTHONUNBUFFERED := 1
 APT := apt-get install -y --no-install-recommends
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check serve bench chaos chaos-short docs lock clean
+.PHONY: help setup demo test check audit fuzz serve bench chaos chaos-short docs lock clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -27,6 +27,12 @@ check: setup ## formatting, lint, types, import rules, generated files
 	$(PY) -m backend.app.contracts.generate --check
 	$(PY) -m backend.app.api.openapi --check
 	$(PY) -m backend.app.reference --check
+
+audit: setup ## known faults of dependencies: committed floors, and the databases that answer
+	$(PY) -m tests.security.dependency_audit
+
+fuzz: setup ## minutes of malformed input over REST and sockets
+	$(PY) -m pytest -m slow -n 0 -s tests/fuzz $(ARGS)
 
 serve: setup ## run one node on http://127.0.0.1:8000
 	$(PY) cli.py serve
