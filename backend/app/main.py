@@ -37,6 +37,7 @@ from .services.login_guard import LoginGuard
 from .services.notification_service import NotificationService
 from .services.passwords import Passwords
 from .services.reconciler import Reconciler
+from .services.retention import Retention
 from .services.throttle import Throttle
 from .services.tokens import Tokens
 from .services.websocket_service import WebSocketService
@@ -64,6 +65,7 @@ class Application:
         self.services = services
         self.realtime = realtime
         self.reconciler = reconciler
+        self.retention = Retention(services.store, services.clock, services.settings.retention_days)
         api = new_api()
         install(api, services, throttle)
         self._counts = counts
@@ -100,6 +102,7 @@ class Application:
             self._tasks.start("open the store", self._keep_opening)
         self.realtime.start(self._tasks)
         self._tasks.start("reconciler", self.reconciler.run)
+        self._tasks.start("retention", self.retention.run)
 
     async def _open(self) -> None:
         await self.services.store.open()

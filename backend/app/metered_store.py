@@ -15,7 +15,7 @@ from .domain.effects import Effect
 from .domain.records import Claim, EarnedBadge, Notification, TrustChange, User, Validation
 from .errors import RefusedError, UnavailableError
 from .metrics import Metrics
-from .ports import Credentials, Decide, History, Newcomer, Page, ReadMark, Recorded, Store
+from .ports import Credentials, Decide, History, Newcomer, Page, ReadMark, Recorded, Store, Trimmed
 
 T = TypeVar("T")
 
@@ -173,3 +173,13 @@ class MeteredStore:
 
     async def mark_all_read(self, user_id: UserId, up_to_seq: int | None) -> ReadMark:
         return await self._timed("mark_all_read", self._store.mark_all_read(user_id, up_to_seq))
+
+    # -------------------------------------------------------------- retention
+
+    async def trim_notifications(self, before: datetime, position: str | None, limit: int) -> Trimmed:
+        return await self._timed(
+            "trim_notifications", self._store.trim_notifications(before, position, limit)
+        )
+
+    async def trim_effects(self, before: datetime, position: str | None, limit: int) -> Trimmed:
+        return await self._timed("trim_effects", self._store.trim_effects(before, position, limit))

@@ -81,6 +81,14 @@ class History:
     complete: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Trimmed:
+    """What one slice of forgetting did. next_position: where the next begins, None after the last."""
+
+    removed: int
+    next_position: str | None
+
+
 class Store(Protocol):
     """Durable state. Every write is atomic and durable when the call returns; every list is bounded."""
 
@@ -241,6 +249,24 @@ class Store(Protocol):
 
     async def mark_all_read(self, user_id: UserId, up_to_seq: int | None) -> ReadMark:
         """Mark everything up to the bound (None: the newest at this moment)."""
+        ...
+
+    # -------------------------------------------------------------- retention
+
+    async def trim_notifications(self, before: datetime, position: str | None, limit: int) -> Trimmed:
+        """Forget what was made before `before`, for the next `limit` users after `position` (None: first).
+
+        Always a user's oldest rows without a gap between them, some thousand at most: who asks for a history
+        from before them is told that it is incomplete. Unread rows that go are no longer counted.
+        """
+        ...
+
+    async def trim_effects(self, before: datetime, position: str | None, limit: int) -> Trimmed:
+        """Forget that effects were applied before `before`, among the next `limit` after `position`.
+
+        Kept are trust changes, and all while a validation or settlement from before `before` is unfinished:
+        nothing that may be applied again is ever forgotten.
+        """
         ...
 
 

@@ -95,6 +95,14 @@ class Settings(BaseSettings):
         description="Pause between repairs of unfinished work, seconds; older work is repaired.",
     )
 
+    retention_days: float = Field(
+        0.0,
+        ge=0,
+        le=36_500,
+        description="Age at which notifications, and the record that an effect was applied, are forgotten, "
+        "days; 0: never. A key of `create_notification` is known for that long. Trust changes are kept.",
+    )
+
     # HTTP
     cors_origins: Annotated[tuple[str, ...], NoDecode] = Field(
         (),

@@ -18,8 +18,8 @@ from ..domain.effects import Effect
 from ..domain.records import Claim, EarnedBadge, Notification, TrustChange, User, Validation
 from ..domain.trust import TrustPolicy
 from ..errors import UnavailableError
-from ..ports import Clock, Credentials, Decide, History, Newcomer, Page, ReadMark, Recorded
-from . import mongo_claims, mongo_notifications, mongo_setup, mongo_users
+from ..ports import Clock, Credentials, Decide, History, Newcomer, Page, ReadMark, Recorded, Trimmed
+from . import mongo_claims, mongo_notifications, mongo_setup, mongo_trimming, mongo_users
 from .combiner import Combiner
 from .mongo_batches import serve_batch
 from .mongo_claims import Recording
@@ -270,3 +270,11 @@ class MongoStore:
 
     async def mark_all_read(self, user_id: UserId, up_to_seq: int | None) -> ReadMark:
         return await self._call(lambda link: mongo_notifications.mark_all_read(link, user_id, up_to_seq))
+
+    # -------------------------------------------------------------- retention
+
+    async def trim_notifications(self, before: datetime, position: str | None, limit: int) -> Trimmed:
+        return await self._call(lambda link: mongo_trimming.notifications(link, before, position, limit))
+
+    async def trim_effects(self, before: datetime, position: str | None, limit: int) -> Trimmed:
+        return await self._call(lambda link: mongo_trimming.effects(link, before, position, limit))

@@ -102,7 +102,7 @@ def _advance(
         user.badges += [[badge_id, to_us(now)] for badge_id in outcome.earned]
         user.unread += len(outcome.notifications)
         user.moved = True
-        rows.effects.append(stored(effect_document(effect, outcome), "key"))
+        rows.effects.append(stored(effect_document(effect, outcome, now), "key"))
         rows.notifications += [stored(notification_document(item)) for item in outcome.notifications]
     return made
 

@@ -13,6 +13,7 @@ from pymongo.errors import OperationFailure, PyMongoError
 from ..errors import SetupError, UnavailableError
 from .mongo_driver import MongoDriver, close_client, make_probe
 from .mongo_link import MongoLink
+from .mongo_migrations import migrate
 from .schema import MONGO_INDEXES, MONGO_VERSION, MongoIndex, Name
 
 _PROBE_TIMEOUT_S = 1.0
@@ -95,6 +96,7 @@ async def _check_version(link: MongoLink) -> None:
             f"The MongoDB database has schema version {version}, but this program only knows "
             f"{MONGO_VERSION}; run the Vouchstorm version that wrote it, or a newer one."
         )
+    await migrate(link, version)
 
 
 async def _create_indexes(link: MongoLink, name: Name) -> None:

@@ -68,6 +68,7 @@ def user_document(user: User, password_hash: str) -> Document:
         "created_at_us": created_at_us,
         **progress_document(user.progress, badges),
         "unread": 0,
+        "trimmed_seq": 0,
     }
 
 
@@ -237,7 +238,7 @@ def validation_record(row: Row) -> Validation:
 # ------------------------------------------------------------------ effects and notifications
 
 
-def effect_document(effect: Effect, outcome: Outcome) -> Document:
+def effect_document(effect: Effect, outcome: Outcome, now: datetime) -> Document:
     change = outcome.trust_change
     return {
         "key": effect.key,
@@ -245,6 +246,7 @@ def effect_document(effect: Effect, outcome: Outcome) -> Document:
         "claim_id": change.claim_id if change else None,
         "old_score": change.old_score if change else None,
         "new_score": change.new_score if change else None,
+        "applied_at_us": to_us(now),
     }
 
 

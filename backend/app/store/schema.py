@@ -74,6 +74,7 @@ USERS = Table(
         "created_at_us",
         *PROGRESS_COLUMNS,
         "unread",
+        "trimmed_seq",
     ),
     frozenset({"badges"}),
 )
@@ -137,8 +138,8 @@ NOTIFICATIONS = Table(
     ),
     frozenset({"data"}),
 )
-EFFECTS = Table(Name.EFFECTS, ("key", "user_id", "claim_id", "old_score", "new_score"))
-"""One row per applied effect; the last three columns are its trust change, None for effects without one."""
+EFFECTS = Table(Name.EFFECTS, ("key", "user_id", "claim_id", "old_score", "new_score", "applied_at_us"))
+"""One row per applied effect; claim and scores are its trust change, None for effects without one."""
 
 _VERSION_1 = (
     """CREATE TABLE users (
@@ -240,7 +241,16 @@ _VERSION_1 = (
     ) WITHOUT ROWID""",
 )
 
-MIGRATIONS: tuple[tuple[str, ...], ...] = (_VERSION_1,)
+_VERSION_2 = (
+    # Rows up to this seq were forgotten (`trim_notifications`).
+    "ALTER TABLE users ADD COLUMN trimmed_seq INTEGER NOT NULL DEFAULT 0",
+    # When older effects were applied is not known: they count from now on. NULL: written by an older node
+    # that shares the file; never forgotten.
+    "ALTER TABLE effects ADD COLUMN applied_at_us INTEGER",
+    "UPDATE effects SET applied_at_us = CAST(strftime('%s', 'now') AS INTEGER) * 1000000",
+)
+
+MIGRATIONS: tuple[tuple[str, ...], ...] = (_VERSION_1, _VERSION_2)
 """Statements that bring an SQLite file from version n to n + 1; never edited once released, only appended."""
 
 
@@ -255,8 +265,8 @@ class MongoIndex:
     expires: bool = False
 
 
-MONGO_VERSION = 1
-"""Kept in the document `schema` of the collection `meta`."""
+MONGO_VERSION = 2
+"""Kept in the document `schema` of the collection `meta`; `mongo_migrations` has the steps."""
 
 MONGO_INDEXES: dict[Name, tuple[MongoIndex, ...]] = {
     Name.USERS: (

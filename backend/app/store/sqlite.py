@@ -16,8 +16,8 @@ from ..domain.consensus import Decision
 from ..domain.effects import Effect
 from ..domain.records import Claim, EarnedBadge, Notification, TrustChange, User, Validation
 from ..domain.trust import TrustPolicy
-from ..ports import Clock, Credentials, Decide, History, Newcomer, Page, ReadMark, Recorded
-from . import sqlite_claims, sqlite_notifications, sqlite_users
+from ..ports import Clock, Credentials, Decide, History, Newcomer, Page, ReadMark, Recorded, Trimmed
+from . import sqlite_claims, sqlite_notifications, sqlite_trimming, sqlite_users
 from .lane import Lane, Task, commit_together, read_together
 from .refusals import no_such_user
 from .sqlite_file import Connection, connect_reader, connect_writer
@@ -208,6 +208,18 @@ class SqliteStore:
     async def mark_all_read(self, user_id: UserId, up_to_seq: int | None) -> ReadMark:
         return await self._write(
             lambda connection: sqlite_notifications.mark_all_read(connection, user_id, up_to_seq)
+        )
+
+    # -------------------------------------------------------------- retention
+
+    async def trim_notifications(self, before: datetime, position: str | None, limit: int) -> Trimmed:
+        return await self._write(
+            lambda connection: sqlite_trimming.notifications(connection, before, position, limit)
+        )
+
+    async def trim_effects(self, before: datetime, position: str | None, limit: int) -> Trimmed:
+        return await self._write(
+            lambda connection: sqlite_trimming.effects(connection, before, position, limit)
         )
 
 

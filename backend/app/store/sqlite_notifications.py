@@ -56,7 +56,7 @@ def _apply_one(
     changes = progress_document(outcome.progress, badges)
     changes["unread"] = row["unread"] + len(outcome.notifications)
     update(connection, USERS, effect.user_id, changes)
-    insert(connection, EFFECTS, [effect_document(effect, outcome)])
+    insert(connection, EFFECTS, [effect_document(effect, outcome, now)])
     insert(connection, NOTIFICATIONS, [notification_document(item) for item in outcome.notifications])
     return outcome.notifications
 
