@@ -19,8 +19,8 @@ from rich.console import Console
 
 from simulator import slo as levels
 from simulator.errors import ScenarioError, SetupError, SimulatorError
+from simulator.report import print_result
 from simulator.report.files import STDOUT, check_writable, read_result, write_json
-from simulator.report.terminal import print_result
 from simulator.rest import RestClient, RestError
 from simulator.result import Result
 from simulator.target import Commands, ManagedServer, Needs
