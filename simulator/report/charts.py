@@ -43,6 +43,15 @@ class Band:
 
 
 @dataclass(frozen=True, slots=True)
+class Rule:
+    """A straight line across the chart. at: on the x axis, or on the y axis if `level`."""
+
+    at: float
+    label: str
+    level: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Chart:
     """A chart to draw. title: for readers who do not see it."""
 
@@ -54,6 +63,7 @@ class Chart:
     x_label: str = ""
     y_label: str = ""
     bands: Sequence[Band] = field(default_factory=tuple)
+    rules: Sequence[Rule] = field(default_factory=tuple)
 
 
 def linear(low: float, high: float, start_px: float, end_px: float, unit: str = "") -> Scale:
@@ -70,12 +80,15 @@ def linear(low: float, high: float, start_px: float, end_px: float, unit: str = 
 
 
 def logarithmic(low: float, high: float, start_px: float, end_px: float, unit: str = "") -> Scale:
-    """A logarithmic scale with ticks at 1, 2 and 5 of each decade, or whole decades when there are many."""
-    low, high = max(low, 1e-6), max(high, low * 10, 1e-5)
-    bottom, top = math.log10(low), math.log10(high)
-    steps = (1, 2, 5) if top - bottom < 3 else (1,)
-    decades = range(math.floor(bottom), math.ceil(top) + 1)
+    """A logarithmic scale from tick to tick, at 1, 2 and 5 of each decade, or whole decades when many."""
+    low = max(low, 1e-6)
+    high = max(high, low * 10)
+    steps = (1, 2, 5) if high / low < 1_000 else (1,)
+    decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
     values = [step * 10.0**decade for decade in decades for step in steps]
+    low = max((value for value in values if value <= low * 1.001), default=low)
+    high = min((value for value in values if value >= high * 0.999), default=high)
+    bottom, top = math.log10(low), math.log10(high)
 
     def place(value: float) -> float:
         share = (math.log10(max(value, low)) - bottom) / (top - bottom)
@@ -103,6 +116,7 @@ def draw(chart: Chart) -> str:
         f'<svg viewBox="0 0 {WIDTH} {chart.height}" role="img" aria-label="{escape(chart.title)}">',
         *(_band(band, chart.x, bottom) for band in chart.bands),
         *_axes(chart, bottom),
+        *(_rule(rule, chart, bottom) for rule in chart.rules),
         *(_line(line, chart, bottom) for line in chart.lines),
         "</svg>",
     ]
@@ -142,10 +156,27 @@ def _axes(chart: Chart, bottom: float) -> list[str]:
 
 def _band(band: Band, x: Scale, bottom: float) -> str:
     start, end, label = x.place(band.start), x.place(band.end), escape(band.label)
+    side, shift = ("end", 0.0) if start > WIDTH * 0.75 else ("start", -1.0)
     return (
-        f'<rect class="fault" x="{start:.1f}" y="{TOP}" width="{max(2.0, end - start):.1f}" '
+        f'<rect class="fault" x="{start:.1f}" y="{TOP}" width="{max(3.0, end - start):.1f}" '
         f'height="{bottom - TOP}"><title>{label}</title></rect>'
-        f'<text class="faultlabel" x="{start + 4:.1f}" y="{TOP - 4}">{label}</text>'
+        f'<line class="faultedge" x1="{start:.1f}" x2="{start:.1f}" y1="{TOP}" y2="{bottom}"/>'
+        f'<text class="faultlabel" x="{start + shift:.1f}" y="{TOP - 5}" text-anchor="{side}">{label}</text>'
+    )
+
+
+def _rule(rule: Rule, chart: Chart, bottom: float) -> str:
+    label = escape(rule.label)
+    if rule.level:
+        at = chart.y.place(rule.at)
+        return (
+            f'<line class="rule" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{at:.1f}" y2="{at:.1f}"/>'
+            f'<text class="rulelabel" x="{LEFT + 6}" y="{at - 5:.1f}">{label}</text>'
+        )
+    at = chart.x.place(rule.at)
+    return (
+        f'<line class="rule" x1="{at:.1f}" x2="{at:.1f}" y1="{TOP}" y2="{bottom}"/>'
+        f'<text class="rulelabel" x="{at + 5:.1f}" y="{TOP + 9}">{label}</text>'
     )
 
 

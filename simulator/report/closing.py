@@ -64,7 +64,7 @@ def _figures(latency: Latency) -> list[str]:
 
 
 def _ledger_table(result: Result) -> Table:
-    table = _table("Ledger: what was owed to clients, and how it ended")
+    table = _table("Ledger: what clients were owed")
     table.add_column("")
     parts = {"all": result.ledger, **result.ledger_by_kind}
     for name in parts:

@@ -2,10 +2,12 @@
 page.
 """
 
+from collections.abc import Sequence
+from dataclasses import replace
 from html import escape
 
 from ..histogram import Histogram
-from ..result import Latency, Result, Second
+from ..result import FaultMark, Latency, Result, Second
 from .charts import (
     BOTTOM,
     LEFT,
@@ -16,6 +18,7 @@ from .charts import (
     Chart,
     Line,
     Points,
+    Rule,
     draw,
     legend,
     linear,
@@ -25,6 +28,7 @@ from .charts import (
 
 CURVES = (("fanout", "fan-out, all messages"), ("durable", "bell (durable)"), ("http", "publishing request"))
 STEPS_PER_NINE = 24
+MAX_LABELS = 4
 FLOOR_MS = 0.05
 
 
@@ -38,15 +42,26 @@ def percentile_curve(result: Result) -> str:
     height = 300
     last = max(point[0] for line in lines for point in line.points)
     values = [max(FLOOR_MS, point[1]) for line in lines for point in line.points]
+    limits = [
+        Rule(level.limit, f"{level.name} ≤ {level.limit:g} ms", level=True)
+        for level in result.slo
+        if level.name == "fanout_p99_ms" and min(values) < level.limit < max(values) * 10
+    ]
+    highest = max(*values, *(limit.at for limit in limits), 0.0)
     chart = Chart(
         "Latency in milliseconds by percentile",
         percentiles(last, LEFT, WIDTH - RIGHT),
-        logarithmic(min(values), max(values) * 1.2, height - BOTTOM, TOP, " ms"),
+        logarithmic(min(values), highest, height - BOTTOM, TOP, " ms"),
         lines,
         height=height,
         x_label="share of receipts that were at least as fast",
+        rules=limits,
     )
-    return _figure("Latency by percentile", chart)
+    return _figure(
+        "Latency by percentile",
+        chart,
+        "Both axes are logarithmic: each step to the right is ten times rarer.",
+    )
 
 
 def timeline(result: Result) -> str:
@@ -56,19 +71,41 @@ def timeline(result: Result) -> str:
         return ""
     span_s = float(rows[-1].t_s + 1)
     bands = [
-        Band(
-            mark.at_s, min(span_s, max(mark.until_s, mark.at_s + 0.2)), f"{mark.kind}: {mark.clients} clients"
-        )
+        Band(mark.at_s, min(span_s, max(mark.until_s, mark.at_s + 0.2)), _said(mark))
         for mark in result.faults
+        if mark.at_s < span_s
     ]
+    if len(bands) > MAX_LABELS:
+        bands = [Band(band.start, band.end, "") for band in bands]
     unlabelled = [Band(band.start, band.end, "") for band in bands]
+    load_s = float(result.scenario.get("duration_s") or span_s)
+    end = [Rule(load_s, "load ends")] if load_s < span_s else []
     charts = (
-        _latency_chart(rows, span_s, bands),
-        _traffic_chart(rows, span_s, unlabelled),
-        _presence_chart(rows, span_s, unlabelled),
+        replace(_latency_chart(rows, span_s, bands), rules=end),
+        replace(_traffic_chart(rows, span_s, unlabelled), rules=[replace(rule, label="") for rule in end]),
+        replace(_presence_chart(rows, span_s, unlabelled), rules=[replace(rule, label="") for rule in end]),
     )
     content = "".join(f"{legend(chart.lines)}{draw(chart)}" for chart in charts)
-    return f"<section><h2>Timeline</h2><figure>{content}</figure></section>"
+    return f"<section><h2>Timeline</h2><figure>{content}</figure>{_fault_table(result.faults)}</section>"
+
+
+def _said(mark: FaultMark) -> str:
+    whom = f": {mark.clients:,} clients" if mark.clients else f": {mark.note}" if mark.note else ""
+    return f"{mark.kind}{whom}"
+
+
+def _fault_table(marks: Sequence[FaultMark]) -> str:
+    """Every fault in words, for those that the eye cannot tell apart."""
+    if not marks:
+        return ""
+    rows = "".join(
+        f"<tr><td>{escape(mark.kind)}</td><td class='number'>{mark.at_s:.1f} s</td>"
+        f"<td class='number'>{mark.until_s:.1f} s</td><td class='number'>{mark.clients:,}</td>"
+        f"<td>{escape(mark.note)}</td></tr>"
+        for mark in marks
+    )
+    head = "<tr><th>fault</th><th>from</th><th>until</th><th>clients</th><th></th></tr>"
+    return f"<details><summary>Faults: {len(marks)}</summary><table>{head}{rows}</table></details>"
 
 
 def _latency_chart(rows: list[Second], span_s: float, bands: list[Band]) -> Chart:
@@ -78,7 +115,7 @@ def _latency_chart(rows: list[Second], span_s: float, bands: list[Band]) -> Char
     return Chart(
         "Fan-out latency per second",
         linear(0, span_s, LEFT, WIDTH - RIGHT, " s"),
-        logarithmic(max(FLOOR_MS, min(values)), max(values) * 1.3, 220 - BOTTOM, TOP, " ms"),
+        logarithmic(max(FLOOR_MS, min(values)), max(values), 220 - BOTTOM, TOP, " ms"),
         [Line("fan-out p99", p99, 2), Line("fan-out p50", p50, 1)],
         height=220,
         bands=bands,
@@ -120,20 +157,27 @@ def reconnect_curve(result: Result) -> str:
         return ""
     lines = [
         Line("connected", _share_by_time(storm.time_to_reconnect, storm.drops), 1, stepped=True),
-        Line("caught up", _share_by_time(storm.time_to_caught_up, storm.drops), 2, stepped=True),
+        Line("caught up", _share_by_time(storm.time_to_caught_up, storm.drops), 2, dashed=True, stepped=True),
     ]
     longest_ms = max(point[0] for line in lines for point in line.points)
     height = 240
+    scale, unit = (1000.0, " s") if longest_ms >= 1000 else (1.0, " ms")
+    lines = [replace(line, points=[(x / scale, y) for x, y in line.points]) for line in lines]
     chart = Chart(
         "Share of dropped clients that were back, by time",
-        linear(0, longest_ms, LEFT, WIDTH - RIGHT, " ms"),
+        linear(0, longest_ms / scale, LEFT, WIDTH - RIGHT, unit),
         linear(0, 100, height - BOTTOM, TOP, " %"),
         lines,
         height=height,
         x_label="after the client was allowed back",
     )
-    missing = f"{storm.censored:,} of {storm.drops:,} were not back when the window closed."
-    return _figure("Coming back", chart, missing if storm.censored else "")
+    missing = f" {storm.censored:,} of {storm.drops:,} were not back when the window closed."
+    return _figure(
+        "Coming back",
+        chart,
+        "Share of the dropped clients that were connected again, and that held everything they had missed."
+        + (missing if storm.censored else ""),
+    )
 
 
 def _curve(latency: Latency) -> Points:

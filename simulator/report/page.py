@@ -28,6 +28,28 @@ CLASSES = (
     ("unowed", "unowed"),
 )
 BAD = frozenset(("late", "out_of_order", "lost", "duplicate", "misrouted"))
+MEANINGS = (
+    ("owed", "a message that a client, in the room when it was published, or whose user it is for, must get"),
+    ("live", "came while the client was connected"),
+    ("late", "came live, but later than the scenario allows"),
+    ("replayed", "came when the client was back from an absence, or had asked for it"),
+    ("superseded", "a count that was overtaken: the client holds a newer one, which is all a count is for"),
+    ("out of order", "came behind a newer one of the same stream"),
+    ("unverified", "nobody can say: the client was provably away, or the observation ended"),
+    ("lost", "owed, the client was there or came back, and it never came"),
+    ("duplicate", "came again"),
+    ("misrouted", "came to a client that was never entitled to it"),
+    ("unowed", "came to a client that was entitled to it, but just before or after it was owed"),
+)
+NAMES = {
+    "fanout": "fan-out, all messages",
+    "snapshot": "fan-out, counts",
+    "event": "fan-out, events",
+    "durable": "fan-out, notifications",
+    "replay": "replayed, from the intended time",
+    "schedule_lag": "schedule lag (generator)",
+    "http": "publishing request",
+}
 COLUMNS = ("count", "min", "p50", "p90", "p95", "p99", "p999", "max")
 
 
@@ -128,7 +150,9 @@ def _ledger(result: Result) -> str:
         if result.ledger.balanced
         else "<p class='note bad'>The ledger does not balance: do not believe this run.</p>"
     )
-    return section("Ledger: every message, every client", f"{scroll(head, body)}{balance}")
+    words = "".join(f"<dt>{escape(name)}</dt><dd>{escape(text)}</dd>" for name, text in MEANINGS)
+    glossary = f"<details><summary>What the columns mean</summary><dl class='words'>{words}</dl></details>"
+    return section("Ledger: every message, every client", f"{scroll(head, body)}{balance}{glossary}")
 
 
 def _classes(part: Ledger) -> str:
@@ -153,7 +177,7 @@ def _latencies(result: Result) -> str:
     named["generator loop lag"] = result.generator.loop_lag_ms
     head = "<th>distribution (ms)</th>" + "".join(f"<th>{name}</th>" for name in COLUMNS)
     body = "".join(
-        f"<tr><td>{escape(name)}</td><td class='number'>{latency.count:,}</td>"
+        f"<tr><td>{escape(NAMES.get(name, name))}</td><td class='number'>{latency.count:,}</td>"
         + "".join(f"<td class='number'>{getattr(latency, column):,.2f}</td>" for column in COLUMNS[1:])
         + "</tr>"
         for name, latency in named.items()
@@ -263,5 +287,5 @@ def milliseconds(value: float) -> str:
 
 
 def megabytes(value: int) -> str:
-    """Bytes as MiB."""
-    return f"{value / 2**20:,.1f} MiB"
+    """Bytes as MiB, or as GiB when they are many."""
+    return f"{value / 2**30:,.1f} GiB" if value >= 10 * 2**30 else f"{value / 2**20:,.1f} MiB"

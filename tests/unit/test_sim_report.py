@@ -199,3 +199,26 @@ def test_several_watchers_hear_everything_in_their_order() -> None:
     both.phase("load")
     both.note("careful")
     assert heard == ["left: load", "right: load", "left: careful", "right: careful"]
+
+
+def test_the_end_of_the_load_is_marked() -> None:
+    assert "load ends" in render_html(result(scenario={"name": "demo", "duration_s": 1}))
+
+
+def test_many_faults_are_listed_instead_of_labelled() -> None:
+    faults = [{"at_s": n / 10, "until_s": n / 10, "kind": "drop", "clients": 1} for n in range(9)]
+    page = render_html(result(faults=faults))
+    assert ("Faults: 9" in page, "drop: 1 clients" in page) == (True, False)
+
+
+def test_every_column_of_the_ledger_is_explained() -> None:
+    page = render_html(result())
+    words = page.partition("What the columns mean")[2]
+    for name in ("live", "superseded", "unverified", "lost", "unowed"):
+        assert f"<dt>{name}</dt>" in words
+
+
+@pytest.mark.parametrize(("low", "high", "ends"), [(3, 80, (2, 100)), (0.7, 6, (0.5, 10)), (9, 9, (5, 100))])
+def test_a_logarithmic_scale_ends_at_its_ticks(low: float, high: float, ends: tuple[float, float]) -> None:
+    values = [value for value, _ in logarithmic(low, high, 0, 100).ticks]
+    assert (values[0], values[-1]) == pytest.approx(ends)
