@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 import uvloop
 
-from .clients import measure_clients
+from .clients import NAMES, ClientPlan, measure_clients
 from .host import facts, pin, raise_open_files, two_cores
 from .peers import node_trouble
 from .plan import CONTESTANTS, FULL, METRICS, QUICK, Plan
@@ -131,11 +131,19 @@ class Bench:
         keep(stopped)
 
     def measure_clients(self) -> None:
-        """Run the client bench instead."""
-        self.report.host = facts()
-        for clients in measure_clients(self._plan, self._command, self.say):
-            self.report.clients = clients
+        """Run the client bench instead. Raises OSError, KeyboardInterrupt."""
+        host = self.report.host = facts()
+        plan = ClientPlan()
+        raise_open_files(plan.clients + SPARE_FILES)
+        signal.signal(signal.SIGTERM, _interrupt)
+        source = {"command": self._command, "commit": host["commit"], "started_at": host["started_at"]}
+        for clients in measure_clients(plan, NAMES, self.say):
+            self.report.clients = {**clients, "source": source}
             self._record.keep(self.report)
+
+
+def _interrupt(*_: object) -> None:
+    raise KeyboardInterrupt
 
 
 async def interruptible(work: Coroutine[Any, Any, T]) -> T:

@@ -1,15 +1,14 @@
-"""The cheapest Socket.IO server that can feed a benchmark: raw WebSockets, one ready frame to each socket.
+"""The cheapest Socket.IO server that can feed a benchmark of clients: one ready frame to each socket.
 
 Speaks just enough to be connected to: it answers the handshake, CONNECT and nothing else, never pings, and
-sends broadcasts at fixed times on request. Run as a child process by `swarm`: prints {"port": n}, then obeys
-`go ROUNDS PERIOD_S` on standard input and prints {"sent": n} when the last round is out.
+sends broadcasts at fixed times on request. A child process of `clients`: prints {"port": n}, then obeys
+on standard input `greeted` (answer {"greeted": n}: clients that are through CONNECT) and `go ROUNDS PERIOD_S`
+(answer {"sent": n} when the last round is out). Ends with its input.
 """
 
 import asyncio
 import json
-import os
 import sys
-import time
 from typing import cast
 
 import uvloop
@@ -20,7 +19,9 @@ OPEN_PACKET = (
     b'0{"sid":"bench","upgrades":[],"pingInterval":300000,"pingTimeout":300000,"maxPayload":1000000}'
 )
 CONNECT_ANSWER = b'40{"sid":"bench"}'
-BODY_FILLER = "x" * 60
+EVENT = "validation_count_update"
+CLAIM = "0190f7a4c1f24d6e8b1a5f0c3d7e9a21"
+BODY_FILLER = "x" * 24
 
 
 def server_frame(payload: bytes) -> bytes:
@@ -31,9 +32,9 @@ def server_frame(payload: bytes) -> bytes:
 
 
 def broadcast_frame(number: int) -> bytes:
-    """One event of about 150 bytes, with the time it was made."""
-    data = {"id": f"m-{number:07}", "seq": number, "stamp": time.monotonic_ns(), "body": BODY_FILLER}
-    return server_frame(b"42" + json.dumps(["message", data], separators=(",", ":")).encode())
+    """One live count of about 150 bytes; `number` is its version."""
+    data = {"v": 1, "claim_id": CLAIM, "count": number, "version": number, "pad": BODY_FILLER}
+    return server_frame(b"42" + json.dumps([EVENT, data], separators=(",", ":")).encode())
 
 
 class Peer(asyncio.Protocol):
@@ -77,18 +78,28 @@ class Peer(asyncio.Protocol):
 
 
 async def broadcast(peers: list[Peer], rounds: int, period_s: float) -> int:
-    """One frame to each peer at start + n * period; how many frames went out."""
+    """Versions 1, 2 ... to each peer at start + n * period; how many frames went out."""
     loop = asyncio.get_running_loop()
     start_s = loop.time()
     sent = 0
     for number in range(rounds):
         await asyncio.sleep(start_s + number * period_s - loop.time())
-        frame = broadcast_frame(number)
+        frame = broadcast_frame(number + 1)
         for peer in list(peers):
             if peer.transport is not None:
                 peer.transport.write(frame)
                 sent += 1
     return sent
+
+
+async def obey(peers: list[Peer], words: list[bytes]) -> dict[str, int]:
+    """The answer to one command."""
+    match words:
+        case [b"greeted"]:
+            return {"greeted": sum(peer.greeted for peer in peers)}
+        case [b"go", rounds, period_s]:
+            return {"sent": await broadcast(peers, int(rounds), float(period_s))}
+    raise ValueError(f"unknown command {words}")
 
 
 async def main() -> None:
@@ -100,12 +111,9 @@ async def main() -> None:
     commands = asyncio.StreamReader()
     await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(commands), sys.stdin)
     while line := await commands.readline():
-        _, rounds, period_s = line.split()
-        print(json.dumps({"sent": await broadcast(peers, int(rounds), float(period_s))}), flush=True)
+        print(json.dumps(await obey(peers, line.split())), flush=True)
     server.close()
 
 
 if __name__ == "__main__":
-    if len(sys.argv) > 1:
-        os.sched_setaffinity(0, {int(sys.argv[1])})
     uvloop.run(main())

@@ -1,9 +1,11 @@
 """What a run measures, how often, and within which time. Pure."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+Progress = Callable[[str], None]
+"""Told one line after each trial."""
 HEADLINE_SIZE = 1_000
 METRICS = ("fanout", "burst", "connect", "idle", "bus", "metrics", "scrape")
 CONTESTANTS = ("ours", "stock", "node", "floor", "bare")

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from .client_table import table
 from .plan import CONTESTANTS, METRICS
 from .series import Sample, Series
 from .targets import TARGETS, headline_metrics
@@ -136,7 +137,7 @@ def _rounded(figures: Mapping[str, float]) -> dict[str, float]:
 
 def markdown(report: Report) -> str:
     """The tables for a terminal or a document."""
-    lines = [*_figures(report.series), *_held_against_targets(report.series)]
+    lines = [*_figures(report.series), *_held_against_targets(report.series), *table(report.clients)]
     lines += [f"\nNot measured: {name}: {reason}." for name, reason in report.absent.items()]
     lines += [
         f"\nInvalid: {sample.metric} of {sample.contestant}: {sample.reason}."

@@ -13,12 +13,11 @@ from functools import partial
 from .bus_trial import bus
 from .contestant import ENTRIES, ContestantError, Entry
 from .metrics_trial import metrics, scrape
-from .plan import Plan
+from .plan import Plan, Progress
 from .series import Sample, Series
 from .trials import Visitor, crowd_trial, idle
 
 Trial = Callable[[Entry], Awaitable[list[Sample]]]
-Progress = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True)

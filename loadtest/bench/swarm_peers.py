@@ -1,4 +1,4 @@
-"""The clients that `swarm` compares: each opens N connections and notes the arrival of every event in a dict.
+"""The asyncio clients of the client bench: each notes the arrival of every event in a dict.
 
 All do the same small work per event, on uvloop, in one process. `socketio.AsyncClient` parses the JSON too,
 because it cannot do otherwise.
@@ -7,36 +7,28 @@ because it cannot do otherwise.
 import asyncio
 import random
 import time
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from typing import Any, Protocol, cast
 
 from simulator.wire import Endpoint, HeartbeatSweep, LeanClient, ReconnectPolicy
 from simulator.wire.websocket import TEXT, encode_frame
 
-from .frame_sender import CONNECT_ANSWER
-
-CONNECT_BATCH = 50
-CONNECT_TIMEOUT_S = 60.0
-
-
-@dataclass(slots=True)
-class Arrivals:
-    """Who got an event when last, and how many in all."""
-
-    last_ns: dict[int, int] = field(default_factory=dict)
-    count: int = 0
-
-    def note(self, index: int, at_ns: int) -> None:
-        """One event for client `index`."""
-        self.last_ns[index] = at_ns
-        self.count += 1
+from .arrivals import CONNECT_TIMEOUT_S, Arrivals, in_batches
+from .frame_sender import CONNECT_ANSWER, EVENT
+from .ledger_peer import LedgerPeer
 
 
 class Peer(Protocol):
     """A kind of client under test."""
 
-    arrivals: Arrivals
+    @property
+    def arrivals(self) -> Arrivals:
+        """What came in."""
+        ...
+
+    def findings(self) -> dict[str, Any]:
+        """What its ledger found, if it keeps one."""
+        ...
 
     async def connect(self, port: int, clients: int) -> None:
         """Open so many connections and wait until all are through CONNECT."""
@@ -45,19 +37,22 @@ class Peer(Protocol):
         """Close them."""
 
 
-async def in_batches(clients: int, connect_one: Callable[[int], Awaitable[None]]) -> None:
-    """Connect so many clients, a bounded number at a time."""
-    for first in range(0, clients, CONNECT_BATCH):
-        await asyncio.gather(
-            *(connect_one(index) for index in range(first, min(first + CONNECT_BATCH, clients)))
-        )
-
-
-class LeanPeer:
-    """Ours."""
+class Plain:
+    """What all kinds of client without a ledger have in common."""
 
     def __init__(self) -> None:
         self.arrivals = Arrivals()
+
+    def findings(self) -> dict[str, Any]:
+        """Nothing beside the count."""
+        return {}
+
+
+class LeanPeer(Plain):
+    """Ours."""
+
+    def __init__(self) -> None:
+        super().__init__()
         self._clients: list[LeanClient] = []
         self._sweep = HeartbeatSweep()
         self._rng = random.Random(1)
@@ -129,11 +124,11 @@ class BareProtocol(asyncio.Protocol):
             self.transport.write(encode_frame(TEXT, b"40"))
 
 
-class FloorPeer:
+class FloorPeer(Plain):
     """No client at all: what uvloop and the kernel take for one read, whoever reads."""
 
     def __init__(self) -> None:
-        self.arrivals = Arrivals()
+        super().__init__()
         self._protocols: list[BareProtocol] = []
 
     async def connect(self, port: int, clients: int) -> None:
@@ -154,14 +149,14 @@ class FloorPeer:
             protocol.transport.abort()
 
 
-class AsyncClientPeer:
+class AsyncClientPeer(Plain):
     """python-socketio's own client, on aiohttp."""
 
     def __init__(self) -> None:
         import aiohttp  # noqa: F401 - loaded now, so that modules do not count as memory of connections
         import socketio
 
-        self.arrivals = Arrivals()
+        super().__init__()
         self._make = socketio.AsyncClient
         self._clients: list[Any] = []
 
@@ -170,7 +165,7 @@ class AsyncClientPeer:
 
         async def connect_one(index: int) -> None:
             client = self._make(reconnection=False, handle_sigint=False)
-            client.on("message", lambda data: self.arrivals.note(index, time.monotonic_ns()))
+            client.on(EVENT, lambda data: self.arrivals.note(index, time.monotonic_ns()))
             self._clients.append(client)
             await client.connect(f"http://127.0.0.1:{port}", transports=["websocket"])
 
@@ -182,13 +177,13 @@ class AsyncClientPeer:
             await client.eio.http.close()
 
 
-class PicowsPeer:
+class PicowsPeer(Plain):
     """picows: a WebSocket client in Cython, with the least Socket.IO by hand on top; smallest read buffer."""
 
     def __init__(self) -> None:
         import picows
 
-        self.arrivals = Arrivals()
+        super().__init__()
         self._connect = picows.ws_connect
         self._listener = picows_listener(picows, self.arrivals)
         self._transports: list[Any] = []
@@ -240,6 +235,7 @@ def picows_listener(picows: Any, arrivals: Arrivals) -> Callable[[int], Any]:
 PEERS: dict[str, Callable[[], Peer]] = {
     "floor": FloorPeer,
     "lean": LeanPeer,
+    "ledger": LedgerPeer,
     "picows": PicowsPeer,
     "asyncclient": AsyncClientPeer,
 }

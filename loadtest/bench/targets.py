@@ -12,12 +12,11 @@ SCRAPE_INTERVAL_S = 15.0
 
 
 @dataclass(frozen=True, slots=True)
-class Target:
-    """`measure` gives the figure, None when it was not measured; `bound` is a ceiling unless `at_least`."""
+class Bound:
+    """What a figure is held against: a ceiling unless `at_least`."""
 
     name: str
     title: str
-    measure: Callable[[Series], float | None]
     bound: float
     at_least: bool = False
 
@@ -27,6 +26,13 @@ class Target:
     @property
     def wanted(self) -> str:
         return f"{'>=' if self.at_least else '<='} {self.bound:g}"
+
+
+@dataclass(frozen=True, slots=True)
+class Target(Bound):
+    """`measure` gives the figure, None when it was not measured."""
+
+    measure: Callable[[Series], float | None] = lambda series: None
 
 
 def _ratio(metric: str, over: str, under: str) -> Callable[[Series], float | None]:
@@ -93,16 +99,16 @@ def headline_metrics(series: Series) -> dict[str, str]:
 
 _FANOUT, _BURST, _CONNECT = (f"{name}@{HEADLINE_SIZE}" for name in ("fanout", "burst", "connect"))
 TARGETS = (
-    Target("fanout_stock_over_ours", "fan-out: stock / ours", _ratio(_FANOUT, "stock", "ours"), 5, True),
-    Target("fanout_ours_over_node", "fan-out: ours / Node", _ratio(_FANOUT, "ours", "node"), 0.9),
-    Target("fanout_ours_over_floor", "fan-out: ours / floor", _ratio(_FANOUT, "ours", "floor"), 1.3),
-    Target("burst_ours_over_floor", "burst: ours / floor", _ratio(_BURST, "ours", "floor"), 0.4),
-    Target("connect_ours_over_node", "connect: ours / Node", _ratio(_CONNECT, "ours", "node"), 1.0),
-    Target("idle_kib", "idle socket: KiB of ours", _idle_kib, 24),
-    Target("bus_us_per_foreign", "bus: us for one more foreign notification, ours", _bus_slope, 1),
-    Target("fanout_growth", "fan-out: ours at 5,000 / at 1,000 sockets", _growth("fanout"), 1.2),
-    Target("burst_growth", "burst: ours at 5,000 / at 1,000 sockets", _growth("burst"), 1.2),
-    Target("connect_growth", "connect: ours at 5,000 / at 1,000 sockets", _growth("connect"), 1.2),
-    Target("metrics_on_over_off", "fan-out: metrics on / off", _metrics_ratio, 1.05),
-    Target("scrape_percent", "scrape each 15 s, 5,000 sockets: % of a core", _scrape_percent, 1),
+    Target("fanout_stock_over_ours", "fan-out: stock / ours", 5, True, _ratio(_FANOUT, "stock", "ours")),
+    Target("fanout_ours_over_node", "fan-out: ours / Node", 0.9, False, _ratio(_FANOUT, "ours", "node")),
+    Target("fanout_ours_over_floor", "fan-out: ours / floor", 1.3, False, _ratio(_FANOUT, "ours", "floor")),
+    Target("burst_ours_over_floor", "burst: ours / floor", 0.4, False, _ratio(_BURST, "ours", "floor")),
+    Target("connect_ours_over_node", "connect: ours / Node", 1.0, False, _ratio(_CONNECT, "ours", "node")),
+    Target("idle_kib", "idle socket: KiB of ours", 24, False, _idle_kib),
+    Target("bus_us_per_foreign", "bus: us for one more foreign notification, ours", 1, False, _bus_slope),
+    Target("fanout_growth", "fan-out: ours at 5,000 / at 1,000 sockets", 1.2, False, _growth("fanout")),
+    Target("burst_growth", "burst: ours at 5,000 / at 1,000 sockets", 1.2, False, _growth("burst")),
+    Target("connect_growth", "connect: ours at 5,000 / at 1,000 sockets", 1.2, False, _growth("connect")),
+    Target("metrics_on_over_off", "fan-out: metrics on / off", 1.05, False, _metrics_ratio),
+    Target("scrape_percent", "scrape each 15 s, 5,000 sockets: % of a core", 1, False, _scrape_percent),
 )
