@@ -203,17 +203,20 @@ def report(
 @app.command()
 def compare(
     runs: Annotated[list[str], typer.Argument(help="Baseline runs, `--`, candidate runs.")],
-    baseline: Annotated[list[Path] | None, typer.Option(help="A baseline run; repeat it.")] = None,
+    baseline: Annotated[
+        list[Path] | None, typer.Option(help="A baseline run, or a directory of them.")
+    ] = None,
     min_effect: Annotated[float, typer.Option(min=0, max=10, help="Smaller changes are none.")] = 0.05,
+    least_runs: Annotated[int, typer.Option(min=3, max=1000, help="Valid runs a side must have.")] = 5,
     json_: Annotated[
         str | None, typer.Option("--json", help="Write the comparison here; - is stdout.")
     ] = None,
     markdown: Annotated[Path | None, typer.Option(help="Write the Markdown here, too.")] = None,
 ) -> None:
-    """Compare two sets of runs, knowing their noise: at least 3, better 5 runs a side. Exit 1: worse.
+    """Compare two sets of runs, knowing their noise: 5 runs a side or more. Exit 1: worse.
 
     Examples: `vouchstorm compare before/*.json -- after/*.json` ·
-    `vouchstorm compare after/*.json --baseline before/1.json --baseline before/2.json ...`
+    `vouchstorm compare after --baseline before` (directories of runs)
     """
     import numpy as np
 
@@ -230,7 +233,7 @@ def compare(
         comparison = compare_runs(
             read_runs([Path(path) for path in left]),
             read_runs([Path(path) for path in right]),
-            Rules(min_effect=min_effect),
+            Rules(min_effect=min_effect, least_runs=least_runs),
             np.random.default_rng(1),
         )
     text = comparison_markdown(comparison)

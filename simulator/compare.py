@@ -2,8 +2,8 @@
 
 Pure statistics over results. A change is reported when the Mann-Whitney U test (two-sided, corrected after
 Holm), the bootstrap interval of the ratio of medians and a minimum effect all agree.
-Refuses fewer than three valid runs a side. Called by the command line, which reads the files and prints
-`report.markdown.comparison_markdown`.
+Refuses fewer valid runs a side than the rules demand, five by default. Called by the command line, which
+reads the files and prints `report.markdown.comparison_markdown`.
 """
 
 import math
@@ -20,8 +20,8 @@ from .significance import Rules, holm, p_value, ratio_interval, runs_needed, sma
 
 Change = Literal["better", "worse", "no change"]
 
-LEAST_RUNS = 3
-ADVISED_RUNS = 5
+LEAST_SAMPLES = 3
+"""Of one metric on either side; some are not measured in every run."""
 
 Samples = Mapping[Metric, tuple[list[float], list[float]]]
 """What was measured on either side."""
@@ -109,12 +109,12 @@ def compare(
     """What changed from baseline to candidate.
 
     Raises:
-        ScenarioError: a side has fewer than three valid runs.
+        ScenarioError: a side has fewer valid runs than `rules.least_runs`.
     """
     left, right = _valid(baseline), _valid(candidate)
-    _check_runs({"baseline": (left, baseline), "candidate": (right, candidate)})
+    _check_runs({"baseline": (left, baseline), "candidate": (right, candidate)}, rules.least_runs)
     samples = {metric: (_sample(metric, left), _sample(metric, right)) for metric in METRICS}
-    told = {metric: pair for metric, pair in samples.items() if min(map(len, pair)) >= LEAST_RUNS}
+    told = {metric: pair for metric, pair in samples.items() if min(map(len, pair)) >= LEAST_SAMPLES}
     rows = _rows(told, rules, rng)
     return Comparison(
         scenario=str(left[0].scenario.get("name", "run")),
@@ -152,7 +152,7 @@ def _corrected_together(told: Samples, alpha: float) -> list[list[Metric]]:
 
 
 def _fewest(told: Samples) -> tuple[int, int]:
-    left, right = (min((len(pair[at]) for pair in told.values()), default=LEAST_RUNS) for at in (0, 1))
+    left, right = (min((len(pair[at]) for pair in told.values()), default=LEAST_SAMPLES) for at in (0, 1))
     return left, right
 
 
@@ -231,12 +231,12 @@ def _valid(results: Sequence[Result]) -> list[Result]:
     return [result for result in results if result.verdict in ("PASS", "FAIL")]
 
 
-def _check_runs(sides: Mapping[str, tuple[Sequence[Result], Sequence[Result]]]) -> None:
+def _check_runs(sides: Mapping[str, tuple[Sequence[Result], Sequence[Result]]], least: int) -> None:
     problems = [
-        f"The {name} has {len(valid)} valid runs of {len(given)}; at least {LEAST_RUNS} are needed to "
-        f"compare, and {ADVISED_RUNS} to see anything."
+        f"The {name} has {len(valid)} valid runs of {len(given)}; {least} are needed on either side: add "
+        f"{least - len(valid)} more."
         for name, (valid, given) in sides.items()
-        if len(valid) < LEAST_RUNS
+        if len(valid) < least
     ]
     if problems:
         raise ScenarioError(problems)
@@ -263,7 +263,7 @@ def _sample_warnings(
     ]
     fewest = min(_fewest(told))
     largest = max(sum(metric.family == family for metric in told) for family in FAMILIES)
-    needed = max(ADVISED_RUNS, runs_needed(max(1, largest), rules.alpha))
+    needed = runs_needed(max(1, largest), rules.alpha)
     if fewest < needed:
         found.append(
             f"{needed - fewest} more runs a side are needed: with {fewest} not even a large change can be "

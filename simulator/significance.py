@@ -18,11 +18,13 @@ Floats = NDArray[np.float64]
 class Rules:
     """alpha: chance of a false alarm. min_effect: smallest relative change worth a word.
 
-    resamples: of the bootstrap; confidence: of its interval.
+    least_runs: valid runs that either side must have. resamples: of the bootstrap; confidence: of its
+    interval.
     """
 
     alpha: float = 0.05
     min_effect: float = 0.05
+    least_runs: int = 5
     resamples: int = 2_000
     confidence: float = 0.95
 

@@ -19,6 +19,9 @@ NOISE = {"p50": 0.03, "p99": 0.06, "http": 0.05, "recovery": 0.08, "cpu": 0.03, 
 """Standard deviations of the logarithms, about those of repeated runs on one quiet machine."""
 
 
+FEW = Rules(least_runs=3)
+
+
 def latency(**values: float) -> dict[str, float]:
     return {"count": 1_000, **values}
 
@@ -155,17 +158,27 @@ def test_every_verdict_has_its_place() -> None:
     assert set(get_args(Verdict)) == {"PASS", "FAIL", "INVALID", "INTERRUPTED"}
 
 
-def test_fewer_than_three_valid_runs_are_refused() -> None:
-    with pytest.raises(ScenarioError, match="The candidate has 2 valid runs of 3"):
-        compared(side(1), [*side(2, 2), *side(3, 1, verdict="INVALID")])
+def test_fewer_than_five_valid_runs_are_refused() -> None:
+    with pytest.raises(
+        ScenarioError, match=r"The candidate has 4 valid runs of 5; 5 are needed .* add 1 more"
+    ):
+        compared(side(1), [*side(2, 4), *side(3, 1, verdict="INVALID")])
+
+
+def test_both_sides_are_told_at_once() -> None:
+    with pytest.raises(ScenarioError) as raised:
+        compared(side(1, 2), side(2, 3))
+    assert len(raised.value.problems) == 2
 
 
 def test_too_few_runs_are_told_how_many_more() -> None:
-    assert any(text.startswith("2 more runs a side") for text in compared(side(1, 3), side(2, 3)).warnings)
+    assert any(
+        text.startswith("2 more runs a side") for text in compared(side(1, 3), side(2, 3), FEW).warnings
+    )
 
 
 def test_a_large_change_that_chance_could_explain_is_not_passed_over_in_silence() -> None:
-    told = compared(side(1, 3, noise=0.1), side(2, 3, slower=1.5, noise=0.1))
+    told = compared(side(1, 3, noise=0.1), side(2, 3, slower=1.5, noise=0.1), FEW)
     assert told.worse == []
     assert any(text.startswith("fanout_p99_ms moved by +") for text in told.warnings)
 

@@ -155,3 +155,18 @@ def test_a_result_survives_its_file() -> None:
 
 def test_the_verdict_comes_first_in_the_file() -> None:
     assert list(json.loads(to_json(verdict(findings()))))[:2] == ["schema_version", "verdict"]
+
+
+def test_a_fault_that_did_not_come_about_makes_a_run_invalid() -> None:
+    result = verdict(findings(generator__failed_faults=["The fault 'kill' at 3 s: nobody there."]))
+    assert (result.verdict, "nobody there" in result.reasons[0]) == ("INVALID", True)
+
+
+def test_answers_that_blame_the_server_fail_where_that_was_asked() -> None:
+    hostile = {"inputs": 9, "server_errors": 1}
+    assert verdict(findings(hostile=hostile), server_errors=0).verdict == "FAIL"
+
+
+def test_counters_that_are_repeated_are_no_repeated_notifications() -> None:
+    kinds = {"snapshot": {"duplicate": 5}, "durable": {"duplicate": 0}}
+    assert verdict(findings(ledger_by_kind=kinds), duplicate_durable=0).verdict == "PASS"
