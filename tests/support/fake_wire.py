@@ -106,12 +106,16 @@ class Counted:
     def __init__(self) -> None:
         self.aborts: list[str] = []
         self.drops: list[tuple[DeliveryClass, str]] = []
+        self.excesses: list[str] = []
 
     def abort(self, reason: str) -> None:
         self.aborts.append(reason)
 
     def drop(self, delivery: DeliveryClass, reason: str) -> None:
         self.drops.append((delivery, reason))
+
+    def excess(self, scope: str) -> None:
+        self.excesses.append(scope)
 
 
 class Wire:

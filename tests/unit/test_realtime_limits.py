@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backend.app.realtime.limits import AbuseCount, TokenBucket
+from backend.app.realtime.limits import AbuseCount, Inflow, InflowLimits, TokenBucket
 
 rates = st.floats(0.1, 1_000)
 bursts = st.integers(1, 200)
@@ -59,3 +59,47 @@ def test_it_stays_enough_once_it_is() -> None:
     abuse = AbuseCount(1)
     assert abuse.add(0.0)
     assert abuse.add(0.1)
+
+
+LIMITS = InflowLimits(frames_per_s=10.0, frames_burst=20, bytes_per_s=1_000.0, bytes_burst=5_000, offences=2)
+
+
+def test_a_burst_of_frames_is_taken() -> None:
+    assert Inflow(LIMITS, 0.0).take(20, 100, LIMITS, 0.0) is None
+
+
+def test_too_many_frames_are_told() -> None:
+    assert Inflow(LIMITS, 0.0).take(21, 100, LIMITS, 0.0) == "frames"
+
+
+def test_too_many_bytes_are_told() -> None:
+    assert Inflow(LIMITS, 0.0).take(1, 5_001, LIMITS, 0.0) == "bytes"
+
+
+def test_what_is_owed_is_paid_by_waiting() -> None:
+    inflow = Inflow(LIMITS, 0.0)
+    inflow.take(30, 100, LIMITS, 0.0)
+    assert inflow.debt_s(LIMITS) == 1.0
+
+
+def test_after_the_debt_is_paid_more_may_come() -> None:
+    inflow = Inflow(LIMITS, 0.0)
+    inflow.take(30, 100, LIMITS, 0.0)
+    assert inflow.take(1, 1, LIMITS, 1.2) is None
+
+
+def test_repeated_excess_earns_the_end() -> None:
+    inflow = Inflow(LIMITS, 0.0)
+    assert [inflow.offend(LIMITS, 0.0), inflow.offend(LIMITS, 1.0)] == [False, True]
+
+
+@given(st.lists(st.tuples(st.floats(0, 5), st.integers(0, 50), st.integers(0, 9_000)), max_size=30))
+def test_nobody_gets_more_than_burst_and_rate(steps: list[tuple[float, int, int]]) -> None:
+    """What is let through without a word, up to any moment, is never more than the limits allow."""
+    inflow, now_s, frames, size_bytes = Inflow(LIMITS, 0.0), 0.0, 0, 0
+    for pause_s, more_frames, more_bytes in steps:
+        now_s += pause_s
+        frames, size_bytes = frames + more_frames, size_bytes + more_bytes
+        if inflow.take(more_frames, more_bytes, LIMITS, now_s) is None:
+            assert frames <= LIMITS.frames_burst + now_s * LIMITS.frames_per_s + 1e-6
+            assert size_bytes <= LIMITS.bytes_burst + now_s * LIMITS.bytes_per_s + 1e-6

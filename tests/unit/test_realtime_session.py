@@ -7,6 +7,7 @@ import pytest
 from backend.app.contracts.words import DeliveryClass
 from backend.app.realtime.engine import INBOX_LIMIT, POLL_PACKETS, POST_PACKETS
 from backend.app.realtime.frames import ENGINE_PING, PING, PONG, close_frame, frame
+from backend.app.realtime.limits import InflowLimits
 from tests.support.fake_wire import FakeTransport, Wire, durable, say, snapshot, stall, state, texts
 from tests.support.raw import client_frame
 from tests.support.waiting import until
@@ -171,6 +172,52 @@ async def test_a_slow_peers_websocket_pings_cost_nothing(wire: Wire) -> None:
     stall(session, transport)
     transport.protocol.data_received(client_frame(b"x" * 125, PING) * 1_000)
     assert transport.written == b""
+
+
+# ---------------------------------------------------------------- too much
+
+FEW = InflowLimits(frames_per_s=1_000.0, frames_burst=10, bytes_per_s=1e6, bytes_burst=100_000, offences=3)
+
+
+async def test_who_sends_too_much_is_read_more_slowly() -> None:
+    wire = Wire(inflow=FEW)
+    _, transport = await wire.session()
+    say(transport, *["4x"] * 15)
+    stopped = not transport.reading
+    await until(lambda: transport.reading)
+    assert (stopped, len(wire.heard), wire.counts.excesses) == (True, 15, ["frames"])
+
+
+async def test_who_goes_on_sending_too_much_is_ended() -> None:
+    wire = Wire(inflow=FEW)
+    _, transport = await wire.session()
+    for _ in range(3):
+        say(transport, *["4x"] * 50)
+    assert (transport.aborted, wire.counts.aborts) == (True, ["flood"])
+
+
+async def test_frames_that_nobody_handles_count_too() -> None:
+    wire = Wire(inflow=FEW)
+    _, transport = await wire.session()
+    for _ in range(3):
+        transport.protocol.data_received(client_frame(b"", PONG) * 50)
+    assert wire.counts.aborts == ["flood"]
+
+
+async def test_a_message_that_never_ends_counts_by_its_bytes() -> None:
+    wire = Wire(inflow=InflowLimits(1e6, 1_000_000, 1.0, 50_000, 1))
+    _, transport = await wire.session()
+    transport.protocol.data_received(client_frame(b"4" + b"x" * 60_000)[:-1])
+    assert (wire.counts.excesses, wire.counts.aborts) == (["bytes"], ["flood"])
+
+
+async def test_long_polling_that_sends_too_much_is_ended() -> None:
+    wire = Wire(inflow=FEW)
+    session = await wire.polling()
+    for _ in range(3):
+        await wire.post(session.sid, *["4x"] * 30)
+    await until(lambda: session.closed)
+    assert wire.counts.aborts == ["flood"]
 
 
 # ---------------------------------------------------------------- bad

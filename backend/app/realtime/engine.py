@@ -28,6 +28,7 @@ from .door import Permit
 from .environ import environ_of, origin_environ
 from .frames import ENGINE_PING, Message, frame
 from .heartbeat import Heartbeat
+from .limits import Inflow
 from .opening import Opening
 from .queues import Bounds, Counts, Outbox, PacketQueue
 from .short_way import DirectProtocol
@@ -36,6 +37,9 @@ from .wire import EXTENSION, FanoutProtocol
 log = logging.getLogger(__name__)
 
 INBOX_LIMIT = 64
+INBOX_FULL, IN_DEBT = 1, 2
+LARGEST_DEBT_S = 5.0
+"""Who sends so much more at once than it may is not read more slowly, but ended."""
 WRITE_MESSAGES = 32
 """Messages that share one write; between two writes the peer may turn out to be slow."""
 POLL_PACKETS = 16
@@ -85,7 +89,9 @@ class Session(Writable, AsyncSocket):  # type: ignore[misc]
         self.settled = False
         """See `settle`."""
         self._inbox: deque[str] | None = None
-        self._reading = True
+        self._inflow: Inflow | None = None
+        self._unread = 0
+        """Why nothing is read from the peer now: a sum of INBOX_FULL and IN_DEBT."""
 
     # -------------------------------------------------------------- out
 
@@ -316,9 +322,8 @@ class Session(Writable, AsyncSocket):  # type: ignore[misc]
             return
         if self._inbox is not None:
             self._inbox.append(text)
-            if len(self._inbox) >= INBOX_LIMIT and self._reading and self.protocol is not None:
-                self._reading = False
-                self.protocol.transport.pause_reading()
+            if len(self._inbox) >= INBOX_LIMIT:
+                self._stop_reading(INBOX_FULL)
             return
         self._inbox = deque((text,))
         self.server.own(self._work())
@@ -329,8 +334,39 @@ class Session(Writable, AsyncSocket):  # type: ignore[misc]
         while inbox and not self.closed:
             await self._handle(inbox.popleft())
         self._inbox = None
-        if not self._reading and self.protocol is not None and not self.protocol.closing:
-            self._reading = True
+        self._read_again(INBOX_FULL)
+
+    def arrived(self, frames: int, size_bytes: int) -> None:
+        """Who sends too much is read more slowly; who goes on and on is ended."""
+        limits = self.server.bounds.inflow
+        if limits is None:
+            return
+        loop = asyncio.get_running_loop()
+        now_s = loop.time()
+        inflow = self._inflow
+        if inflow is None:
+            inflow = self._inflow = Inflow(limits, now_s)
+        excess = inflow.take(frames, size_bytes, limits, now_s)
+        if excess is None:
+            return
+        self.server.counts.excess(excess)
+        debt_s = inflow.debt_s(limits)
+        if inflow.offend(limits, now_s) or debt_s > LARGEST_DEBT_S:
+            self.abort("flood")
+        elif self.direct and not self._unread & IN_DEBT:
+            self._stop_reading(IN_DEBT)
+            loop.call_later(debt_s, self._read_again, IN_DEBT)
+
+    def _stop_reading(self, why: int) -> None:
+        if not self._unread and self.protocol is not None and not self.protocol.closing:
+            self.protocol.transport.pause_reading()
+        self._unread |= why
+
+    def _read_again(self, why: int) -> None:
+        if not self._unread & why:
+            return
+        self._unread &= ~why
+        if not self._unread and self.protocol is not None and not self.protocol.closing:
             self.protocol.transport.resume_reading()
 
     async def _handle(self, text: str) -> None:
@@ -346,6 +382,7 @@ class Session(Writable, AsyncSocket):  # type: ignore[misc]
         if len(body) > self.server.max_http_buffer_size:
             raise ContentTooLongError
         packets = body.decode(errors="replace").split("\x1e")
+        self.arrived(len(packets), len(body))
         if len(packets) > POST_PACKETS:
             self.abort("protocol")
         for packet in packets:

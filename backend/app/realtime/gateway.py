@@ -65,6 +65,7 @@ class Gateway:
         self._rng = rng
         self._newcomers = Newcomers(services.store, engine.own)
         self._peers: dict[SocketId, Peer] = {}
+        self._joins = 0
         self._handlers: dict[str, Handler] = {
             "authenticate": self._authenticate,
             "ping": self._ping,
@@ -203,6 +204,18 @@ class Gateway:
         session = peer.session
         return session.closed or session.closing or self._peers.get(peer.sid) is not peer
 
+    def _keep_to_the_newest(self, user_id: UserId) -> None:
+        """One socket more than a user may have ends the oldest, which is told."""
+        most = self._settings.max_sockets_per_user
+        sids = self._services.websocket.sockets_of(user_id)
+        if not most or len(sids) <= most:
+            return
+        peers = [self._peers[sid] for sid in sids if sid in self._peers]
+        staying = [peer for peer in peers if not (peer.session.ending or self._gone(peer))]
+        if len(staying) > most:
+            oldest = min(staying, key=lambda peer: peer.number)
+            self._end(oldest, Code.TOO_MANY_SOCKETS, f"More than {most} connections; the oldest is closed.")
+
     async def _join(
         self, peer: Peer, arrival: Arrival, opening: Sequence[Message] = ()
     ) -> events.Authenticated | None:
@@ -249,8 +262,10 @@ class Gateway:
     def _enter_rooms(self, peer: Peer, user_id: UserId) -> None:
         self._manager.basic_enter_room(peer.sid, "/", user_room(user_id))
         self._services.websocket.register_user(peer.sid, user_id)
-        peer.joined = True
+        self._joins += 1
+        peer.joined, peer.number = True, self._joins
         peer.session.settle(True)
+        self._keep_to_the_newest(user_id)
         if peer.follows_all:
             for claim_id in peer.watches:  # while it was anonymous; from now on they are among all
                 self._manager.basic_leave_room(peer.sid, "/", claim_room(claim_id))

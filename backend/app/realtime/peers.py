@@ -13,6 +13,7 @@ class Peer:
     """One Socket.IO socket. `user_id` is None until it authenticated, and for ever if anonymous.
 
     scope: what it asked for; it counts once the socket has joined as its user.
+    number: of its joining, ascending on this node; 0 until it has joined.
     token_life: the notice and the end that its token brings, cancelled with the socket.
     """
 
@@ -25,6 +26,7 @@ class Peer:
     user_id: UserId | None = None
     jti: str | None = None
     joined: bool = False
+    number: int = 0
     token_life: list[Deadline] = field(default_factory=list)
     watches: set[ClaimId] = field(default_factory=set)
 

@@ -7,15 +7,17 @@ from typing import Any, Protocol
 
 from ..contracts.words import DeliveryClass
 from .frames import Message
+from .limits import InflowLimits
 
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """How much may wait for one socket, and how long."""
+    """How much may wait for one socket, and how long; how much may come from it (None: anything)."""
 
     queue_packets: int = 1_000
     queue_bytes: int = 1_048_576
     slow_abort_s: float = 10.0
+    inflow: InflowLimits | None = None
 
 
 class Counts(Protocol):
@@ -24,6 +26,8 @@ class Counts(Protocol):
     def abort(self, reason: str) -> None: ...
 
     def drop(self, delivery: DeliveryClass, reason: str) -> None: ...
+
+    def excess(self, scope: str) -> None: ...
 
 
 class Outbox:

@@ -34,6 +34,7 @@ from .engine import Engine, Session
 from .fanout import Fanout
 from .frames import Message
 from .gateway import Gateway
+from .limits import InflowLimits
 from .manager import RoomManager
 from .queues import Bounds
 from .selfcheck import unexpected
@@ -109,6 +110,9 @@ class _MetricCounts:
 
     def drop(self, delivery: DeliveryClass, reason: str) -> None:
         self._metrics.dropped(delivery, reason)
+
+    def excess(self, scope: str) -> None:
+        self._metrics.rate_limited.inc(scope)
 
 
 class Realtime:
@@ -187,6 +191,13 @@ class Realtime:
                 settings.socket_queue_packets,
                 settings.socket_queue_bytes,
                 settings.slow_abort_s,
+                InflowLimits(
+                    settings.frames_per_s,
+                    settings.frames_burst,
+                    settings.bytes_per_s,
+                    settings.bytes_burst,
+                    settings.abuse_limit,
+                ),
             ),
             direct=not surprises,
         )

@@ -30,6 +30,10 @@ GOING_AWAY: Final = 1012
 class Sink(Protocol):
     """The session behind an adopted connection."""
 
+    def arrived(self, frames: int, size_bytes: int) -> None:
+        """So much came in; what it says follows."""
+        ...
+
     def feed(self, message: bytes) -> None:
         """One text message arrived."""
         ...
@@ -152,6 +156,7 @@ class FanoutProtocol(WebSocketsSansIOProtocol):
         except FrameError as error:
             self.close(error.code, str(error))
             return
+        sink.arrived(len(messages), len(data))
         for opcode, payload in messages:
             if opcode == TEXT:
                 sink.feed(payload)
