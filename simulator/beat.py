@@ -12,7 +12,9 @@ import numpy as np
 
 from .audience import Ints
 from .ledger import Ledger
+from .mailboxes import Item
 from .rooms import Room, Row
+from .tally import Class
 
 NS = 1_000_000_000
 BOUNDS_MS = (1, 2, 5, 10, 25, 50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000)
@@ -20,6 +22,7 @@ BOUNDS_MS = (1, 2, 5, 10, 25, 50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000)
 STEP = 1.02
 """Ratio of neighbouring buckets: percentiles of beats are right within two per cent."""
 MAX_WATCHED = 5_000
+DURABLE = "durable"
 RECENT_BEATS = 2
 
 
@@ -27,7 +30,8 @@ RECENT_BEATS = 2
 class Beat:
     """Receipts since the last beat.
 
-    received: by kind of message. counts: by latency, one for each of BOUNDS_MS and one for what was slower.
+    received: by kind of message. counts: by latency, one for each of BOUNDS_MS and one for what was slower;
+    replays are received, but their latency is that of an absence and not counted.
     cells: the same in steps of two per cent, for percentiles. overdue: owed messages that did not come within
     the late bound to clients that were there all the time; lost, unless they come very late.
     lag_ms: how late the event loop was at worst.
@@ -49,9 +53,8 @@ class Beat:
         self.overdue += other.overdue
         self.lag_ms = max(self.lag_ms, other.lag_ms)
 
-    def record(self, kind: str, latency_ns: Ints) -> None:
-        """Receipts of one kind with their latencies."""
-        self.received[kind] += int(latency_ns.size)
+    def record(self, latency_ns: Ints) -> None:
+        """Latencies of receipts."""
         latency_ms = np.maximum(latency_ns, 1_000) / 1e6
         where = np.searchsorted(BOUNDS_MS, latency_ms)
         for place, count in enumerate(np.bincount(where, minlength=len(self.counts)).tolist()):
@@ -85,6 +88,7 @@ class Watch:
         self._late_ns = late_ns
         self._watched: dict[int, _Watched] = {}
         self._newest: Row | None = None
+        self._unexplained: list[Item] = []
 
     def look(self, now_ns: int) -> Beat:
         """Everything that came in since the last look."""
@@ -93,16 +97,34 @@ class Watch:
         for key, watched in list(self._watched.items()):
             row = watched.row
             at = np.frombuffer(row.at, dtype=np.int64)
-            new = at[(at > watched.seen_ns) & (at <= now_ns)]
+            new = (at > watched.seen_ns) & (at <= now_ns)
             watched.seen_ns = now_ns
-            if new.size:
-                beat.record(row.stream.kind.value, new - row.intended_ns)
+            if new.any():
+                beat.received[row.stream.kind.value] += int(np.count_nonzero(new))
+                new[[client for client, kind in row.odd.items() if kind is Class.REPLAYED]] = False
+                beat.record(at[new] - row.intended_ns)
             if row.sent_ns < now_ns - self._late_ns:
                 beat.overdue += audience.waiting(row, at)
                 del self._watched[key]
             elif row.receipts >= self._ledger.rooms.clients:
                 del self._watched[key]
+        self._take_durable(beat)
         return beat
+
+    def _take_durable(self, beat: Beat) -> None:
+        """Durable messages, each with its cause; one whose cause is not known yet is asked again once."""
+        causes, arrivals, late = self._ledger.causes, self._ledger.arrivals, self._unexplained
+        came = [arrivals.popleft() for _ in range(len(arrivals))]
+        self._unexplained = [item for item in came if item.cause not in causes]
+        known = [*(item for item in came if item.cause in causes), *late]
+        live = [
+            item.at_ns - causes[item.cause].intended_ns
+            for item in known
+            if item.kind is not Class.REPLAYED and item.cause is not None and item.cause in causes
+        ]
+        if known:
+            beat.received[DURABLE] += len(known)
+            beat.record(np.array(live, dtype=np.int64))
 
     def _take_new(self) -> None:
         """Rows that were published since the last look; `recent` holds the newest at its right end."""

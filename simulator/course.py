@@ -91,6 +91,7 @@ class Course:
         self.load_start_ns = 0
         self._started_ns = time.monotonic_ns()
         self._last_events = (0, 0)
+        self._now_in: PhaseName = "setup"
         self._lost: list[str] = []
         self._overrun = ""
 
@@ -304,7 +305,7 @@ class Course:
         elapsed_s = (now_ns - self.load_start_ns) / NS
         since_s = (now_ns - last_ns) / NS if last_ns else 0.0
         return Live(
-            phase="load" if elapsed_s >= 0 else "warmup",
+            phase=self._now_in,
             elapsed_s=max(0.0, elapsed_s),
             total_s=self.scenario.duration_s + self.scenario.phases.drain_s,
             clients=self.scenario.clients,
@@ -322,7 +323,7 @@ class Course:
             received=dict(total.received),
             latency_counts=list(total.counts),
             latency_sum_ms=total.sum_ms,
-            faults=sorted({mark.kind for mark in self._marks() if mark.at_s <= elapsed_s <= mark.until_s}),
+            faults=sorted({mark.kind for mark in self._marks() if mark.covers(elapsed_s)}),
         )
 
     # ---------------------------------------------------------------- the end
@@ -401,6 +402,7 @@ class Course:
     @contextlib.contextmanager
     def _phase(self, name: PhaseName) -> Iterator[None]:
         started_s = (time.monotonic_ns() - self._started_ns) / NS
+        self._now_in = name
         self.ui.phase(name)
         try:
             yield

@@ -4,13 +4,14 @@ Two books: `rooms` for messages with a large audience, `mailboxes` for what a se
 user. The classes and the sums that must hold are in `tally`. Pure; called by the runner and the profiles.
 """
 
+from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from .audience import Bounds, Ints, Judged, close_rooms
-from .mailboxes import Cause, Closed, Mailbox, Truth
+from .mailboxes import MAX_ARRIVALS, Cause, Closed, Item, Mailbox, Truth
 from .rooms import NEVER_NS, Kind, RoomBook
 from .tally import Tally
 
@@ -48,19 +49,21 @@ class Account:
 class Ledger:
     """Both books of one generator process. clients: how many, numbered from 0.
 
-    first: the number in the whole run of client 0.
+    first: the number in the whole run of client 0. arrivals: durable messages as they come, for watchers, who
+    take them out; the oldest fall out when nobody does.
     """
 
     def __init__(self, clients: int, first: int = 0) -> None:
         self.rooms = RoomBook(clients, first)
         self.mailboxes: dict[int, Mailbox] = {}
         self.causes: dict[str, Cause] = {}
+        self.arrivals: deque[Item] = deque(maxlen=MAX_ARRIVALS)
 
     def mailbox(self, client: int, user: str) -> Mailbox:
         """The mailbox of a client, made when first named; a client belongs to one user."""
         box = self.mailboxes.get(client)
         if box is None:
-            box = self.mailboxes[client] = Mailbox(client, user, client + self.rooms.first)
+            box = self.mailboxes[client] = Mailbox(client, user, client + self.rooms.first, self.arrivals)
         return box
 
     def close(

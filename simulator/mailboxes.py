@@ -7,12 +7,14 @@ back from the server at the end and compared id by id. Pure: times are monotonic
 Called by the profiles' members (receipts) and by the ledger (closing).
 """
 
+from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from .tally import Class, Tally
 
 MAX_NAMED = 20
+MAX_ARRIVALS = 50_000
 
 
 @dataclass(slots=True)
@@ -57,6 +59,7 @@ class Mailbox:
 
     __slots__ = (
         "_asked",
+        "arrivals",
         "baseline",
         "client",
         "conflicts",
@@ -73,8 +76,11 @@ class Mailbox:
         "user",
     )
 
-    def __init__(self, client: int, user: str, number: int | None = None) -> None:
-        """client: in this process; number: in the whole run, for naming."""
+    def __init__(
+        self, client: int, user: str, number: int | None = None, arrivals: deque[Item] | None = None
+    ) -> None:
+        """client: in this process; number: in the whole run, for naming. arrivals: where watchers look."""
+        self.arrivals = deque[Item](maxlen=0) if arrivals is None else arrivals
         self.client = client
         self.number = client if number is None else number
         self.user = user
@@ -154,6 +160,7 @@ class Mailbox:
 
     def _hold(self, seq: int, item: Item) -> None:
         self.held[seq] = item
+        self.arrivals.append(item)
         self.top = max(self.top, seq)
         while self.floor + 1 in self.held:
             self.floor += 1

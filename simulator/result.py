@@ -160,6 +160,7 @@ class Server(Part):
     died: str = Field("", description="How the target ended before its time; empty when it did not.")
     unreachable: bool = False
     cpu_share: float = 0.0
+    cpu_share_by_service: dict[str, float] = Field({}, description="Of those that lived all the time.")
     cpu_us_per_delivery: float = 0.0
     rss_bytes: int = 0
     rss_growth_bytes: int = 0
@@ -172,6 +173,10 @@ class FaultMark(Part):
     kind: str
     clients: int = 0
     note: str = ""
+
+    def covers(self, at_s: float) -> bool:
+        """Whether it is under way, or was within the last second: a drop takes no time at all."""
+        return self.at_s <= at_s <= max(self.until_s, self.at_s + 1.0)
 
 
 class Hostile(Part):

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from simulator.beat import BOUNDS_MS, STEP, Beat, Pulse, Watch
 from simulator.ledger import Ledger
+from simulator.mailboxes import Cause
 from simulator.rooms import Kind, Row
 
 MS = 1_000_000
@@ -32,7 +33,8 @@ def publish(ledger: Ledger, position: int, at_ns: int, kind: Kind = Kind.EVENT) 
 
 def latencies(*values_ms: float) -> Beat:
     beat = Beat()
-    beat.record("event", np.array([round(value * MS) for value in values_ms], dtype=np.int64))
+    beat.received["event"] += len(values_ms)
+    beat.record(np.array([round(value * MS) for value in values_ms], dtype=np.int64))
     return beat
 
 
@@ -126,3 +128,45 @@ def test_the_pulse_forgets_old_latencies_and_keeps_totals() -> None:
     for value_ms in (900, 1, 1):
         pulse.add(latencies(value_ms))
     assert (pulse.total.received["event"], pulse.recent().percentile_ms(99) < 2) == (3, True)
+
+
+def durable(ledger: Ledger, seq: int, at_ns: int, cause: str | None = "post:1") -> None:
+    box = ledger.mailbox(0, "ann")
+    if box.baseline is None:
+        box.begin(0)
+    box.push(seq, f"id{seq}", at_ns, 1, cause)
+
+
+def test_a_durable_message_is_seen_once_with_the_latency_of_its_cause() -> None:
+    ledger = ledger_with(1)
+    ledger.causes["post:1"] = Cause(10 * MS, measured=True)
+    durable(ledger, 1, 14 * MS)
+    watch = Watch(ledger, LATE_NS)
+    first, second = watch.look(20 * MS), watch.look(30 * MS)
+    assert (first.received, first.counts[2], second.received) == ({"durable": 1}, 1, {})
+
+
+def test_a_durable_message_waits_a_beat_for_its_cause() -> None:
+    ledger = ledger_with(1)
+    watch = Watch(ledger, LATE_NS)
+    durable(ledger, 1, 14 * MS)
+    first = watch.look(20 * MS)
+    ledger.causes["post:1"] = Cause(10 * MS, measured=True)
+    second = watch.look(30 * MS)
+    assert (first.received, second.received, sum(second.counts)) == ({}, {"durable": 1}, 1)
+
+
+def test_a_durable_message_without_a_cause_counts_and_has_no_latency() -> None:
+    ledger = ledger_with(1)
+    watch = Watch(ledger, LATE_NS)
+    durable(ledger, 1, 14 * MS, cause=None)
+    looks = [watch.look(now * MS) for now in (20, 30, 40)]
+    assert [beat.received["durable"] for beat in looks] == [0, 1, 0]
+    assert sum(sum(beat.counts) for beat in looks) == 0
+
+
+def test_a_replay_counts_and_its_absence_is_no_latency() -> None:
+    ledger = ledger_with(1)
+    publish(ledger, 0, 10 * MS).receive_replayed(0, 3_000 * MS)
+    beat = Watch(ledger, LATE_NS).look(4_000 * MS)
+    assert (beat.received, sum(beat.counts)) == ({"event": 1}, 0)
