@@ -11,6 +11,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from socketio import packet
 from socketio.async_manager import AsyncManager
 
+from backend.app.realtime.bus_manager import BusManager
 from backend.app.realtime.frames import Message
 from backend.app.realtime.manager import RoomManager
 from tests.support.bells import FakeSession
@@ -262,3 +263,16 @@ def test_messages_are_shared_between_recipients(loop: asyncio.AbstractEventLoop)
 
     one, two = loop.run_until_complete(emitted())
     assert one.wire == two.wire
+
+
+def test_the_library_hides_none_of_our_methods_on_the_bus() -> None:
+    """An attribute that the library's Redis manager sets on itself would win over a method of ours."""
+    manager = BusManager("redis://127.0.0.1:1", SilentBus())  # type: ignore[arg-type]
+    ours = [name for name, member in vars(RoomManager).items() if callable(member)]
+    assert [name for name in ours if not callable(getattr(manager, name))] == []
+
+
+class SilentBus:
+    """Takes no notice."""
+
+    on_raw: Any = None

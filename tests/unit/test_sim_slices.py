@@ -1,4 +1,4 @@
-"""Slices: every client in exactly one process, a user's sockets together; the schedule asks nobody how many."""
+"""Slices: every client in one process, a user's sockets together, the same schedule for any number of them."""
 
 from typing import Any
 

@@ -141,7 +141,7 @@ class Gateway:
             self._forget(peer, arrival)
             return
         self._peers[sid] = peer
-        self._manager.connected(sid)
+        self._manager.let_in(sid)
         opening = [
             Message([b"0" + orjson.dumps({"sid": sid})], DeliveryClass.CONTROL),
             _control("connection_established", events.ConnectionEstablished(session_id=sid)),

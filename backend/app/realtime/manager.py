@@ -56,10 +56,10 @@ class RoomManager(AsyncManager):  # type: ignore[misc]
         return sid
 
     async def connect(self, sid: str, namespace: str) -> str:
-        self.connected(sid)
+        self.let_in(sid)
         return sid
 
-    def connected(self, sid: str) -> None:
+    def let_in(self, sid: str) -> None:
         """The socket is let in."""
         self._connecting.discard(sid)
 
