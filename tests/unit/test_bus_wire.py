@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backend.app.contracts.words import DeliveryClass
+from backend.app.contracts.words import DeliveryClass, UserId
 from backend.app.realtime import bus_wire as wire
 from backend.app.realtime.frames import encode
 
@@ -70,3 +70,21 @@ def test_a_broken_heartbeat_is_refused() -> None:
 
 def test_a_room_finds_its_channel_and_back() -> None:
     assert wire.room_of(wire.room_channel("user:a:b")) == "user:a:b"
+
+
+@pytest.mark.parametrize("jti", ["0123456789abcdef", None])
+def test_a_kick_survives_the_bus(jti: str | None) -> None:
+    kick = wire.Kick(UserId("ann"), jti)
+    assert wire.unpack_kick(wire.pack_kick(kick)) == kick
+
+
+def test_a_heartbeat_is_no_kick() -> None:
+    assert wire.unpack_kick(wire.pack_heartbeat(wire.Heartbeat("node-1", 7, 300))) is None
+
+
+@pytest.mark.parametrize(
+    "data", [b"kick", b"kick ann", b"kick  x", b"kick ann x y", b"kick ann " + b"x" * 65]
+)
+def test_a_broken_kick_is_refused(data: bytes) -> None:
+    with pytest.raises(wire.BusFormatError):
+        wire.unpack_kick(data)

@@ -43,6 +43,7 @@ class Bus:
     """One node's connection to the others.
 
     on_message: a message for a room of this node. on_raw: anything on the python-socketio channel.
+    on_kick: sockets of a user that must end, also when this node asked for it itself.
     on_missed: messages may have been missed, in these rooms (just subscribed: what was published a moment
     ago), or None for all rooms (a gap): compare with the store. Tried again if it raises.
     users_here: how many users are connected to this node.
@@ -84,6 +85,7 @@ class Bus:
         self._missed = asyncio.Event()
         self.on_message: Callable[[str, Message], None] = lambda room, message: None
         self.on_raw: Callable[[bytes], None] = lambda data: None
+        self.on_kick: Callable[[wire.Kick], None] = lambda kick: None
         self.on_missed: Callable[[list[str] | None], Awaitable[None]] = _nothing
         self.users_here: Callable[[], int] = lambda: 0
         metrics.bus_queue.source = self._queue.__len__
@@ -98,6 +100,10 @@ class Bus:
     def publish_raw(self, data: str | bytes) -> None:
         """Queue a message of python-socketio's own format on its own channel."""
         self._put(self._raw_channel, data.encode() if isinstance(data, str) else data)
+
+    def publish_kick(self, kick: wire.Kick) -> None:
+        """Have the other nodes end sockets; one that does not hear it finds out when it closes the gap."""
+        self._put(wire.CONTROL_CHANNEL, wire.pack_kick(kick))
 
     def _put(self, channel: str, data: bytes) -> None:
         if len(self._queue) >= QUEUE_MESSAGES:
@@ -330,7 +336,10 @@ class Bus:
         now = asyncio.get_running_loop().time()
         beat = wire.unpack_heartbeat(data)
         if beat is None:
-            if data == wire.RESYNC:
+            kick = wire.unpack_kick(data)
+            if kick is not None:
+                self.on_kick(kick)
+            elif data == wire.RESYNC:
                 self._gap()
         elif beat.node != self._node:
             self._nodes[beat.node] = (now, beat.users)

@@ -1,6 +1,7 @@
 """What this node does with the bus: which rooms it hears, where messages go, how it closes a gap."""
 
 import logging
+from collections.abc import Awaitable, Callable
 from datetime import timedelta
 
 from ..contracts.rooms import LIVE_ROOM, claim_room, user_of_room, user_room
@@ -41,6 +42,8 @@ class BusListener:
         self._fanout = fanout
         self._channels = channels
         self._emitter = emitter
+        self.recheck: Callable[[], Awaitable[int]] = _nobody
+        """Ends the sockets whose tokens were revoked unheard; how many. Raises UnavailableError."""
 
     def attach(self) -> None:
         """Hear the rooms that have members here, for as long as they have."""
@@ -67,9 +70,15 @@ class BusListener:
     async def repair(self, rooms: list[str] | None) -> None:
         """Compare these rooms (None: all) with the store, send what is missing. Raises UnavailableError."""
         if rooms is None:
+            revoked = await self.recheck()
             behind = await self._channels.catch_up_all()
             refreshed = await self._refresh(await self._live_claims())
-            log.info("bus gap closed: %d users were behind, %d claims sent again", behind, refreshed)
+            log.info(
+                "bus gap closed: %d users were behind, %d claims sent again, %d sockets had lost their token",
+                behind,
+                refreshed,
+                revoked,
+            )
             return
         users = [user_id for room in rooms if (user_id := user_of_room(room)) is not None]
         await self._channels.catch_up_many(users)
@@ -96,6 +105,10 @@ class BusListener:
     def _send(self, claim: Claim) -> None:
         for push in claim_pushes(claim):
             self._emitter.deliver(push.room, encode_push(push))
+
+
+async def _nobody() -> int:
+    return 0
 
 
 def _claim_of(room: str) -> ClaimId:

@@ -7,7 +7,7 @@ nothing else before it knows that the room is wanted, and it never decodes or en
 import struct
 from dataclasses import dataclass
 
-from ..contracts.words import DeliveryClass
+from ..contracts.words import DeliveryClass, UserId
 from .frames import Message
 
 FORMAT = 2
@@ -15,6 +15,9 @@ _HEAD = struct.Struct("!B8sBQHBd")
 _SEPARATOR = b"\x1e"  # never occurs in JSON text
 _CLASSES = tuple(DeliveryClass)
 MAX_BYTES = 1_048_576
+
+MAX_ID_CHARS = 64
+ALL_OF_USER = "*"
 
 ROOM_PREFIX = "vouchstorm:room:"
 CONTROL_CHANNEL = "vouchstorm:control"
@@ -94,6 +97,28 @@ def unpack_heartbeat(data: bytes) -> Heartbeat | None:
         return Heartbeat(node, int(sequence), int(users))
     except ValueError as error:
         raise BusFormatError("a broken heartbeat") from error
+
+
+@dataclass(frozen=True, slots=True)
+class Kick:
+    """End the sockets of a user: those of one token, or (None) all."""
+
+    user_id: UserId
+    jti: str | None
+
+
+def pack_kick(kick: Kick) -> bytes:
+    return f"kick {kick.user_id} {kick.jti if kick.jti is not None else ALL_OF_USER}".encode()
+
+
+def unpack_kick(data: bytes) -> Kick | None:
+    """None for other control messages. Raises BusFormatError."""
+    parts = data.decode("utf-8", "replace").split(" ")
+    if parts[0] != "kick":
+        return None
+    if len(parts) != 3 or not all(0 < len(part) <= MAX_ID_CHARS for part in parts[1:]):
+        raise BusFormatError("a broken kick")
+    return Kick(UserId(parts[1]), parts[2] if parts[2] != ALL_OF_USER else None)
 
 
 RESYNC = b"resync"

@@ -18,14 +18,17 @@ from ..contracts.errors import Code
 from ..contracts.rooms import LIVE_ROOM, claim_room, user_room
 from ..contracts.words import ClaimId, DeliveryClass, SocketId, UserId
 from ..errors import RefusedError, VouchstormError
+from ..ports import Newcomer
 from ..services.container import Services
 from ..services.tokens import TokenClaims
 from ..services.websocket_service import notification_event, shares
+from .bus_wire import Kick
 from .channels import Arrival, Channels, Joined
 from .deadlines import Deadlines
 from .engine import Engine, Session
 from .fanout import Fanout
 from .frames import Message, encode
+from .kicks import KickedLately
 from .limits import AbuseCount, TokenBucket
 from .manager import RoomManager
 from .newest import Newcomers
@@ -38,6 +41,7 @@ REFUSED_LINGER_S = 1.0
 PASSING = frozenset((Code.DRAINING, Code.STORE_UNAVAILABLE, Code.INTERNAL))
 """Refusals that are no fault of the client: it should try again."""
 EXPIRY_NOTICE_S = 60.0
+RECHECK_BATCH = 500
 
 Handler = Callable[[Peer, Any], Awaitable[Mapping[str, Any]]]
 
@@ -66,6 +70,9 @@ class Gateway:
         self._newcomers = Newcomers(services.store, engine.own)
         self._peers: dict[SocketId, Peer] = {}
         self._joins = 0
+        self._kicked = KickedLately()
+        self.on_kick: Callable[[Kick], None] | None = None
+        """Told of each kick that began here: the other nodes have to hear of it."""
         self._handlers: dict[str, Handler] = {
             "authenticate": self._authenticate,
             "ping": self._ping,
@@ -195,6 +202,9 @@ class Gateway:
         arrival = self._channels.arrive(claims.user_id)
         try:
             arrival.newest = accounts.judge(await self._newcomers.look_up(claims.user_id, claims.jti))
+            if self._kicked.holds(claims.jti, self._now_s()):
+                # Revoked while the store was read: the answer may be older than that.
+                accounts.judge(Newcomer(arrival.newest, revoked=True))
         except BaseException:
             self._channels.give_up(arrival)
             raise
@@ -230,6 +240,10 @@ class Gateway:
 
         def enter(joined: Joined) -> Session | None:
             if self._gone(peer):
+                return None
+            if self._kicked.holds(peer.jti, self._now_s()):
+                peer.session.post(opening)
+                self._end(peer, Code.TOKEN_REVOKED, "This token was logged out; connect with a new one.")
                 return None
             payload = events.Authenticated(
                 user_id=user_id,
@@ -498,16 +512,52 @@ class Gateway:
         ]
 
     def _logged_out(self, token: TokenClaims) -> None:
-        """A token was revoked: its sockets on this node lose what it allowed."""
-        for sid in self._services.websocket.sockets_of(token.user_id):
-            peer = self._peers.get(sid)
-            if peer is not None and peer.jti == token.jti:
+        self.kick(Kick(token.user_id, token.jti))
+
+    def kick(self, kick: Kick) -> None:
+        """End the sockets of a user, or of one token, on all nodes."""
+        self.kick_here(kick)
+        if self.on_kick is not None:
+            self.on_kick(kick)
+
+    def kick_here(self, kick: Kick) -> None:
+        """As `kick`, on this node only: those that are let in right now, too."""
+        self._kicked.note(kick, self._now_s())
+        for peer in [*self._peers.values()] if kick.jti is None else self._peers_of(kick.user_id):
+            if peer.user_id == kick.user_id and kick.jti in (None, peer.jti):
                 self._end(peer, Code.TOKEN_REVOKED, "This token was logged out; connect with a new one.")
 
+    def _peers_of(self, user_id: UserId) -> list[Peer]:
+        """Who has joined as this user; who is about to finds out by `_kicked`."""
+        sids = self._services.websocket.sockets_of(user_id)
+        return [self._peers[sid] for sid in sids if sid in self._peers]
+
+    async def recheck(self) -> int:
+        """End whose token or user is gone by now; how many. After a gap of the bus a kick may be missing.
+
+        Raises UnavailableError.
+        """
+        ended = 0
+        peers = [peer for peer in self._peers.values() if peer.user_id is not None and peer.jti is not None]
+        for start in range(0, len(peers), RECHECK_BATCH):
+            batch = peers[start : start + RECHECK_BATCH]
+            asked = [(peer.user_id, peer.jti) for peer in batch if peer.user_id and peer.jti]
+            found = await self._services.store.newcomers(asked)
+            for peer, (_, jti), newcomer in zip(batch, asked, found, strict=True):
+                if (newcomer.revoked or newcomer.last_seq is None) and peer.jti == jti:
+                    ended += 1
+                    self._end(peer, Code.TOKEN_REVOKED, "This token is no longer valid; log in again.")
+        return ended
+
     def _end(self, peer: Peer, code: Code, message: str) -> None:
-        if not self._gone(peer):
-            self._send(peer.session, "auth_error", events.AuthError(message=message, code=code))
-            peer.session.end(code.value)
+        session = peer.session
+        if self._gone(peer) or session.ending:
+            return
+        if session.paused_at is not None:
+            session.abort(code.value)  # it would not read the word, nor the close
+            return
+        self._send(session, "auth_error", events.AuthError(message=message, code=code))
+        session.end(code.value)
 
 
 def _payload(model: type[BaseModel], arguments: tuple[Any, ...]) -> BaseModel:

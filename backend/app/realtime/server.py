@@ -150,7 +150,9 @@ class Realtime:
             manager, self.fanout, self.channels, publish=bus.publish if bus is not None else None
         )
         if bus is not None:
-            BusListener(bus, store, clock, manager, self.fanout, self.channels, self.emitter).attach()
+            listener = BusListener(bus, store, clock, manager, self.fanout, self.channels, self.emitter)
+            listener.recheck = self._recheck
+            listener.attach()
         self.gateway: Gateway | None = None
         self._delivered = 0
         self._give_readings()
@@ -247,6 +249,12 @@ class Realtime:
             services, self.engine, self.manager, self.channels, self.fanout, self.deadlines, self._rng
         )
         self.gateway.install(self.sio)
+        if self.bus is not None:
+            self.gateway.on_kick = self.bus.publish_kick
+            self.bus.on_kick = self.gateway.kick_here
+
+    async def _recheck(self) -> int:
+        return await self.gateway.recheck() if self.gateway is not None else 0
 
     def start(self, tasks: Tasks) -> None:
         """Start the loops of this room."""
