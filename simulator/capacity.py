@@ -1,15 +1,16 @@
 """`vouchstorm capacity`: the search for the largest load, with real runs.
 
-Called by the command line, which prints `report.markdown.capacity_markdown`. How the search goes is
-`search`, what a run says is `knee`.
+Called by the command line, which prints `report.markdown.capacity_markdown`, or `curve_markdown` for several
+node counts. How the search goes is `search`, what a run says is `knee`.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import uvloop
 
+from .curve import Curve, find_curve
 from .knee import Step
 from .progress import Silent, Ui
 from .result import Result
@@ -37,6 +38,12 @@ def run_capacity(
     """
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(find_capacity(options, ui or Silent(), watch))
+
+
+def run_curve(counts: Sequence[int], options_of: Callable[[int], CapacityOptions], ui: Ui) -> Curve:
+    """Search one node count after the other. Raises as `run_capacity`."""
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(find_curve(counts, lambda nodes: find_capacity(options_of(nodes), ui)))
 
 
 async def find_capacity(

@@ -273,7 +273,9 @@ def capacity(
     tolerance: Annotated[float, typer.Option(min=0.01, max=1, help="How near to the knee.")] = 0.1,
     url: Annotated[str | None, typer.Option(help="A running server; without it, one is started.")] = None,
     stack: Annotated[Stack, typer.Option(help="What to start without --url.")] = Stack.EMBEDDED,
-    nodes: Annotated[int, typer.Option(min=1, max=32, help="Nodes of `--stack full`.")] = 2,
+    nodes: Annotated[
+        str, typer.Option(help="Nodes of `--stack full`; several counts, as 1,2,4, fit a scaling law.")
+    ] = "2",
     slo: Annotated[list[str] | None, typer.Option(help="Limit, as key=value[,key=value].")] = None,
     seed_number: Annotated[int | None, typer.Option("--seed", help="Seed of the first step.")] = None,
     tokens: Annotated[Path | None, typer.Option(help="Tokens that `seed` wrote, for --url.")] = None,
@@ -283,31 +285,53 @@ def capacity(
     """Search the knee: the largest load that holds the service levels, and what gave way first.
 
     Examples: `vouchstorm capacity` · `vouchstorm capacity fanout --quantity rate --start 10 --limit 500` ·
-    `vouchstorm capacity demo --slo fanout_p99_ms=250 --stack full`
+    `vouchstorm capacity demo --slo fanout_p99_ms=250 --stack full` ·
+    `vouchstorm capacity --stack full --nodes 1,2,4`
     """
     from rich.console import Console
 
-    from .capacity import CapacityOptions, run_capacity
+    from .capacity import CapacityOptions, run_capacity, run_curve
+    from .curve import Curve, parse_counts
     from .report.files import STDOUT, check_writable
-    from .report.markdown import capacity_markdown
+    from .report.markdown import capacity_markdown, curve_markdown
     from .report.terminal import TerminalUi
     from .runner import RunOptions
     from .scenario import load, override
-    from .search import Plan
+    from .search import Capacity, Plan
     from .slo import parse
 
+    def options_of(count: int) -> CapacityOptions:
+        commands = None if url else server_commands(context.obj, stack, count)
+        run = RunOptions(wanted, url, commands, None, tokens, claims_file, pin=True)
+        return CapacityOptions(run, plan, quantity.value, hold)
+
+    found: Capacity | Curve
     with _one_sentence():
         check_writable(json_)
         wanted = override(load(scenario), seed=seed_number, slo=parse(slo or []))
-        commands = None if url else server_commands(context.obj, stack, nodes)
-        run = RunOptions(wanted, url, commands, None, tokens, claims_file, pin=True)
+        counts = parse_counts(nodes)
+        _check_several(counts, stack, url)
         plan = Plan(start=start, most=limit, tolerance=tolerance, whole=quantity is Quantity.CLIENTS)
         with TerminalUi(Console(stderr=True)) as terminal:
-            found = run_capacity(CapacityOptions(run, plan, quantity.value, hold), terminal)
+            if len(counts) > 1:
+                found = run_curve(counts, options_of, terminal)
+            else:
+                found = run_capacity(options_of(counts[0]), terminal)
+    text = curve_markdown(found) if isinstance(found, Curve) else capacity_markdown(found)
     if json_ == STDOUT:
         typer.echo(found.model_dump_json(indent=2))
     else:
-        typer.echo(capacity_markdown(found))
+        typer.echo(text)
         if json_:
             Path(json_).write_text(found.model_dump_json(indent=2))
     raise typer.Exit(found.exit_code)
+
+
+def _check_several(counts: Sequence[int], stack: Stack, url: str | None) -> None:
+    """Raises ScenarioError where several node counts make no sense."""
+    from .errors import ScenarioError
+
+    if len(counts) > 1 and (url or stack is Stack.EMBEDDED):
+        raise ScenarioError(
+            ["Several node counts need --stack full, and no --url: a stack is started for each."]
+        )

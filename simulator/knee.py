@@ -18,8 +18,11 @@ Outcome = Literal["pass", "fail", "generator"]
 BUSY_CPU_SHARE = 0.85
 BUSY_LAG_MS = 20.0
 BUSY_STORE_MS = 50.0
+BUSY_BUS_MS = 50.0
+BUSY_MACHINE_SHARE = 0.9
 LOOP_LAG = "event_loop_lag_seconds"
 STORE_CALL = "store_call_seconds"
+BUS_ROUND_TRIP = "bus_heartbeat_seconds"
 
 
 class Part(BaseModel):
@@ -29,10 +32,12 @@ class Part(BaseModel):
 class Pressure(Part):
     """How close to their ends server and generator were. Null: not measured.
 
-    server_cpu_share, generator_cpu_share: of one core. Server lag and store are means, in ms.
+    server_cpu_share, generator_cpu_share: of one core. Server lag, store and bus are means, in ms.
     """
 
     server_cpu_share: float | None = None
+    cpu_share_by_service: dict[str, float] = {}
+    server_bus_ms: float | None = None
     server_loop_lag_ms: float | None = None
     server_store_ms: float | None = None
     generator_cpu_share: float = 0.0
@@ -83,6 +88,8 @@ def pressure_of(result: Result, honesty: Honesty) -> Pressure:
     server, generator = result.server, result.generator
     found = Pressure(
         server_cpu_share=server.cpu_share if server.managed else None,
+        cpu_share_by_service=server.cpu_share_by_service,
+        server_bus_ms=_mean_ms(server.metrics, BUS_ROUND_TRIP),
         server_loop_lag_ms=_mean_ms(server.metrics, LOOP_LAG),
         server_store_ms=_mean_ms(server.metrics, STORE_CALL),
         generator_cpu_share=generator.cpu_share,
@@ -112,12 +119,20 @@ def _outcome(result: Result, honesty: Honesty) -> tuple[Outcome, str]:
 def _saturated(pressure: Pressure, result: Result, honesty: Honesty) -> list[str]:
     """Sentences, the server's first."""
     found: list[str] = []
-    if pressure.server_cpu_share is not None and pressure.server_cpu_share >= BUSY_CPU_SHARE:
-        found.append(f"server CPU: {pressure.server_cpu_share:.0%} of a core")
+    by_service = sorted(pressure.cpu_share_by_service.items(), key=lambda item: -item[1])
+    found += [f"{name} CPU: {share:.0%} of a core" for name, share in by_service if share >= BUSY_CPU_SHARE]
+    server_share = pressure.server_cpu_share or 0.0
+    if not by_service and server_share >= BUSY_CPU_SHARE:
+        found.append(f"server CPU: {server_share:.0%} of a core")
+    both_share = server_share + pressure.generator_cpu_share
+    if result.host.cpus and server_share and both_share >= BUSY_MACHINE_SHARE * result.host.cpus:
+        found.append(f"machine: server and generator use {both_share:.0%} of {result.host.cpus} cores")
     if (pressure.server_loop_lag_ms or 0) >= BUSY_LAG_MS:
         found.append(f"server event loop: {pressure.server_loop_lag_ms:.0f} ms late in the mean")
     if (pressure.server_store_ms or 0) >= BUSY_STORE_MS:
         found.append(f"store: {pressure.server_store_ms:.0f} ms per call in the mean")
+    if (pressure.server_bus_ms or 0) >= BUSY_BUS_MS:
+        found.append(f"bus (Redis): {pressure.server_bus_ms:.0f} ms for a round trip in the mean")
     if result.publishes.dropped:
         found.append(f"publish workers: {result.publishes.dropped} publishes found none free")
     if generator_gave_way(result, honesty):

@@ -25,6 +25,7 @@ class Meter:
     own_cpu_s: float
     server_cpu_s: float
     server_rss_bytes: int
+    service_cpu_s: dict[str, float]
     shards: Sequence[Sample]
     metrics: dict[str, float] = field(default_factory=dict)
 
@@ -41,6 +42,7 @@ def read(server: ManagedServer | None, shards: Sequence[Sample], metrics: dict[s
         own_cpu_s=host.own_cpu_s(),
         server_cpu_s=server.cpu_s() if server is not None else 0.0,
         server_rss_bytes=server.rss_bytes() if server is not None else 0,
+        service_cpu_s=server.cpu_s_by_service() if server is not None else {},
         shards=shards,
         metrics=metrics,
     )
@@ -107,6 +109,11 @@ def server_of(before: Meter, after: Meter, server: ManagedServer | None, *, unre
         died=server.died if server is not None else "",
         unreachable=unreachable,
         cpu_share=round(max(0.0, cpu_s) / took_s, 4),
+        cpu_share_by_service={
+            name: round((used_s - before.service_cpu_s[name]) / took_s, 4)
+            for name, used_s in after.service_cpu_s.items()
+            if name in before.service_cpu_s
+        },
         cpu_us_per_delivery=round(cpu_s * 1e6 / events, 2) if events and cpu_s > 0 else 0.0,
         rss_bytes=server.peak_rss_bytes if server is not None else 0,
         rss_growth_bytes=max(0, after.server_rss_bytes - before.server_rss_bytes),

@@ -105,6 +105,12 @@ class ManagedServer:
         """CPU seconds used so far, workers included."""
         return host.cpu_s(self.pid)
 
+    def cpu_s_by_service(self) -> dict[str, float]:
+        """The same per service that the ready line named; one that was started again since is left out."""
+        pids = self.ready.get("pids")
+        named = {name: pid for name, pid in pids.items() if pid} if isinstance(pids, dict) else {}
+        return {str(name): used for name, pid in named.items() if (used := host.cpu_s(int(pid)))}
+
     def rss_bytes(self) -> int:
         """Resident memory now, workers included."""
         return host.rss_bytes(self.pid)

@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable, Sequence
 
 from ..compare import Comparison, FaultRow, Row, Side
+from ..curve import Curve
 from ..knee import Step
 from ..result import Latency, Level, Result
 from ..search import Capacity
@@ -71,6 +72,24 @@ def capacity_markdown(capacity: Capacity) -> str:
         _table(("Load", "Outcome", "First signal", "Server CPU", "Server loop lag", "Generator CPU"), rows),
     ]
     return _joined(parts)
+
+
+def curve_markdown(curve: Curve) -> str:
+    """The capacity of several node counts: the law, a row for each, and every search."""
+    rows = [
+        (
+            str(point.nodes),
+            f"{point.capacity.passing:,g}" if point.capacity.passing is not None else "none",
+            _text(point.capacity.signal) or "-",
+            _text("; ".join(point.capacity.saturated)) or "-",
+        )
+        for point in curve.points
+    ]
+    parts = [
+        f"## {_text(curve.scenario or 'Capacity')} by nodes: {_text(curve.sentence())}",
+        _table(("Nodes", f"Largest passing load ({curve.quantity})", "First signal", "Saturated"), rows),
+    ]
+    return _joined([*parts, *(capacity_markdown(point.capacity) for point in curve.points)])
 
 
 def _facts(result: Result) -> str:

@@ -269,3 +269,22 @@ def test_a_level_nothing_ended_for_is_the_first_signal() -> None:
 def test_the_document_survives_json() -> None:
     answer = found(Plan(start=100), Server(300).run)
     assert Capacity.model_validate_json(answer.model_dump_json()) == answer
+
+
+def test_the_busy_service_is_named() -> None:
+    server = {"managed": True, "cpu_share": 1.1, "cpu_share_by_service": {"node-1": 0.97, "redis": 0.05}}
+    step = step_of(1, result(server=server))
+    assert step.pressure.saturated == ["node-1 CPU: 97% of a core"]
+
+
+def test_a_slow_bus_is_named() -> None:
+    metrics = {"vouchstorm_bus_heartbeat_seconds_count": 4.0, "vouchstorm_bus_heartbeat_seconds_sum": 0.4}
+    step = step_of(1, result(server={"managed": True, "metrics": metrics}))
+    assert step.pressure.saturated == ["bus (Redis): 100 ms for a round trip in the mean"]
+
+
+def test_a_machine_without_a_free_core_is_named() -> None:
+    step = step_of(
+        1, result(host={"cpus": 2}, generator={"cpu_share": 0.6}, server={"cpu_share": 1.3, "managed": True})
+    )
+    assert "machine: server and generator use 190% of 2 cores" in step.pressure.saturated
