@@ -138,6 +138,8 @@ def _rounded(figures: Mapping[str, float]) -> dict[str, float]:
 def markdown(report: Report) -> str:
     """The tables for a terminal or a document."""
     lines = [*_figures(report.series), *_held_against_targets(report.series), *table(report.clients)]
+    if not lines:
+        return "Nothing was measured."
     lines += [f"\nNot measured: {name}: {reason}." for name, reason in report.absent.items()]
     lines += [
         f"\nInvalid: {sample.metric} of {sample.contestant}: {sample.reason}."
@@ -149,7 +151,7 @@ def markdown(report: Report) -> str:
 def _figures(series: Series) -> list[str]:
     names = [name for name in CONTESTANTS if name in series.contestants()]
     if not names:
-        return ["Nothing was measured."]
+        return []
     lines = [
         "Medians of alternating repetitions (in brackets: smallest to largest).",
         "",
