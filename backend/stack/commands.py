@@ -1,4 +1,4 @@
-"""Commands of the stack: serve, seed, token, doctor, up, down, status.
+"""Commands of the stack: serve, seed, token, doctor, backup, restore, up, down, status.
 
 Each parses, calls one function of the backend and prints what came of it. The command line registers `app`.
 Imports happen inside the commands: `vouchstorm --help` answers at once.
@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
@@ -149,11 +149,20 @@ def token(
 def doctor(
     port: Annotated[int, typer.Option(min=1, max=65535, help="The port a node would use.")] = 8000,
     data_dir: Annotated[Path, typer.Option(help="The directory the store would use.")] = Path("data"),
+    data: Annotated[bool, typer.Option("--data", help="Check what the store holds instead.")] = False,
+    repair: Annotated[bool, typer.Option("--repair", help="Put right what needs no guess.")] = False,
+    store_url: StoreUrl = None,
 ) -> None:
     """Look at this machine: limits, services, ports; say what is missing and how to get it.
 
-    Example: `vouchstorm doctor`
+    With `--data`: check the conservation laws of a store (embedded or MongoDB), in use or not: tallies are
+    their validations, notifications have no holes, trust scores are the sum of their changes, each consensus
+    is what its validations amount to. Exit code 1 when something is left that is wrong.
+
+    Examples: `vouchstorm doctor` · `vouchstorm doctor --data` · `vouchstorm doctor --data --repair`
     """
+    if data or repair:
+        _doctor_data(data_dir, store_url, repair)
     from rich.console import Console
     from rich.table import Table
 
@@ -165,6 +174,57 @@ def doctor(
     for finding in findings:
         table.add_row(marks[finding.level], finding.name, finding.fact, finding.needed_for)
     Console().print(table)
+
+
+def _doctor_data(data_dir: Path, store_url: str | None, repair: bool) -> NoReturn:
+    from .data_doctor import examine_data, sentences
+
+    with _one_sentence():
+        settings = _settings(data_dir, store_url, "warning")
+        examined = examine_data(settings.resolved_store_url, repair=repair)
+    for line in sentences(examined):
+        typer.echo(line)
+    raise typer.Exit(1 if examined.left else 0)
+
+
+@app.command()
+def backup(
+    path: Annotated[Path, typer.Argument(help="The file to write.")],
+    force: Annotated[bool, typer.Option("--force", help="Overwrite a file that is there.")] = False,
+    data_dir: DataDir = None,
+    store_url: StoreUrl = None,
+) -> None:
+    """Copy the embedded store to a file, consistent as of one moment; nodes may go on.
+
+    Example: `vouchstorm backup backups/monday.db`
+    """
+    from .backup import backup as write_backup
+
+    with _one_sentence():
+        settings = _settings(data_dir, store_url, "warning")
+        copied = write_backup(settings.resolved_store_url, path, force=force)
+    typer.echo(f"Wrote {copied.path}: {copied.users} users, {copied.n_bytes} bytes, checked.")
+
+
+@app.command()
+def restore(
+    path: Annotated[Path, typer.Argument(help="A file that `backup` wrote.")],
+    force: Annotated[bool, typer.Option("--force", help="Overwrite the store that is there.")] = False,
+    data_dir: DataDir = None,
+    store_url: StoreUrl = None,
+) -> None:
+    """Make the embedded store what a backup says; the node must not run.
+
+    The backup is checked first; it may be of an older version, which the next start migrates.
+
+    Example: `vouchstorm restore backups/monday.db --force`
+    """
+    from .backup import restore as read_backup
+
+    with _one_sentence():
+        settings = _settings(data_dir, store_url, "warning")
+        copied = read_backup(settings.resolved_store_url, path, force=force)
+    typer.echo(f"Restored {settings.resolved_store_url} from {copied.path}: {copied.users} users.")
 
 
 @app.command()
