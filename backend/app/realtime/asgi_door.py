@@ -73,7 +73,8 @@ class AsgiDoor:
             return False
         if scope["type"] == "http" and scope["method"] != "GET":
             return False
-        return b"sid" not in parse_qs(scope.get("query_string", b""))
+        # As text: bytes that are no ASCII once unquoted would raise.
+        return "sid" not in parse_qs(scope.get("query_string", b"").decode("latin-1"))
 
 
 async def _refuse(scope: Mapping[str, Any], receive: Any, send: Any, refusal: Refusal, retry_s: int) -> None:
