@@ -95,6 +95,9 @@ class Application:
 
         Raises SetupError.
         """
+        loop = asyncio.get_running_loop()
+        self.services.metrics.event_loop_tasks.source = lambda: len(asyncio.all_tasks(loop))
+        self.services.metrics.interpreter_blocks.source = sys.getallocatedblocks
         try:
             await self._open()
         except UnavailableError as error:

@@ -159,6 +159,10 @@ class Metrics:
         self.event_loop_lag = self._histogram(
             "event_loop_lag_seconds", "How late the event loop runs what was due.", _FAST_BUCKETS_S
         )
+        self.event_loop_tasks = self._read_gauge("event_loop_tasks", "Tasks of the event loop.")
+        self.interpreter_blocks = self._read_gauge(
+            "interpreter_blocks", "Memory blocks that Python objects occupy: a leak makes it grow."
+        )
 
     def _declare_sockets(self) -> None:
         self.connected_users = self._gauge(
