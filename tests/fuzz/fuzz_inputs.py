@@ -34,6 +34,7 @@ PATHS = [
     "/api/leaderboard", "/app/", "/app/x", "/docs", "/healthz", "/ws/socket.io/", "/ws/socket.io/?EIO=4",
     "/wsx",
 ]  # fmt: skip
+POSTS = [path for path in PATHS if path.startswith(("/api/auth", "/api/claims", "/api/notif"))]
 
 
 def text(rng: random.Random, longest: int = 40) -> str:
@@ -93,11 +94,19 @@ def spoiled(rng: random.Random, data: bytes) -> bytes:
 
 def http_request(rng: random.Random, token: str | None = None) -> bytes:
     """One request, broken in its line, its headers, its body or its promises."""
-    makers = (_wrong_json, _wrong_json, _wrong_body_length, _wrong_chunks, _wrong_head, _wrong_line, _noise)
+    makers = (
+        *[_wrong_json] * 6,
+        *[_wrong_query] * 2,
+        _wrong_body_length,
+        _wrong_chunks,
+        _wrong_head,
+        _wrong_line,
+        _noise,
+    )
     request = rng.choice(makers)(rng)
     if token is not None and rng.random() < 0.5:
         request = request.replace(b"\r\n", f"\r\nAuthorization: Bearer {token}\r\n".encode(), 1)
-    return request if rng.random() < 0.7 else spoiled(rng, request)
+    return request if rng.random() < 0.9 else spoiled(rng, request)
 
 
 def _request(method: str, path: str, headers: dict[str, str], body: bytes = b"") -> bytes:
@@ -127,8 +136,18 @@ def _wrong_json(rng: random.Random) -> bytes:
     body = rng.choice(bodies)
     kind = rng.choice(["application/json", "application/json", "text/plain", "multipart/form-data", "x"])
     headers = {"Content-Type": kind, "Content-Length": str(len(body))}
-    method = rng.choice(["POST", "POST", "POST", "GET", "PUT", "DELETE"])
-    return _request(method, _target(rng), headers, body)
+    method = rng.choice([*["POST"] * 8, "GET", "PUT", "DELETE"])
+    target = _target(rng) if rng.random() < 0.3 else rng.choice(POSTS)
+    return _request(method, target, headers, body)
+
+
+def _wrong_query(rng: random.Random) -> bytes:
+    names = ["limit", "cursor", "status", "owner_id", "after_seq", "before_seq", "unread", "limit"]
+    values = [
+        "-1", "0", "1e3", "9" * 30, "%00", "%ff", "true", "", "x" * 600, "1.5", "null", "..", "%F0%9F%92%A9",
+    ]  # fmt: skip
+    query = "&".join(f"{rng.choice(names)}={rng.choice(values)}" for _ in range(rng.randrange(1, 4)))
+    return _request("GET", f"{rng.choice(PATHS[1:12])}?{query}", {})
 
 
 def _wrong_body_length(rng: random.Random) -> bytes:

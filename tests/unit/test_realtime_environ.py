@@ -83,3 +83,18 @@ async def test_long_polling_goes_the_librarys_way() -> None:
 
     environ = await environ_of(a_scope() | {"type": "http", "method": "POST"}, request, send)
     assert await environ["wsgi.input"].read(2) == b"40"
+
+
+async def test_a_client_that_left_before_its_request_was_read_makes_a_request_without_a_query() -> None:
+    async def left() -> dict[str, Any]:
+        return {"type": "http.disconnect"}
+
+    scope = {
+        "type": "http",
+        "method": "GET",
+        "path": "/ws/socket.io/",
+        "query_string": b"EIO=4",
+        "headers": [],
+    }
+    environ = await environ_of(scope, left, None)
+    assert (environ["REQUEST_METHOD"], environ["QUERY_STRING"]) == ("GET", "")

@@ -29,9 +29,22 @@ async def environ_of(scope: dict[str, Any], receive: Receive, send: Any) -> dict
     """The WSGI-like environment of an ASGI request; its first event has been received."""
     if scope["type"] != "websocket":
         environ: dict[str, Any] = await translate_request(scope, receive, send)
-        return environ
+        # The library says nothing of a client that left before its request was read, and fails on that.
+        return environ or _gone(scope, receive, send)
     await receive()  # websocket.connect
     return _websocket_environ(scope, receive, send)
+
+
+def _gone(scope: dict[str, Any], receive: Receive, send: Any) -> dict[str, Any]:
+    """A request without a query: it is refused, and nobody hears it."""
+    return {
+        "REQUEST_METHOD": "GET",
+        "PATH_INFO": scope["path"],
+        "QUERY_STRING": "",
+        "asgi.receive": receive,
+        "asgi.send": send,
+        "asgi.scope": scope,
+    }
 
 
 def _websocket_environ(scope: dict[str, Any], receive: Receive, send: Any) -> dict[str, Any]:
