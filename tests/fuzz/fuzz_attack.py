@@ -14,6 +14,7 @@ SOURCES = 200
 AT_ONCE = 8
 INPUTS_PER_SOCKET = 8
 PATIENCE_S = 3.0
+WAITS_FOR_MORE_S = 0.3
 QUIET_S = 0.03
 MAX_READ_BYTES = 262_144
 _STATUS = re.compile(rb"HTTP/1\.[01] (\d{3})")
@@ -83,8 +84,10 @@ async def _http(address: Address, token: str, rng: random.Random, tally: Tally) 
             with contextlib.suppress(OSError):  # it may refuse before it has read everything
                 writer.write(request)
                 await writer.drain()
-                writer.write_eof()
-            while len(answer) < MAX_READ_BYTES and (part := await reader.read(65_536)):
+            answer = await _first(reader)
+            if not answer:
+                writer.write_eof()  # it waits for more; who closes before the answer never sees it
+            while len(answer) < MAX_READ_BYTES and (part := await _hear(reader)):
                 answer += part
     except (OSError, TimeoutError):
         pass
@@ -114,6 +117,13 @@ async def _socket(address: Address, token: str, rng: random.Random, tally: Tally
             tally.take(await _hear(reader))
     finally:
         writer.transport.abort()
+
+
+async def _first(reader: asyncio.StreamReader) -> bytes:
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(WAITS_FOR_MORE_S):
+            return await reader.read(65_536)
+    return b""
 
 
 def _connect(token: str) -> bytes:
