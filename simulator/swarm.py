@@ -15,7 +15,7 @@ from .rooms import NEVER_NS
 from .scenario import Scenario
 from .schedule import Trouble, stream
 from .slices import Slice
-from .wire import Endpoint, HeartbeatSweep, LeanClient, ReconnectPolicy, TransportName
+from .wire import Endpoint, Familiar, HeartbeatSweep, LeanClient, ReconnectPolicy, TransportName
 
 NS = 1_000_000_000
 KEEPALIVE_S = 30.0
@@ -47,6 +47,7 @@ class Swarm:
         self._scenario = scenario
         self._part = part
         self._sweep = HeartbeatSweep()
+        self._familiar = Familiar()
         self._tasks: set[asyncio.Task[None]] = set()
         self._timers: list[asyncio.TimerHandle] = []
         self.source_addresses = self._make(endpoint, transports, namespace, headers or {})
@@ -74,6 +75,7 @@ class Swarm:
                 policy=policy,
                 connect_timeout_s=scenario.phases.connect_timeout_s,
                 sweep=self._sweep,
+                familiar=self._familiar,
             )
         return len(sources)
 

@@ -18,6 +18,7 @@ A run makes one `Endpoint`, one `HeartbeatSweep`, one handler, and a `LeanClient
 from .client import Auth, LeanClient, TransportName
 from .endpoint import Endpoint
 from .errors import CallTimeoutError, ConnectFailedError, NotConnectedError, ProtocolError, WireError
+from .familiar import Familiar
 from .handler import ClientCounters, ClientHandler, ClientState
 from .policy import ReconnectPolicy
 from .sweep import HeartbeatSweep
@@ -30,6 +31,7 @@ __all__ = [
     "ClientState",
     "ConnectFailedError",
     "Endpoint",
+    "Familiar",
     "HeartbeatSweep",
     "LeanClient",
     "NotConnectedError",

@@ -17,6 +17,7 @@ from .acks import AckCallback, Waiting
 from .caller import Caller
 from .endpoint import Endpoint
 from .errors import CallTimeoutError, ConnectFailedError, NotConnectedError
+from .familiar import Familiar
 from .handler import ClientCounters, ClientHandler, ClientState
 from .http import encode_headers
 from .link import LinkFailure
@@ -54,6 +55,7 @@ class LeanClient:
         "caller",
         "connect_timeout_s",
         "counters",
+        "familiar",
         "handler",
         "last_failure",
         "namespace",
@@ -80,6 +82,7 @@ class LeanClient:
         policy: ReconnectPolicy,
         connect_timeout_s: float = 20.0,
         sweep: HeartbeatSweep | None = None,
+        familiar: Familiar | None = None,
         tag: Any = None,
     ) -> None:
         """Nothing connects before `start()`.
@@ -88,6 +91,7 @@ class LeanClient:
         auth: called afresh for each connection, so a cursor in it is the newest. rng: may be shared by all
         clients of a process (one is 2.5 KiB). connect_timeout_s: from the first SYN to the CONNECT answer.
         sweep: finds dead peers; give all clients of a process the same one, else each has its own timer.
+        familiar: remembers what was read for others as well; for clients of one namespace of a process.
         source_ip: an address of this machine to connect from. Raises ValueError on a namespace, header,
         transport or source address that cannot be meant.
         """
@@ -106,6 +110,7 @@ class LeanClient:
         self.policy = policy
         self.connect_timeout_s = connect_timeout_s
         self.sweep = sweep if sweep is not None else HeartbeatSweep()
+        self.familiar = familiar
         self.tag = tag
         self.counters = ClientCounters()
         self.state = ClientState.IDLE

@@ -68,7 +68,7 @@ class Session:
         self.deadline_ns = 0
         self.bucket = -1
         self._link: Link = (
-            WebsocketLink(client.caller, self)
+            WebsocketLink(client.caller, self, familiar=client.familiar)
             if client.transport == "websocket"
             else PollingLink(client.caller, self)
         )
@@ -84,9 +84,17 @@ class Session:
 
     def packet(self, packet: bytes, at_ns: int) -> None:
         """One Engine.IO packet. Raises ProtocolError, which the link turns into its end."""
-        if packet.startswith(self._event_prefix) and not self._attachments:
-            name, args = split_event(packet, self._array_at)
-            self._event(name, args, at_ns)
+        if self._attachments:
+            self._control(packet, at_ns)
+            return
+        familiar = self._client.familiar
+        if familiar is not None and (known := familiar.events.get(packet)) is not None:
+            self._event(known[0], known[1], at_ns)
+        elif packet.startswith(self._event_prefix):
+            event = split_event(packet, self._array_at)
+            if familiar is not None:
+                familiar.note_event(packet, event)
+            self._event(event[0], event[1], at_ns)
         else:
             self._control(packet, at_ns)
 
@@ -190,7 +198,12 @@ class Session:
     def _begin_upgrade(self, sid: str) -> None:
         if isinstance(self._link, PollingLink):
             self._upgrade = Upgrade(
-                self._client.caller, self._link, sid, self._upgraded, self._upgrade_failed
+                self._client.caller,
+                self._link,
+                sid,
+                self._upgraded,
+                self._upgrade_failed,
+                self._client.familiar,
             )
             self._upgrade.start()
 

@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 from .caller import Caller
 from .engineio import PROBE_PING, PROBE_PONG, UPGRADE_PACKET
+from .familiar import Familiar
 from .link import Link, LinkFailure
 from .polling_link import PollingLink
 from .websocket_link import WebsocketLink
@@ -29,11 +30,12 @@ class Upgrade:
         sid: str,
         switched: Callable[[WebsocketLink], None],
         failed: Callable[[], None],
+        familiar: Familiar | None = None,
     ) -> None:
         self._polling = polling
         self._switched = switched
         self._failed = failed
-        self._websocket = WebsocketLink(caller, self, sid)
+        self._websocket = WebsocketLink(caller, self, sid, familiar)
         self._probed = False
         self._over = False
 

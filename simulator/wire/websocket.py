@@ -10,6 +10,7 @@ from hashlib import sha1
 from typing import Final
 
 from .errors import ProtocolError
+from .familiar import Familiar
 
 CONTINUATION: Final = 0x0
 TEXT: Final = 0x1
@@ -34,10 +35,23 @@ Message = tuple[int, bytes]
 class FrameReader:
     """Turns the byte stream from a server into messages, the same ones however the stream was cut."""
 
-    __slots__ = ("_busy", "_fragments", "_joined_bytes", "_kept", "_max_bytes", "_need", "_opcode")
+    __slots__ = (
+        "_busy",
+        "_familiar",
+        "_fragments",
+        "_joined_bytes",
+        "_kept",
+        "_max_bytes",
+        "_need",
+        "_opcode",
+    )
 
-    def __init__(self, max_message_bytes: int = DEFAULT_MAX_MESSAGE_BYTES) -> None:
+    def __init__(
+        self, max_message_bytes: int = DEFAULT_MAX_MESSAGE_BYTES, familiar: Familiar | None = None
+    ) -> None:
+        """familiar: shared by readers of the same bound; None: every read is taken apart anew."""
         self._max_bytes = max_message_bytes
+        self._familiar = familiar
         self._kept: bytearray | None = None  # the start of a frame whose end has not come
         self._need = 0  # bytes that _kept must hold before it is worth a look
         self._opcode = CONTINUATION  # of the message being joined; CONTINUATION: none
@@ -52,13 +66,32 @@ class FrameReader:
         protocol, after every message ahead of that point.
         """
         # One whole unfragmented text frame per read is what a fan-out looks like from here.
-        if not self._busy and len(data) > 3 and data[0] == FIN_TEXT:
-            size = data[1]
+        if self._busy:
+            return self._read(data)
+        familiar = self._familiar
+        if familiar is not None and (known := familiar.frames.get(data)) is not None:
+            return known
+        if len(data) > 3 and data[0] == FIN_TEXT:
+            size, start = data[1], 0
             if size == len(data) - 2 and size < 126 and size <= self._max_bytes:
-                return ((TEXT, data[2:]),)
-            if size == 126 and (data[2] << 8 | data[3]) == len(data) - 4 <= self._max_bytes:
-                return ((TEXT, data[4:]),)
-        return self._read(data)
+                start = 2
+            elif size == 126 and (data[2] << 8 | data[3]) == len(data) - 4 <= self._max_bytes:
+                start = 4
+            if start:
+                messages = ((TEXT, data[start:]),)
+                if familiar is not None:
+                    familiar.note_read(data, messages)
+                return messages
+        return self._read(data) if familiar is None else self._noted(data, familiar)
+
+    def _noted(self, data: bytes, familiar: Familiar) -> Iterator[Message]:
+        """Several frames; remembered if they are whole text frames and nothing is kept of them."""
+        messages: list[Message] = []
+        for message in self._read(data):
+            messages.append(message)
+            yield message
+        if not self._busy and all(opcode == TEXT for opcode, _ in messages):
+            familiar.note_read(data, tuple(messages))
 
     def _read(self, data: bytes) -> Iterator[Message]:
         if self._kept is not None:

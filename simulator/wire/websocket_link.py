@@ -12,6 +12,7 @@ from typing import cast
 from .caller import Caller, end, reset
 from .engineio import Handshake
 from .errors import ProtocolError
+from .familiar import Familiar
 from .http import SWITCHING_PROTOCOLS, Response, ResponseReader
 from .link import LinkFailure, LinkOwner
 from .websocket import (
@@ -47,12 +48,14 @@ class WebsocketLink(asyncio.Protocol):
         "owner",
     )
 
-    def __init__(self, caller: Caller, owner: LinkOwner, sid: str | None = None) -> None:
+    def __init__(
+        self, caller: Caller, owner: LinkOwner, sid: str | None = None, familiar: Familiar | None = None
+    ) -> None:
         """sid: of the polling session to upgrade; None begins a session of its own."""
         self.owner = owner
         self._caller = caller
         self._target = caller.endpoint.target("websocket", sid)
-        self._frames = FrameReader()
+        self._frames = FrameReader(familiar=familiar)
         self._reader: ResponseReader | None = None  # only until the handshake is through
         self._key = b""
         self._transport: asyncio.Transport | None = None

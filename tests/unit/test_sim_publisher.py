@@ -102,3 +102,23 @@ async def test_cancelling_leaves_no_publish_behind() -> None:
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)
     assert not publisher._busy
+
+
+async def test_a_burst_is_begun_in_one_turn_of_the_loop() -> None:
+    turns: set[int] = set()
+    turn = 0
+
+    async def count() -> None:
+        nonlocal turn
+        while True:
+            await asyncio.sleep(0)
+            turn += 1
+
+    async def note(item: Publication, intended_ns: int) -> Outcome:
+        turns.add(turn)
+        return Outcome("accepted")
+
+    counting = asyncio.ensure_future(count())
+    await Publisher(note, 100, NS).run(items(100, 0), time.monotonic_ns())
+    counting.cancel()
+    assert len(turns) == 1
