@@ -119,6 +119,29 @@ async def _socket(address: Address, token: str, rng: random.Random, tally: Tally
         writer.transport.abort()
 
 
+async def send_to_socket(address: Address, token: str | None, pieces: list[bytes]) -> bytes:
+    """Open a websocket, authenticate it if there is a token, send these bytes; what was heard until quiet."""
+    reader, writer = await asyncio.open_connection(*address)
+    heard = b""
+    try:
+        async with asyncio.timeout(PATIENCE_S):
+            writer.write(_HANDSHAKE.format(host=address[0], port=address[1]).encode())
+            await reader.readuntil(b"\r\n\r\n")
+            if token is not None:
+                writer.write(_connect(token))
+                while b'"authenticated"' not in heard:
+                    heard += await reader.read(65_536) or b'"authenticated"'
+            for piece in pieces:
+                writer.write(piece)
+                await writer.drain()
+            heard += await _first(reader) + await _hear(reader)
+    except OSError:
+        pass  # the node had enough of it
+    finally:
+        writer.transport.abort()
+    return heard
+
+
 async def _first(reader: asyncio.StreamReader) -> bytes:
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(WAITS_FOR_MORE_S):
