@@ -27,6 +27,7 @@ check: setup ## formatting, lint, types, import rules, generated files
 	$(PY) -m backend.app.contracts.generate --check
 	$(PY) -m backend.app.api.openapi --check
 	$(PY) -m backend.app.reference --check
+	$(PY) -m dashboards.build --check
 
 audit: setup ## known faults of dependencies: committed floors, and the databases that answer
 	$(PY) -m tests.security.dependency_audit
@@ -50,6 +51,7 @@ docs: setup ## write the generated documents again
 	$(PY) -m backend.app.contracts.generate
 	$(PY) -m backend.app.api.openapi
 	$(PY) -m backend.app.reference
+	$(PY) -m dashboards.build
 
 lock: $(VENV)/.installed ## resolve the dependencies again, with hashes
 	$(VENV)/bin/uv pip compile -q --generate-hashes --python-version 3.11 --universal --no-header \
@@ -77,4 +79,6 @@ frontend/dist/.built: $(shell find frontend -path frontend/node_modules -prune -
 $(VENV)/.browser: $(VENV)/.installed
 	@command -v chromium >/dev/null || { apt-get update -qq && $(APT) chromium; } \
 		|| echo "No Chromium: browser tests will say so."
+	@command -v promtool >/dev/null || { apt-get update -qq && $(APT) prometheus; } \
+		|| echo "No Prometheus: tests of rules and dashboards will say so."
 	touch $@

@@ -160,6 +160,16 @@ BOARD = Board(
                         Query(busy("rate_limited_total", by="scope"), "limit: {{scope}}"),
                     ),
                 ),
+                Panel(
+                    "Limits judged without the others",
+                    "Requests that a node judged alone because the shared counts did not answer, and "
+                    "newcomers who passed uncounted because too many are counted. 0 when all is well.",
+                    Unit.PER_SECOND,
+                    (
+                        Query(per_s("rate_limits_alone_total"), "alone"),
+                        Query(per_s("rate_limits_uncounted_total"), "uncounted"),
+                    ),
+                ),
             ),
         ),
         Row(
@@ -197,6 +207,18 @@ BOARD = Board(
                         ),
                     ),
                     limit=Limit(0.7, 0.9),
+                ),
+                Panel(
+                    "Tasks of the event loop",
+                    "Tasks that live: follows the sockets; what grows while they do not is a leak.",
+                    Unit.COUNT,
+                    (Query(level("event_loop_tasks", by="instance"), "{{instance}}"),),
+                ),
+                Panel(
+                    "Blocks of the interpreter",
+                    "Memory blocks that Python objects occupy: level in a long run, or something leaks.",
+                    Unit.COUNT,
+                    (Query(level("interpreter_blocks", by="instance"), "{{instance}}"),),
                 ),
                 Panel(
                     "Versions",

@@ -113,6 +113,16 @@ BOARD = Board(
                     (Query(busy("websocket_disconnects_total", by="reason"), "{{reason}}"),),
                 ),
                 Panel(
+                    "Handshakes",
+                    "Sockets between their opening and the answer to CONNECT, and openings that wait for "
+                    "their turn: a node lets in only so many at once, so that those who are in do not suffer.",
+                    Unit.COUNT,
+                    (
+                        Query(level("websocket_handshakes_at_work", by="instance"), "at work {{instance}}"),
+                        Query(level("websocket_handshakes_waiting", by="instance"), "waiting {{instance}}"),
+                    ),
+                ),
+                Panel(
                     "Refused connections",
                     "Refusals by code: expired tokens, a draining node, a full one.",
                     Unit.PER_SECOND,
