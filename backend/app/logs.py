@@ -1,6 +1,7 @@
 """Logging of a node: one handler, two formats, and what must never be written.
 
 Query strings and anything that looks like a token are taken out before a line is written, whoever logged it.
+The same line again and again is left out and counted: what strangers send must not fill the disk.
 Configured once, by the composition root or the command line.
 """
 
@@ -67,6 +68,35 @@ class JsonFormatter(logging.Formatter):
         return json.dumps(entry, ensure_ascii=False)
 
 
+class Seldom(logging.Filter):
+    """Lets a message of a logger through `TIMES` in `PERIOD_S` seconds, then says how many were left out.
+
+    Messages are the same when they are before their arguments are put in; `debug` is let through.
+    """
+
+    TIMES = 50
+    PERIOD_S = 10.0
+    MAX_MESSAGES = 1_000
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._seen: dict[tuple[str, str], tuple[float, int]] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if record.levelno <= logging.DEBUG:
+            return True
+        key = (record.name, str(record.msg))
+        since_s, times = self._seen.get(key, (record.created, 0))
+        if record.created - since_s >= self.PERIOD_S:
+            if times > self.TIMES:
+                record.left_out = times - self.TIMES
+            since_s, times = record.created, 0
+        if len(self._seen) >= self.MAX_MESSAGES:
+            self._seen.clear()
+        self._seen[key] = (since_s, times + 1)
+        return times < self.TIMES
+
+
 def _facts(record: logging.LogRecord) -> dict[str, object]:
     """What the caller passed as `extra`, and the request it happened in."""
     facts = {name: value for name, value in vars(record).items() if name not in _STANDARD_FIELDS}
@@ -80,6 +110,7 @@ def configure_logging(
     """Send all logging of this process to one stream (None: standard error), replacing earlier handlers."""
     handler = logging.StreamHandler(stream or sys.stderr)
     handler.setFormatter(JsonFormatter(node) if form == "json" else PrettyFormatter())
+    handler.addFilter(Seldom())
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from backend.app.logs import JsonFormatter, PrettyFormatter, configure_logging, redact, request_id
+from backend.app.logs import JsonFormatter, PrettyFormatter, Seldom, configure_logging, redact, request_id
 
 TOKEN = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJ1MSJ9.c2lnbmF0dXJl"
 
@@ -93,3 +93,42 @@ def test_chatty_libraries_are_quiet_at_info(root_logger: logging.Logger) -> None
     configure_logging("info", "pretty", "n1", stream)
     logging.getLogger("uvicorn.access").info("GET /")
     assert stream.getvalue() == ""
+
+
+def at(second: float, message: str = "somebody sent %s", level: int = logging.WARNING) -> logging.LogRecord:
+    made = logging.LogRecord("vouch", level, __file__, 1, message, ("nonsense",), None)
+    made.created = second
+    return made
+
+
+def test_the_same_line_again_and_again_is_left_out() -> None:
+    seldom = Seldom()
+    assert sum(seldom.filter(at(0)) for _ in range(1_000)) == Seldom.TIMES
+
+
+def test_other_lines_are_written_meanwhile() -> None:
+    seldom = Seldom()
+    for _ in range(1_000):
+        seldom.filter(at(0))
+    assert seldom.filter(at(0, "something else"))
+
+
+def test_after_a_while_the_line_says_how_many_were_left_out() -> None:
+    seldom = Seldom()
+    for _ in range(Seldom.TIMES + 7):
+        seldom.filter(at(0))
+    again = at(Seldom.PERIOD_S)
+    assert seldom.filter(again)
+    assert vars(again)["left_out"] == 7
+
+
+def test_debug_lines_are_all_written() -> None:
+    seldom = Seldom()
+    assert all(seldom.filter(at(0, level=logging.DEBUG)) for _ in range(1_000))
+
+
+def test_what_is_remembered_of_lines_is_bounded() -> None:
+    seldom = Seldom()
+    for number in range(5 * Seldom.MAX_MESSAGES):
+        seldom.filter(at(0, f"line {number}"))
+    assert len(seldom._seen) <= Seldom.MAX_MESSAGES
