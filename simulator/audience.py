@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from .rooms import NEVER_NS, Kind, Room, RoomBook, Row
+from .rooms import NEVER_NS, NOTHING_RETIRED, Kind, Room, RoomBook, Row, Stream
 from .tally import Class, Tally
 
 Ints = NDArray[np.int64]
@@ -40,6 +40,13 @@ class Judged:
     holes: dict[int, int] = field(default_factory=dict)
     """Clients that lost messages of a durable room -> when the newest of them was sent."""
 
+    def add(self, other: "Judged") -> None:
+        """What was found of other messages."""
+        self.tally.add(other.tally)
+        self.at_ns += other.at_ns
+        self.latency_us += other.latency_us
+        self.delivered_ns += other.delivered_ns
+
 
 def close_rooms(book: RoomBook, bounds: Bounds) -> dict[Kind, Judged]:
     """Judge every pair and every receipt of all streams, per kind of message."""
@@ -50,7 +57,80 @@ def close_rooms(book: RoomBook, bounds: Bounds) -> dict[Kind, Judged]:
         audience = _Audience([columns[room] for room in stream.rooms], book.presence, returns)
         for row in stream.rows.values():
             _Judge(row, audience, found[stream.kind], bounds).judge()
+        for client, times in stream.repeats.items():
+            _count_belated(found[stream.kind].tally, times, was_away=client in returns.again)
     return found
+
+
+def _count_belated(tally: Tally, times: int, *, was_away: bool) -> None:
+    """Receipts of messages that were let go of: who was there all the time had them, others perhaps not."""
+    tally.received += times
+    if was_away:
+        tally.unowed += times
+    else:
+        tally.duplicate += times
+
+
+def retire_rooms(book: RoomBook, bounds: Bounds, before_ns: int, limit: int) -> dict[Kind, Judged]:
+    """Judge and let go of at most `limit` messages to which nothing happened since `before_ns`.
+
+    Only what no later receipt can change: a message that somebody still misses stays, and all after it; so
+    do the newest of each stream, which may be asked for, and what a durable room holds, for its members may
+    come back for it.
+    """
+    found = {kind: Judged() for kind in Kind}
+    judging = _Judging(book, bounds)
+    for stream in book.streams.values():
+        while limit > 0 and (row := _oldest(stream, before_ns)) is not None:
+            trial = judging.trial(row)
+            limit -= 1
+            if trial.tally.lost:
+                break
+            found[stream.kind].add(trial)
+            stream.retire(row)
+    return found
+
+
+class _Judging:
+    """Judges single messages; the memberships are put into columns once, when first needed."""
+
+    def __init__(self, book: RoomBook, bounds: Bounds) -> None:
+        self._book = book
+        self._bounds = bounds
+        self._returns: _Returns | None = None
+        self._audiences: dict[tuple[Room, ...], _Audience] = {}
+
+    def trial(self, row: Row) -> Judged:
+        """What a message comes to by now."""
+        judged = Judged()
+        _Judge(row, self._audience(row.stream.rooms), judged, self._bounds).judge()
+        return judged
+
+    def _audience(self, rooms: tuple[Room, ...]) -> "_Audience":
+        if self._returns is None:
+            self._returns = _Returns(self._book.presence)
+        if rooms not in self._audiences:
+            columns = [_Columns(room, self._bounds) for room in rooms]
+            self._audiences[rooms] = _Audience(columns, self._book.presence, self._returns)
+        return self._audiences[rooms]
+
+
+def _oldest(stream: Stream, before_ns: int) -> Row | None:
+    """The message that may be let go of next, if it is old enough."""
+    if len(stream.rows) < 2 or any(room.durable for room in stream.rooms):
+        return None
+    row = stream.rows[min(stream.rows)]
+    if row.sent_ns >= before_ns or _gap_before(row):
+        return None
+    touched_ns = int(np.abs(np.frombuffer(row.at, dtype=np.int64)).max())
+    return row if touched_ns < before_ns else None
+
+
+def _gap_before(row: Row) -> bool:
+    """Versions are numbered without holes: one that nobody has seen yet may still come."""
+    stream = row.stream
+    last = stream.base if stream.retired == NOTHING_RETIRED else stream.retired
+    return stream.kind is Kind.SNAPSHOT and last >= 0 and row.position != last + 1
 
 
 class _Columns:
@@ -75,6 +155,7 @@ class _Returns:
         for spell in presence.spells:
             starts.setdefault(spell.client, []).append(spell.from_ns)
         again = {client: sorted(times)[1:] for client, times in starts.items() if len(times) > 1}
+        self.again = again.keys()
         self.client = np.array(sorted(again), dtype=np.int64)
         width = max((len(times) for times in again.values()), default=0)
         self.starts = np.full((width, self.client.size), NEVER_NS, dtype=np.int64)

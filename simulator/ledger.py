@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from .audience import Bounds, Ints, Judged, close_rooms
+from .audience import Bounds, Ints, Judged, close_rooms, retire_rooms
 from .mailboxes import MAX_ARRIVALS, Cause, Closed, Item, Mailbox, Truth
 from .rooms import NEVER_NS, Kind, RoomBook
 from .tally import Tally
@@ -88,6 +88,14 @@ class Ledger:
             if box.close(rows, self.causes, bounds.late_ns, away=client in away, into=closed):
                 holes[client] = NEVER_NS
         return self._account(judged, closed, holes)
+
+    def retire(self, bounds: Bounds, before_ns: int, limit: int) -> Account:
+        """Judge and let go of messages of rooms that are settled; what they came to is in the account.
+
+        before_ns: only messages to which nothing happened since. limit: of messages. Durable messages of
+        mailboxes stay: only the truth at the end can judge them.
+        """
+        return self._account(retire_rooms(self.rooms, bounds, before_ns, limit), Closed(), {})
 
     def _account(self, judged: dict[Kind, Judged], closed: Closed, holes: dict[int, int]) -> Account:
         by_kind = {"snapshot": judged[Kind.SNAPSHOT].tally, "event": judged[Kind.EVENT].tally}

@@ -49,6 +49,11 @@ class Pace:
         cells, counts = np.unique(keys, return_counts=True)
         return cls(delivered, cells, counts.astype(np.int64))
 
+    def first(self, count: int) -> "Pace":
+        """The same of the first seconds only."""
+        inside = self.cells < count * MAX_CELLS
+        return Pace(self.delivered[:count], self.cells[inside], self.counts[inside])
+
     def add(self, other: "Pace") -> None:
         """Add another process's counts to these; both cover the same seconds."""
         self.delivered = self.delivered + other.delivered

@@ -10,6 +10,7 @@ Called by the profiles' members (hot path: `Row.receive`, well below a microseco
 
 from array import array
 from collections import deque
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 
@@ -17,6 +18,7 @@ from .tally import Class
 
 NEVER_NS = 2**62
 RECENT_ROWS = 256
+NOTHING_RETIRED = -(2**62)
 MAX_GAP = 1_000
 """Versions skipped at once that are marked one by one; a larger jump is judged at the end."""
 
@@ -93,6 +95,11 @@ class Row:
         self.measured = measured
         self.stream.book.recent.append(self)
 
+    def retire(self) -> None:
+        """It was judged and is let go of; who still has it in hand from now on only counts repeats."""
+        grave = self.stream.grave
+        self.at, self.odd, self.asked, self.repeats = grave.at, grave.odd, grave.asked, grave.repeats
+
     def disown(self) -> None:
         """The publish failed, so nobody is owed anything; receipts become `unowed`."""
         self.sent_ns = 0
@@ -166,10 +173,22 @@ class Row:
 class Stream:
     """The messages of one claim, or of one room: numbered, each in its row.
 
-    base: the position every client is taken to hold already; -1 when unknown.
+    base: the position every client is taken to hold already; -1 when unknown. retired: messages up to this
+    position were judged already; `grave` stands for all of them and takes what still comes, as repeats.
     """
 
-    __slots__ = ("base", "book", "held", "kind", "name", "ordered", "rooms", "rows")
+    __slots__ = (
+        "_grave",
+        "base",
+        "book",
+        "held",
+        "kind",
+        "name",
+        "ordered",
+        "retired",
+        "rooms",
+        "rows",
+    )
 
     def __init__(
         self, book: "RoomBook", name: str, kind: Kind, rooms: tuple[Room, ...], base: int, ordered: bool
@@ -182,11 +201,35 @@ class Stream:
         self.ordered = ordered
         self.held = array("q", [base]) * book.clients
         self.rows: dict[int, Row] = {}
+        self.retired = NOTHING_RETIRED
+        self._grave: Row | None = None
+
+    @property
+    def grave(self) -> Row:
+        """Where receipts of retired messages go: everybody has it, so that each one is a repeat."""
+        if self._grave is None:
+            self._grave = Row(self, NOTHING_RETIRED)
+            self._grave.at = array("q", [1]) * len(self.held)
+        return self._grave
+
+    @property
+    def repeats(self) -> Mapping[int, int]:
+        """Receipts of retired messages, by client."""
+        return self._grave.repeats if self._grave is not None else {}
+
+    def retire(self, row: Row) -> None:
+        """Let go of the oldest message; it was judged."""
+        del self.rows[row.position]
+        self.retired = row.position
+        self.book.readmit()
+        row.retire()
 
     def row(self, position: int) -> Row:
         """The row of a position, made when first named; beyond the book's bound a row that leads nowhere."""
         row = self.rows.get(position)
         if row is None:
+            if position <= self.retired:
+                return self.grave
             row = Row(self, position)
             if self.book.admit():
                 self.rows[position] = row
@@ -227,6 +270,10 @@ class RoomBook:
             return False
         self._rows_left -= 1
         return True
+
+    def readmit(self) -> None:
+        """A row was given up: there is a place for another one."""
+        self._rows_left += 1
 
     def room(self, name: str, *, durable: bool = False) -> Room:
         """The room of that name, made when first named."""

@@ -72,6 +72,13 @@ class Scenario(Table):
         return round((self.duration_s + self.phases.warmup_s) * self.publish.rate_per_s)
 
     @property
+    def publishes_held(self) -> int:
+        """How many of them the ledger holds at most: what is settled is let go of (see `retirement`), unless
+        the server promises to keep it for those who are away."""
+        keeps_all = self.server is not None and self.server.rooms.durable
+        return self.publishes if keeps_all else min(self.publishes, round(HELD_S * self.publish.rate_per_s))
+
+    @property
     def validations_per_claim(self) -> int:
         """How many validations a claim is planned to take at most; one of the validators may own it."""
         validators = round(self.users * self.personas.everyday_share)
@@ -79,6 +86,8 @@ class Scenario(Table):
 
 
 LEDGER_LIMIT_BYTES = 2 * 2**30
+HELD_S = 300.0
+"""What is not settled after that time is lost, and rare."""
 
 
 def build(data: Mapping[str, Any]) -> Scenario:
@@ -178,9 +187,10 @@ def _problems(scenario: Scenario) -> list[str]:
             found.append(f"faults.{index}.away_s: give [least, most] with 0 <= least <= most.")
     if scenario.profile == "generic" and scenario.server is None:
         found.append("server: the generic profile needs a [server] table that describes the server.")
-    if scenario.clients * scenario.publishes * 8 > LEDGER_LIMIT_BYTES:
+    held = scenario.publishes_held
+    if scenario.clients * held * 8 > LEDGER_LIMIT_BYTES:
         found.append(
-            f"clients, duration_s: {scenario.clients} clients and {scenario.publishes} publishes would need "
+            f"clients, duration_s: {scenario.clients} clients and {held} publishes held would need "
             "a ledger of more than 2 GiB; lower one of them or publish.rate_per_s."
         )
     if scenario.profile == "vouchstorm":

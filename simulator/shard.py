@@ -1,4 +1,4 @@
-"""The clients of one process of the generator: their swarm, their part of the ledger, what they say at the end.
+"""The clients of one process of the generator: their swarm, their part of the ledger, their last word.
 
 A run of one process has one shard and calls it directly; in a run of several, each shard lives in a process
 of its own and is called through `shard_process`. Nothing in here knows which of the two it is.
@@ -20,6 +20,7 @@ from .outages import Outages
 from .pace import Pace, seconds_between
 from .profiles.base import Profile
 from .publisher import Fact, Publisher
+from .retirement import EVERY_S, WORTH_S, Retirement
 from .scenario import Scenario
 from .schedule import Publication, transports, troubles
 from .slices import Slice
@@ -38,7 +39,7 @@ class Closing:
 
 
 class Shard:
-    """Clients `part.first` ... of the run. plan: the whole schedule; used where clients publish themselves."""
+    """Clients `part.first` ... of the run. plan: the whole schedule, for clients that publish themselves."""
 
     def __init__(
         self,
@@ -61,6 +62,7 @@ class Shard:
         self._watch = Watch(ledger, round(scenario.windows.late_ms * 1e6))
         self._tasks: set[asyncio.Task[None]] = set()
         self._publishing: asyncio.Task[None] | None = None
+        self._retirement: Retirement | None = None
         self._away: set[int] = set()
         self._rss_before_bytes = host.rss_of(os.getpid())
         self._rss_connected_bytes = 0
@@ -93,7 +95,16 @@ class Shard:
         self.swarm.start_keepalives()
         self.swarm.start_troubles([replace(each, client=each.client - first) for each in mine], load_start_ns)
         self._start(self._lag.run())
+        if self._scenario.duration_s > WORTH_S:
+            self._retirement = Retirement(self.ledger, self._scenario, load_start_ns)
+            self._start(self._retire(self._retirement))
         self._publishing = self._start(self.publisher.run(self._plan, start_ns))
+
+    async def _retire(self, retirement: Retirement) -> None:
+        """Let go of the settled past from time to time."""
+        while True:
+            await asyncio.sleep(EVERY_S)
+            retirement.retire(self._now_ns())
 
     async def settled(self) -> None:
         """Wait until what clients publish themselves is answered."""
@@ -172,9 +183,12 @@ class Shard:
             self._rss_connected_bytes,
             self.swarm.source_addresses,
         )
+        books, pace = Books.of(account), Pace.of(account, closing.load_start_ns, count)
+        if self._retirement is not None:
+            self._retirement.add_to(books, pace)
         return Statement(
-            books=Books.of(account),
-            pace=Pace.of(account, closing.load_start_ns, count),
+            books=books,
+            pace=pace,
             absences=self.outages.absences(account.holes, bounds.closed_ns),
             roll=await self.roll(),
             dispatch=self.publisher.done,

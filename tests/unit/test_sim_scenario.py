@@ -95,3 +95,14 @@ def test_overrides_are_validated() -> None:
 def test_a_resolved_scenario_builds_itself_again() -> None:
     demo = load("demo")
     assert build(demo.model_dump(mode="json")) == demo
+
+
+def test_a_long_run_is_limited_by_what_its_ledger_holds_at_once() -> None:
+    night = {"clients": 1_000, "duration_s": 36_000, "claims": {"quorum": 1_000}}
+    assert build(night).publishes_held == 6_000
+
+
+def test_a_durable_room_is_held_for_the_whole_run() -> None:
+    server = {"publish": {"via": "http", "path": "/p"}, "receive": {"event": "m"}, "rooms": {"durable": True}}
+    night = {"profile": "generic", "clients": 1_000, "duration_s": 36_000, "server": server}
+    assert "ledger of more than 2 GiB" in problems(night)
