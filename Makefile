@@ -32,8 +32,8 @@ check: setup ## formatting, lint, types, import rules, generated files
 audit: setup ## known faults of dependencies: committed floors, and the databases that answer
 	$(PY) -m tests.security.dependency_audit
 
-fuzz: setup ## minutes of malformed input over REST and sockets
-	$(PY) -m pytest -m slow -n 0 -s tests/fuzz $(ARGS)
+fuzz: setup ## minutes of malformed input and of floods, beside honest neighbours
+	$(PY) -m pytest -m slow -n 0 -s tests/fuzz tests/security $(ARGS)
 
 serve: setup ## run one node on http://127.0.0.1:8000
 	$(PY) cli.py serve

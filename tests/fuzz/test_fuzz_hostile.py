@@ -23,6 +23,7 @@ ROUND_INPUTS = 2_600
 FAST_INPUTS = 600
 SEED = 20_260_417
 SPARE_DESCRIPTORS = 8
+SPARE_TASKS = 8
 GROWTH_PER_INPUT_BYTES = 1_000
 """More than this for each malformed input, after the first round, is a leak."""
 
@@ -34,6 +35,7 @@ class Level:
     rss_bytes: float
     descriptors: float
     sockets: float
+    tasks: float
 
 
 @pytest.fixture
@@ -45,7 +47,12 @@ def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
 def level(node: Node) -> Level:
     metrics = node.metrics()
     sockets = [value for name, value in metrics.items() if name.startswith("websocket_connected_sockets")]
-    return Level(metrics["process_resident_memory_bytes"], metrics["process_open_fds"], sum(sockets))
+    return Level(
+        metrics["process_resident_memory_bytes"],
+        metrics["process_open_fds"],
+        sum(sockets),
+        metrics["event_loop_tasks"],
+    )
 
 
 async def base_line(node: Node) -> Level:
@@ -65,10 +72,14 @@ async def settled(node: Node, before: Level) -> Level:
     async def at_base() -> bool:
         nonlocal now
         now = await asyncio.to_thread(level, node)
-        return now.sockets == before.sockets and now.descriptors <= before.descriptors + SPARE_DESCRIPTORS
+        return (
+            now.sockets == before.sockets
+            and now.descriptors <= before.descriptors + SPARE_DESCRIPTORS
+            and now.tasks <= before.tasks + SPARE_TASKS
+        )
 
     try:
-        await until_async(at_base, "sockets and descriptors are back where they were", timeout_s=30)
+        await until_async(at_base, "sockets, descriptors and tasks are back where they were", timeout_s=30)
     except AssertionError as error:
         raise AssertionError(f"not back: {now}, before: {before}") from error
     return now
@@ -152,6 +163,7 @@ async def test_more_than_ten_thousand_malformed_inputs_break_nothing(node: Node)
         f"HTTP answers {dict(sorted(total.statuses.items()))}; "
         f"RSS after each round {[round(at.rss_bytes / 2**20, 1) for at in levels]} MiB, "
         f"{growth:.0f} bytes an input after the first; descriptors {[int(at.descriptors) for at in levels]}; "
+        f"tasks {[int(at.tasks) for at in levels]}; "
         f"log {len(node.log())} bytes"
     )
     judged(node, total)

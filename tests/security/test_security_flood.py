@@ -1,0 +1,156 @@
+"""5,000 connects in 2 s from one address: do people on other addresses notice?
+
+The same people are measured in turns: in quiet, while the flood goes to *another* process (the machine's
+share: generator and measuring share its cores), and while it goes to their node. Their latency is that of a
+`ping` answered, every 50 ms and from the moment it was due, and that of a new authenticated connection.
+"""
+
+import asyncio
+import contextlib
+import json
+import os
+import statistics
+import sys
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+from tests.support.node import Node, running_node
+from tests.support.raw import client_frame
+from tests.support.rest import Account, Rest
+from tests.support.visits import Visit, visit
+
+FLOODER = "127.0.0.66"
+PEOPLE = 10
+PING_EVERY_S = 0.05
+CONNECT_EVERY_S = 0.1
+PHASE_S = 3.0
+ROUNDS = 5
+BOUND = 1.5
+CAPS = {"max_sockets_per_address": 200, "max_unauthenticated_per_address": 50}
+"""As `docs/SECURITY.md` advises for a service in the open."""
+
+
+@dataclass
+class Measured:
+    """Latencies of one kind of phase, milliseconds."""
+
+    pings_ms: list[float] = field(default_factory=list)
+    connects_ms: list[float] = field(default_factory=list)
+
+    def summary(self) -> dict[str, float]:
+        return {
+            "ping_p50_ms": statistics.median(self.pings_ms),
+            "ping_p95_ms": statistics.quantiles(self.pings_ms, n=20)[-1],
+            "connect_p50_ms": statistics.median(self.connects_ms),
+            "connect_p95_ms": statistics.quantiles(self.connects_ms, n=20)[-1],
+        }
+
+
+async def pinging(person: Visit, until_s: float, measured: Measured) -> None:
+    """Ping at its times, each measured from when it was due."""
+    due_s = time.monotonic()
+    while due_s < until_s:
+        await asyncio.sleep(max(0.0, due_s - time.monotonic()))
+        person.writer.write(client_frame(b'427["ping",{}]'))
+        heard = b""
+        while b"437[" not in heard:
+            part = await person.reader.read(65_536)
+            assert part, "an honest socket was closed"
+            heard += part
+        measured.pings_ms.append((time.monotonic() - due_s) * 1000)
+        due_s = max(due_s + PING_EVERY_S, time.monotonic())
+
+
+async def connecting(node: Node, account: Account, until_s: float, measured: Measured) -> None:
+    """Come in from a new address at its times."""
+    number = 0
+    due_s = time.monotonic()
+    while due_s < until_s:
+        await asyncio.sleep(max(0.0, due_s - time.monotonic()))
+        number += 1
+        newcomer = await visit(node, f"127.0.1.{1 + number % 200}")
+        assert newcomer.status == 101, "an honest connect was refused"
+        assert await newcomer.authenticate(account.token)
+        measured.connects_ms.append((time.monotonic() - due_s) * 1000)
+        newcomer.leave()
+        due_s = max(due_s + CONNECT_EVERY_S, time.monotonic())
+
+
+async def phase(node: Node, people: list[Visit], account: Account, measured: Measured) -> None:
+    until_s = time.monotonic() + PHASE_S
+    async with asyncio.TaskGroup() as group:
+        for person in people:
+            group.create_task(pinging(person, until_s, measured))
+        group.create_task(connecting(node, account, until_s, measured))
+
+
+@asynccontextmanager
+async def flooded(port: int) -> AsyncIterator[dict[str, Any]]:
+    """While the block runs, the flood does; afterwards its report is in the dictionary."""
+    report: dict[str, Any] = {}
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "tests.security.connect_flood", "--host", "127.0.0.1"),
+        *("--port", str(port), "--source", FLOODER),
+        stdout=asyncio.subprocess.PIPE,
+    )
+    try:
+        yield report
+        output, _ = await process.communicate()
+        report.update(json.loads(output))
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            process.kill()
+
+
+def pin(pid: int, core: int) -> None:
+    """The node has a core of its own where there is more than one; the disturbance shares the other."""
+    with contextlib.suppress(OSError, AttributeError):
+        os.sched_setaffinity(pid, {core})
+
+
+@pytest.fixture
+def nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Node, Node]]:
+    """The node of the honest people, and one that nobody is on."""
+    with (
+        running_node(tmp_path_factory.mktemp("flooded"), **CAPS) as node,
+        running_node(tmp_path_factory.mktemp("empty"), **CAPS) as empty,
+    ):
+        pin(node.pid, 0)
+        pin(empty.pid, (os.cpu_count() or 1) - 1)
+        yield node, empty
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+async def test_people_on_other_addresses_do_not_notice_a_flood(nodes: tuple[Node, Node]) -> None:
+    node, empty = nodes
+    found = {"quiet": Measured(), "elsewhere": Measured(), "flood": Measured()}
+    reports: list[dict[str, Any]] = []
+    async with Rest(node.url) as rest:
+        accounts = await rest.accounts(PEOPLE + 1)
+    people = [await visit(node, f"127.0.0.{10 + number}") for number in range(PEOPLE)]
+    for person, account in zip(people, accounts, strict=False):
+        assert await person.authenticate(account.token)
+    for _ in range(ROUNDS):
+        await phase(node, people, accounts[-1], found["quiet"])
+        async with flooded(empty.port):
+            await phase(node, people, accounts[-1], found["elsewhere"])
+        async with flooded(node.port) as report:
+            await phase(node, people, accounts[-1], found["flood"])
+        reports.append(report)
+    for person in people:
+        person.leave()
+    summaries = {name: measured.summary() for name, measured in found.items()}
+    ratios = {
+        other: {name: summaries["flood"][name] / value for name, value in summaries[other].items()}
+        for other in ("quiet", "elsewhere")
+    }
+    print("\nflood: " + json.dumps({"phases": summaries, "ratios": ratios, "floods": reports}, indent=1))
+    assert all(report["connects"] >= 4_900 for report in reports), "the flood itself was held up"
+    assert ratios["elsewhere"]["ping_p50_ms"] < BOUND
+    assert ratios["elsewhere"]["connect_p50_ms"] < BOUND
