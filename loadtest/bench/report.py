@@ -138,14 +138,13 @@ def _rounded(figures: Mapping[str, float]) -> dict[str, float]:
 def markdown(report: Report) -> str:
     """The tables for a terminal or a document."""
     lines = [*_figures(report.series), *_held_against_targets(report.series), *table(report.clients)]
-    if not lines:
-        return "Nothing was measured."
     lines += [f"\nNot measured: {name}: {reason}." for name, reason in report.absent.items()]
     lines += [
         f"\nInvalid: {sample.metric} of {sample.contestant}: {sample.reason}."
         for sample in report.series.invalid()
     ]
-    return "\n".join(lines + _commands(report.sources))
+    lines += _commands(report.sources)
+    return "\n".join(lines) if lines else "Nothing was measured."
 
 
 def _figures(series: Series) -> list[str]:
