@@ -7,7 +7,6 @@ from .crowd import Crowd, CrowdError
 from .series import Sample
 from .trials import (
     HOST,
-    WARM_UP_EVENTS,
     InvalidTrialError,
     Visitor,
     emit_apart,
@@ -29,7 +28,7 @@ async def metrics(visitor: Visitor, entry: Entry) -> list[Sample]:
     try:
         async with visit(visitor, entry) as (process, crowd):
             await gather_crowd(visitor, process, crowd, plan.metrics_sockets)
-            await emit_apart(process, crowd, WARM_UP_EVENTS)
+            await emit_apart(process, crowd, plan.warm_up_events(plan.metrics_sockets))
             for pair in range(plan.metrics_pairs):
                 for on in (pair % 2 == 0, pair % 2 == 1):
                     process.keep_metrics(on)

@@ -21,7 +21,6 @@ QUIET_S = 0.3
 QUIET_TIMEOUT_S = 30.0
 QUIET_SHARE = 0.03
 MEMBERS_TIMEOUT_S = 60.0
-WARM_UP_EVENTS = 20
 CALM_PING_INTERVAL_S = 120.0
 """No heartbeat falls into a fan-out."""
 BEATS = 3
@@ -132,7 +131,7 @@ async def crowd_trial(visitor: Visitor, size: int, wanted: Sequence[str], entry:
     try:
         async with visit(visitor, entry) as (process, crowd):
             await gather_crowd(visitor, process, crowd, size)
-            await emit_apart(process, crowd, WARM_UP_EVENTS)
+            await emit_apart(process, crowd, plan.warm_up_events(size))
             for name in wanted:
                 us = await measures[name](visitor, process, crowd)
                 samples.append(Sample(f"{name}@{size}", entry.name, us))
@@ -148,7 +147,7 @@ async def _fanout_us(visitor: Visitor, process: Process, crowd: Crowd) -> float:
 
 async def _burst_us(visitor: Visitor, process: Process, crowd: Crowd) -> float:
     events = visitor.plan.burst_events
-    await emit_together(process, crowd, WARM_UP_EVENTS)
+    await emit_together(process, crowd, visitor.plan.warm_up_events(len(crowd)))
     return await us_per(process, lambda: emit_together(process, crowd, events), events * len(crowd))
 
 
