@@ -74,13 +74,16 @@ class Breakdowns:
             await asyncio.wait_for(self._over.wait(), for_s)
 
     async def _deploy(self, fault: Deploy) -> None:
-        """One after the other; when it is over, those not yet replaced are left alone."""
-        for number, name in enumerate(self._services.matching(fault.target)):
+        """One after the other. Raises BreakdownError when it is over before all were replaced."""
+        names = self._services.matching(fault.target)
+        for number, name in enumerate(names):
             if number:
                 await self._hold(fault.gap_s)
                 await self._services.refresh()
             if self._over.is_set():
-                return
+                raise BreakdownError(
+                    f"only {number} of {len(names)} were replaced when the load was over: make the run longer."
+                )
             async with ended(self._services, self._chosen(name), fault.back_within_s):
                 pass
 

@@ -122,6 +122,14 @@ async def test_a_service_that_ended_is_waited_for_until_it_is_back(keeper: Keepe
     assert (sabotage.failures, [mark.kind for mark in sabotage.marks]) == ([], [kind])
 
 
+async def test_a_deploy_that_the_load_does_not_outlast_is_a_failure(keeper: Keeper) -> None:
+    services = {"node-1": kept(keeper), "node-2": kept(keeper)}
+    wanted = scenario({"kind": "deploy", "at_s": 0, "gap_s": 50}, **services)
+    async with begun(wanted) as sabotage:
+        await until(lambda: keeper.started == 2, "the first one was started again")
+    assert "only 1 of 2 were replaced" in sabotage.failures[0]
+
+
 async def test_a_service_that_does_not_come_back_is_a_failure(keeper: Keeper) -> None:
     keeper.starts_again = False
     wanted = scenario({"kind": "kill", "target": "db", "at_s": 0, "back_within_s": 0.3}, db=kept(keeper))
