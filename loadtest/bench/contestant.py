@@ -44,6 +44,9 @@ ENTRIES: dict[str, Entry] = {
     entry.name: entry
     for entry in (
         _python("ours", "Vouchstorm", "ours"),
+        _python(
+            "storeless", "Vouchstorm, connects without a read of the store", "ours", "--without-store-reads"
+        ),
         _python("stock", "python-socketio + uvicorn", "stock"),
         Entry(
             "node",

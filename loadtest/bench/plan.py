@@ -8,7 +8,8 @@ Progress = Callable[[str], None]
 """Told one line after each trial."""
 HEADLINE_SIZE = 1_000
 METRICS = ("fanout", "burst", "connect", "idle", "bus", "metrics", "scrape")
-CONTESTANTS = ("ours", "stock", "node", "floor", "bare")
+CONTESTANTS = ("ours", "stock", "node", "floor", "bare", "storeless")
+HEADLINES = ("ours", "stock", "node", "floor")
 DELIVERIES = 120_000
 """About this many deliveries make one figure, at each size."""
 STOCK_DELIVERIES = 40_000
@@ -62,6 +63,8 @@ class Plan:
             return contestant == "ours"
         if name == "bus":
             return contestant in ("ours", "stock")
+        if contestant == "storeless":
+            return name == "connect"
         if contestant == "bare":
             return name in ("fanout", "burst") and int(size) <= LARGEST_FOR_ALL
         if name == "burst" and contestant != "ours" and int(size) > LARGEST_FOR_ALL:
@@ -107,7 +110,7 @@ QUICK = Plan(
     connect_after=(1_000,),
     idle_sockets=(500, 2_000),
     budget_s=340.0,
-    contestants=("ours", "stock", "node", "floor"),
+    contestants=("ours", "stock", "node", "floor", "storeless"),
     only=frozenset({"fanout", "burst", "connect", "idle", "bus"}),
 )
 FULL = Plan(

@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from .client_table import table
-from .plan import CONTESTANTS, METRICS
+from .plan import CONTESTANTS, HEADLINES, METRICS
 from .series import Sample, Series
 from .targets import TARGETS, headline_metrics
 
@@ -66,7 +66,10 @@ class Report:
 def document(report: Report) -> dict[str, Any]:
     """The JSON document: headlines by metric and contestant, then everything they come from."""
     series = report.series
-    headlines = {name: _rounded(series.medians(metric)) for name, metric in headline_metrics(series).items()}
+    headlines = {
+        name: _rounded({who: us for who, us in series.medians(metric).items() if who in HEADLINES})
+        for name, metric in headline_metrics(series).items()
+    }
     figures = {target.name: target.measure(series) for target in TARGETS}
     return {
         "schema_version": SCHEMA_VERSION,

@@ -48,6 +48,8 @@ def test_every_plan_feeds_the_headlines(plan: Plan) -> None:
         ("bare", "fanout@1000", True),
         ("bare", "connect@1000", False),
         ("bare", "fanout@5000", False),
+        ("storeless", "connect@1000", True),
+        ("storeless", "fanout@1000", False),
         ("node", "burst@5000", False),
         ("ours", "burst@5000", True),
         ("stock", "burst@1000", True),

@@ -48,6 +48,11 @@ def test_the_headlines_are_by_metric_and_contestant() -> None:
     }
 
 
+def test_the_headlines_are_of_four_contestants() -> None:
+    report = a_report(**{"connect@1000": {"ours": 400.0, "storeless": 350.0}})
+    assert document(report)["connect"] == {"ours": 400.0}
+
+
 def test_the_bus_is_by_contestant_and_number_of_nodes() -> None:
     assert document(a_report())["bus"] == {"ours": {"2": 3.0, "8": 3.6}, "stock": {"2": 40.0, "8": 280.0}}
 
