@@ -1,7 +1,7 @@
 """A flood of connects from one address, as a process: `python -m tests.security.connect_flood ...`.
 
 Open model: connect number n is due at `start + n / rate`, whatever became of those before. Each asks for a
-websocket and says no more; those that are let in are held until the end. One JSON line on standard output.
+websocket and says no more; those that are let in are held until the end. Says "go", in the end one JSON line.
 Written on bare sockets and one selector: a thousand connects must not cost a second of this machine's CPU.
 """
 
@@ -96,6 +96,7 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--over-s", type=float, default=2.0)
     asked = parser.parse_args(arguments)
     os.nice(10)  # who measures must not be held up by who disturbs
+    print("go", flush=True)
     print(json.dumps(flood((asked.host, asked.port), asked.source, asked.count, asked.over_s)), flush=True)
 
 
