@@ -82,7 +82,7 @@ class Breakdowns:
                 await self._services.refresh()
             if self._over.is_set():
                 raise BreakdownError(
-                    f"only {number} of {len(names)} were replaced when the load was over: make the run longer."
+                    f"only {number} of {len(names)} were replaced when the load was over: make it longer."
                 )
             async with ended(self._services, self._chosen(name), fault.back_within_s):
                 pass
