@@ -115,7 +115,7 @@ BOARD = Board(
                 Panel(
                     "Handshakes",
                     "Sockets between their opening and the answer to CONNECT, and openings that wait for "
-                    "their turn: a node lets in only so many at once, so that those who are in do not suffer.",
+                    "their turn: only so many are let in at once, so that those inside do not suffer.",
                     Unit.COUNT,
                     (
                         Query(level("websocket_handshakes_at_work", by="instance"), "at work {{instance}}"),
