@@ -107,6 +107,8 @@ class Member:
     def on_disconnect(self, client: LeanClient, reason: str, at_ns: int) -> None:
         """The connection is gone."""
         self.here = False
+        if self.deaf_since_ns != NEVER_NS and not reason.startswith("client"):
+            self.outages.thrown_out += 1
         self.ledger.rooms.disconnected(self.index, at_ns, self.deaf_since_ns)
         if not self.leaving and self.ready_ns:
             self.outages.cut(self.index, at_ns)

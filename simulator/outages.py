@@ -28,11 +28,16 @@ class Outage:
 
 @dataclass(slots=True)
 class Outages:
-    """All absences of a run, at most one open per client. hungry: back, but without a message since."""
+    """All absences of a run, at most one open per client. hungry: back, but without a message since.
+
+    deaf: clients that stopped reading. thrown_out: those of them that the server ended for it.
+    """
 
     all: list[Outage] = field(default_factory=list)
     open: dict[int, Outage] = field(default_factory=dict)
     hungry: dict[int, Outage] = field(default_factory=dict)
+    deaf: int = 0
+    thrown_out: int = 0
 
     def cut(self, client: int, at_ns: int, away_ns: int = 0) -> Outage:
         """The client was cut off; one that is away already stays in its outage."""
@@ -72,7 +77,7 @@ class Outages:
         server's honest word covers what was sent before it gave it; a hole it does not cover is silent, and
         counted on the client's last absence.
         """
-        found = Absences()
+        found = Absences(deaf=self.deaf, thrown_out=self.thrown_out)
         ended = {outage.client: outage for outage in self.all if 0 < outage.caught_up_ns <= closed_ns}
         told_ns = {outage.client: outage.connected_ns for outage in self.all if outage.reloaded}
         silent = {client for client, sent_ns in holes.items() if told_ns.get(client, -1) < sent_ns}
@@ -95,6 +100,8 @@ class Absences:
     reloaded: int = 0
     silent: int = 0
     censored: int = 0
+    deaf: int = 0
+    thrown_out: int = 0
     reconnect: Histogram = field(default_factory=Histogram)
     first_event: Histogram = field(default_factory=Histogram)
     caught_up: Histogram = field(default_factory=Histogram)
@@ -123,7 +130,7 @@ class Absences:
 
     def add(self, other: "Absences") -> None:
         """Add another process's absences to these."""
-        for name in ("drops", "full", "reloaded", "silent", "censored"):
+        for name in ("drops", "full", "reloaded", "silent", "censored", "deaf", "thrown_out"):
             setattr(self, name, getattr(self, name) + getattr(other, name))
         for name in ("reconnect", "first_event", "caught_up", "outage"):
             getattr(self, name).merge(getattr(other, name))
@@ -138,5 +145,7 @@ class Absences:
             time_to_first_event=self.first_event.latency(),
             time_to_caught_up=self.caught_up.latency(),
             outage=self.outage.latency(),
+            stopped_reading=self.deaf,
+            ended_by_server=self.thrown_out,
             recovery=Recovery(full=self.full, reloaded=self.reloaded, silent_hole=self.silent),
         )

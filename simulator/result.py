@@ -98,11 +98,11 @@ class Ledger(Part):
 
 
 class Recovery(Part):
-    """How gaps ended: replayed in full, honestly announced and reloaded, or a hole nobody told of."""
+    """How absences ended: drops = full + reloaded + silent_hole + censored."""
 
-    full: int = 0
-    reloaded: int = 0
-    silent_hole: int = 0
+    full: int = Field(0, description="Everything missed was replayed.")
+    reloaded: int = Field(0, description="Told honestly that it was not; read anew where that is possible.")
+    silent_hole: int = Field(0, description="Caught up, it seemed, yet something is missing untold.")
 
 
 class Reconnect(Part):
@@ -116,6 +116,8 @@ class Reconnect(Part):
     time_to_caught_up: Latency = Latency()
     outage: Latency = Field(Latency(), description="From the drop to caught up, absence included.")
     recovery: Recovery = Recovery()
+    stopped_reading: int = Field(0, description="Clients that stopped taking bytes, on purpose.")
+    ended_by_server: int = Field(0, description="Those of them that the server ended before they read again.")
 
 
 class Conservation(Part):

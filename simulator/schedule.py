@@ -143,6 +143,16 @@ def marks(of: Sequence[Trouble]) -> list[FaultMark]:
     ]
 
 
+def narrow_buffers(scenario: Scenario) -> dict[int, int]:
+    """Clients that will stop reading -> their receive buffer in bytes, where the fault wants a small one."""
+    found: dict[int, int] = {}
+    for trouble in troubles(scenario):
+        fault = scenario.faults[trouble.fault]
+        if isinstance(fault, Slow) and fault.receive_buffer_bytes is not None:
+            found[trouble.client] = fault.receive_buffer_bytes
+    return found
+
+
 def transports(scenario: Scenario) -> list[TransportName]:
     """How each client connects, in the mix of the scenario."""
     mix, rng = scenario.transports.model_dump(), stream(scenario.seed, "transports")

@@ -22,7 +22,7 @@ from .profiles.base import Profile
 from .publisher import Fact, Publisher
 from .retirement import EVERY_S, WORTH_S, Retirement
 from .scenario import Scenario
-from .schedule import Publication, transports, troubles
+from .schedule import Publication, narrow_buffers, transports, troubles
 from .slices import Slice
 from .statement import Books, Diligence, Roll, Sample, Statement
 from .swarm import Swarm
@@ -80,6 +80,9 @@ class Shard:
             namespace=profile.namespace,
             headers=profile.headers,
         )
+
+        first, buffers = part.first, narrow_buffers(scenario)
+        self.swarm.narrow({client - first: size for client, size in buffers.items() if client in part})
 
     # ---------------------------------------------------------------- while it runs
 

@@ -7,7 +7,7 @@ owned and cancelled at the end. Called by the shard.
 import asyncio
 import ipaddress
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from .member import Member
 from .outages import Outages
@@ -129,6 +129,11 @@ class Swarm:
         """Begin to cut clients off as scheduled."""
         self._start(self._trouble(troubles, load_start_ns))
 
+    def narrow(self, buffers: Mapping[int, int]) -> None:
+        """Give some clients (by index) a small receive buffer, in bytes; before they connect."""
+        for index, size_bytes in buffers.items():
+            self.members[index].client.caller.receive_buffer_bytes = size_bytes
+
     def start_keepalives(self) -> None:
         """Begin to let every client ping twice a minute, evenly spread."""
         self._start(self._keep_alive())
@@ -156,6 +161,7 @@ class Swarm:
         now_ns = time.monotonic_ns()
         if trouble.kind == "slow":
             if member.deafen(now_ns):
+                self.outages.deaf += 1
                 self._timers.append(
                     asyncio.get_running_loop().call_later(trouble.for_s or 0.0, self._relieve, member)
                 )
@@ -202,7 +208,8 @@ def policy_of(scenario: Scenario) -> ReconnectPolicy:
     base = {
         "default": ReconnectPolicy.default,
         "tuned": ReconnectPolicy.tuned,
-        "none": ReconnectPolicy.none,
+        "none": ReconnectPolicy.immediate,
+        "never": ReconnectPolicy.none,
     }[asked.policy]()
     delay_s = base.delay_s if asked.delay_s is None else asked.delay_s
     longest_s = base.delay_max_s if asked.delay_max_s is None else asked.delay_max_s

@@ -101,9 +101,10 @@ class Phases(Table):
 
 class Reconnect(Table):
     """How clients come back: `default` is socket.io-client's own (1 s, doubled up to 5 s, jitter 0.5),
-    `tuned` what a large service should ask for (1.5 s, 30 s, 0.9), `none` never. The rest overrides."""
+    `tuned` what a large service should ask for (1.5 s, 30 s, 0.9), `none` has no back-off (at once, again
+    and again), `never` stays away. The rest overrides."""
 
-    policy: Literal["default", "tuned", "none"] = "default"
+    policy: Literal["default", "tuned", "none", "never"] = "default"
     delay_s: float | None = Field(None, ge=0, le=600)
     delay_max_s: float | None = Field(None, ge=0, le=600)
     jitter: Share | None = None
@@ -173,10 +174,15 @@ class Flap(TimedFault):
 
 
 class Slow(TimedFault):
-    """A fraction of the clients stops reading for `for_s`: the server's send buffers fill."""
+    """A fraction of the clients stops reading for `for_s`: the server's send buffers fill.
+
+    receive_buffer_bytes: SO_RCVBUF of their sockets from the start (the kernel takes twice that), so that the
+    server notices soon; null: the kernel's own, some megabytes.
+    """
 
     kind: Literal["slow"]
     for_s: float = Field(10.0, gt=0)
+    receive_buffer_bytes: int | None = Field(2_048, ge=1_024, le=16_777_216)
 
 
 class HalfOpen(TimedFault):

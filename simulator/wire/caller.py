@@ -24,15 +24,19 @@ MAX_COOKIES: Final = 50
 
 
 class Caller:
-    """One simulated user's identity on the network. header_lines: encoded, each with its CRLF."""
+    """One simulated user's identity on the network. header_lines: encoded, each with its CRLF.
 
-    __slots__ = ("_cookies", "_header_lines", "_rng", "endpoint", "source_ip")
+    receive_buffer_bytes: SO_RCVBUF of every socket, set before it connects; None: the kernel's choice.
+    """
+
+    __slots__ = ("_cookies", "_header_lines", "_rng", "endpoint", "receive_buffer_bytes", "source_ip")
 
     def __init__(
         self, endpoint: Endpoint, header_lines: bytes, source_ip: str | None, rng: random.Random
     ) -> None:
         self.endpoint = endpoint
         self.source_ip = source_ip
+        self.receive_buffer_bytes: int | None = None
         self._header_lines = header_lines
         self._rng = rng
         self._cookies: dict[str, str] | None = None  # most clients never get one
@@ -62,6 +66,8 @@ class Caller:
             sock = socket.socket(family, socket.SOCK_STREAM)
             try:
                 sock.setblocking(False)
+                if self.receive_buffer_bytes is not None:
+                    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, self.receive_buffer_bytes)
                 self._bind(sock)
                 await loop.sock_connect(sock, address)
                 return sock
