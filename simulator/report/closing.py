@@ -3,6 +3,8 @@
 Fits 80 columns. Called by the command line.
 """
 
+from collections.abc import Mapping, Sequence
+
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -10,6 +12,8 @@ from rich.text import Text
 from ..result import Latency, Result
 
 TONES = {"PASS": "bold white on green", "FAIL": "bold white on red"}
+MAX_REASONS = 3
+MAX_NOTES = 6
 OTHER_TONE = "bold black on yellow"
 BAD_ROWS = ("lost", "duplicate", "misrouted", "out_of_order", "late")
 LEDGER_ROWS = ("expected", "live", "replayed", "superseded", "unverified", *BAD_ROWS)
@@ -29,8 +33,17 @@ def print_result(result: Result, console: Console) -> None:
             f" {name}, seed {result.seed}, {result.duration_s:.0f} s against {result.target}",
         )
     )
-    for reason in result.reasons:
-        console.print(Text(f"  · {reason}"))
+    console.print(_points(result.reasons, ""))
+    console.print(_points(result.notes[:MAX_NOTES], "dim"))
+    if len(result.notes) > MAX_NOTES:
+        console.print(Text(f"  · ... and {len(result.notes) - MAX_NOTES} more notes in the result", "dim"))
+
+
+def _points(texts: Sequence[str], style: str) -> Table:
+    grid = Table.grid(padding=(0, 1))
+    for text in texts:
+        grid.add_row("  ·", Text(text, style))
+    return grid
 
 
 def _latency_table(result: Result) -> Table:
@@ -83,6 +96,12 @@ def _count(value: int, *, bad: bool) -> str:
     return f"{value:,}" if value else "[dim]0[/]"
 
 
+def reasons_text(reasons: Mapping[str, int]) -> str:
+    """The most frequent reasons, with how often."""
+    first = sorted(reasons.items(), key=lambda item: -item[1])[:MAX_REASONS]
+    return "; ".join(f"{reason} ({count:,}x)" for reason, count in first)
+
+
 def _facts_table(result: Result) -> Table:
     connections, publishes, storm = result.connections, result.publishes, result.reconnect
     laws, generator, server = result.conservation, result.generator, result.server
@@ -96,6 +115,9 @@ def _facts_table(result: Result) -> Table:
         f"{publishes.accepted:,} accepted, {publishes.refused:,} refused, {publishes.failed:,} failed, "
         f"{publishes.dropped:,} dropped, {publishes.late:,} late, of {publishes.scheduled:,}",
     )
+    for title, reasons in (("not connected", connections.failures), ("not published", publishes.failures)):
+        if reasons:
+            table.add_row(title, reasons_text(reasons), style="red")
     if storm.drops:
         table.add_row(
             "drops",

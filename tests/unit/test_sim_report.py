@@ -222,3 +222,29 @@ def test_every_column_of_the_ledger_is_explained() -> None:
 def test_a_logarithmic_scale_ends_at_its_ticks(low: float, high: float, ends: tuple[float, float]) -> None:
     values = [value for value, _ in logarithmic(low, high, 0, 100).ticks]
     assert (values[0], values[-1]) == pytest.approx(ends)
+
+
+def printed(of: Result, width: int = 80) -> str:
+    console = Console(file=io.StringIO(), width=width)
+    print_result(of, console)
+    return str(console.file.getvalue())  # type: ignore[attr-defined]
+
+
+def test_why_publishes_failed_is_said() -> None:
+    failures = {"cannot connect": 5, "500": 90, "timeout": 1, "rare": 1}
+    shown = printed(result(publishes={"scheduled": 97, "failed": 97, "failures": failures}))
+    assert "500 (90x); cannot connect (5x); timeout (1x)" in shown
+
+
+def test_why_clients_did_not_connect_is_said() -> None:
+    connections = {"attempted": 3, "established": 1, "failed": 2, "failures": {"refused": 2}}
+    assert "refused (2x)" in printed(result(connections=connections))
+
+
+def test_notes_are_said() -> None:
+    assert "other publishers" in printed(result(notes=["3 messages of other publishers came in."]))
+
+
+def test_long_reasons_stay_in_their_column() -> None:
+    shown = printed(result(notes=["word " * 40]))
+    assert all(line.startswith("    ") for line in shown.splitlines() if "word" in line and "·" not in line)
