@@ -178,6 +178,9 @@ class Strangers:
                 self._blame(f"close {code}")
 
     def _note_status(self, answer: bytes, to: str, excused: int = 0) -> None:
+        """A 503 that says when to come back is a server that sheds load, as it should."""
+        if answer[9:12] == b"503" and b"\r\nretry-after:" in answer.lower():
+            return
         if answer.startswith(b"HTTP/1.1 5") and answer[9:12] != b"%d" % excused:
             self._blame(f"{answer[9:12].decode('latin-1')} to {to}")
 

@@ -270,8 +270,9 @@ async def test_answers_that_blame_the_server_are_counted() -> None:
     assert "500 to request" in sabotage.marks[0].note
 
 
-async def test_refusals_blame_nobody() -> None:
-    sabotage = await molested(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n")
+@pytest.mark.parametrize("head", [b"400 Bad Request", b"503 Service Unavailable\r\nRetry-After: 2"])
+async def test_refusals_blame_nobody(head: bytes) -> None:
+    sabotage = await molested(b"HTTP/1.1 " + head + b"\r\nContent-Length: 0\r\n\r\n")
     assert (sabotage.hostile.server_errors, sabotage.failures) == (0, [])
 
 
