@@ -33,6 +33,7 @@ from simulator.rest import RestClient
 from simulator.result import Findings
 from simulator.scenario import Scenario, build
 from simulator.schedule import claims_needed
+from simulator.shard import Shard
 
 NS = 1_000_000_000
 FAULT_AT_S = 4.0
@@ -187,6 +188,12 @@ def _unseen(done: int, of: int) -> None:
     """Progress nobody looks at."""
 
 
+def _shard(course: Course) -> Shard:
+    """A run of so few clients has one, in this process."""
+    (shard,) = course.crowd.shards
+    return cast(Shard, shard)
+
+
 def _profile(course: Course) -> Vouchstorm:
     return cast(Vouchstorm, course.profile)
 
@@ -243,7 +250,7 @@ def _breaches(row: Row, findings: Findings) -> Iterator[str]:
 
 def _stragglers(course: Course, moments: Moments) -> Iterator[str]:
     """Who never caught up, to begin the search with; seconds from the beginning of the fault."""
-    for outage in course.outages.all:
+    for outage in _shard(course).outages.all:
         if not outage.caught_up_ns:
             cut_s = (outage.cut_ns - moments.began_ns) / NS
             back_s = (outage.connected_ns - moments.began_ns) / NS
@@ -253,7 +260,7 @@ def _stragglers(course: Course, moments: Moments) -> Iterator[str]:
 
 def _acknowledged(course: Course) -> set[str]:
     """Ids of the validations that were answered with success."""
-    causes = course.ledger.causes
+    causes = _shard(course).ledger.causes
     return {cause.removeprefix("validation:") for cause in causes if cause.startswith("validation:")}
 
 
@@ -270,7 +277,7 @@ def _twice(truth: Truth) -> int:
 
 
 def _recovered_s(course: Course, moments: Moments) -> float | None:
-    outages = course.outages.all
+    outages = _shard(course).outages.all
     if any(not outage.caught_up_ns for outage in outages):
         return None
     last_ns = max([moments.healed_ns, *(outage.caught_up_ns for outage in outages)])
