@@ -5,7 +5,7 @@ export PYTHONUNBUFFERED := 1
 APT := apt-get install -y --no-install-recommends
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check audit fuzz serve bench chaos chaos-short docs lock clean
+.PHONY: help setup demo test check audit fuzz serve observe bench chaos chaos-short docs lock clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -15,7 +15,7 @@ setup: $(VENV)/.installed frontend/dist/.built ## install what is locked, build 
 demo: setup ## run the main job on the embedded default, end with a verdict
 	$(PY) cli.py simulate demo --json reports/demo.json --html reports/demo.html
 
-test: setup $(VENV)/.browser ## run all fast tests (Python, JavaScript, browser)
+test: setup $(VENV)/.browser $(VENV)/.prometheus ## run all fast tests (Python, JavaScript, browser)
 	cd frontend && npm test --silent
 	$(PY) -m pytest -m "not slow and not chaos" -n 3 --dist loadfile $(ARGS)
 
@@ -37,6 +37,9 @@ fuzz: setup ## minutes of malformed input and of floods, beside honest neighbour
 
 serve: setup ## run one node on http://127.0.0.1:8000
 	$(PY) cli.py serve
+
+observe: setup $(VENV)/.prometheus ## the stack, Prometheus on it and a simulator loop; Ctrl-C stops all
+	$(PY) cli.py up --observe
 
 bench: setup ## fan-out side by side with its peers, writes reports/bench.json
 	$(PY) -m loadtest.bench --json reports/bench.json
@@ -79,6 +82,9 @@ frontend/dist/.built: $(shell find frontend -path frontend/node_modules -prune -
 $(VENV)/.browser: $(VENV)/.installed
 	@command -v chromium >/dev/null || { apt-get update -qq && $(APT) chromium; } \
 		|| echo "No Chromium: browser tests will say so."
+	touch $@
+
+$(VENV)/.prometheus: $(VENV)/.installed
 	@command -v promtool >/dev/null || { apt-get update -qq && $(APT) prometheus; } \
 		|| echo "No Prometheus: tests of rules and dashboards will say so."
 	touch $@

@@ -84,22 +84,34 @@ def _with_intervals(text: str, interval_s: float) -> str:
     return "\n".join(changed) + "\n"
 
 
+def free_port() -> int:
+    """A port of loopback that was free a moment ago."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
 class Prometheus:
     """`with Prometheus(directory, targets) as server:`. url: of its web page and API."""
 
     def __init__(
-        self, directory: Path, targets: Mapping[str, Sequence[str]], *, interval_s: float | None = None
+        self,
+        directory: Path,
+        targets: Mapping[str, Sequence[str]],
+        *,
+        interval_s: float | None = None,
+        port: int = 0,
     ) -> None:
+        """interval_s: of scrapes and rules; None: as committed. port: 0 takes a free one."""
         self._directory = directory
+        self._port = port
         self._program = find_program()
         self.config = write_config(directory, targets, interval_s=interval_s)
         self.url = ""
         self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            address = f"127.0.0.1:{probe.getsockname()[1]}"
+        address = f"127.0.0.1:{self._port or free_port()}"
         self.url = f"http://{address}"
         words = [self._program, f"--config.file={self.config}", f"--web.listen-address={address}"]
         words += [f"--storage.tsdb.path={self._directory / 'data'}", "--log.level=warn"]

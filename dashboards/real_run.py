@@ -6,7 +6,6 @@ What the check and the pictures are made from. Everything it starts it stops. Bl
 import contextlib
 import json
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -23,7 +22,7 @@ from simulator.progress import Ui, Watchers
 from simulator.runner import RunOptions, run_scenario
 from simulator.scenario import Scenario, build
 
-from .prometheus_server import Prometheus
+from .prometheus_server import Prometheus, free_port
 
 START_TIMEOUT_S = 90.0
 STOP_TIMEOUT_S = 30.0
@@ -57,7 +56,7 @@ def real_run(seconds: float, ui: Ui) -> Iterator[Window]:
         nodes = [node["url"].removeprefix("http://") for node in stack_facts["nodes"]]
         scenario = _scenario(seconds)
         page = stack.enter_context(MetricsPage(scenario))
-        locust_port = _free_port()
+        locust_port = free_port()
         targets = {
             "nodes": nodes,
             "simulator": [f"127.0.0.1:{page.port}"],
@@ -140,9 +139,3 @@ def _simulate(home: Path, url: str, scenario: Scenario, ui: Ui) -> None:
         run_scenario(options, ui)
     except SimulatorError as error:
         raise RunError(f"The simulator could not run: {error}") from error
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

@@ -23,6 +23,8 @@ app = typer.Typer()
 
 EXIT_SETUP = 3
 EXIT_INTERRUPTED = 130
+OBSERVED_USERS = 120
+"""Seeded for the simulator of `up --observe`."""
 
 DataDir = Annotated[Path | None, typer.Option(help="Directory of the embedded store [default: data].")]
 StoreUrl = Annotated[str | None, typer.Option(help="`sqlite:///path` or `mongodb://...`.")]
@@ -242,20 +244,32 @@ def up(
     seed_number: Annotated[int, typer.Option("--seed", help="Seed of the seeding.")] = 1,
     tokens: Annotated[Path | None, typer.Option(help="Write the seeded users' tokens here.")] = None,
     claims_file: Annotated[Path | None, typer.Option(help="Write the seeded claims here.")] = None,
+    observe: Annotated[
+        bool, typer.Option("--observe", help="With Prometheus on it, and a simulator loop to look at.")
+    ] = False,
 ) -> None:
     """Run the whole stack on this machine: Redis, MongoDB, nodes, load balancer. Ctrl-C stops all of it.
 
-    Examples: `vouchstorm up` · `vouchstorm up --nodes 3 --port 9000` · `vouchstorm up --detach`, later
-    `vouchstorm status` and `vouchstorm down`
+    Examples: `vouchstorm up` · `vouchstorm up --nodes 3 --port 9000` · `vouchstorm up --observe` ·
+    `vouchstorm up --detach`, later `vouchstorm status` and `vouchstorm down`
     """
+    from .observer import Observer
     from .plan import Kind, StackOptions
     from .up import run_up, start_detached
+
+    if observe and detach:
+        raise typer.BadParameter("the observer ends with the terminal; leave out --detach.")
+    observer = Observer()
+    tokens = tokens or (data_dir / "observe-tokens.jsonl" if observe else None)
+    seed_users = max(seed_users, OBSERVED_USERS) if observe else seed_users
 
     def announce(facts: dict[str, Any]) -> None:
         if seed_users:
             _seed_stack(
                 facts, data_dir, seed_users, seed_claims, seed_quorum, seed_number, tokens, claims_file
             )
+        if observe and tokens is not None:
+            facts["observe"] = observer.start(facts, port, tokens.absolute())
         _print_ready(facts)
 
     options = StackOptions(Kind(stack.value), 1 if stack is Stack.EMBEDDED else nodes, port, data_dir)
@@ -263,8 +277,11 @@ def up(
         _settings(data_dir, None, "warning")
         if detach:
             announce(start_detached(options))
-        else:
+            return
+        try:
             run_up(options, announce)
+        finally:
+            observer.stop()
 
 
 def _seed_stack(
@@ -298,6 +315,8 @@ def _print_ready(facts: dict[str, Any]) -> None:
     for name in ("redis", "mongodb", "logs"):
         if facts.get(name):
             typer.echo(f"  {name}  {facts[name]}")
+    for name, place in facts.get("observe", {}).items():
+        typer.echo(f"  {name.replace('_', ' ')}  {place}")
 
 
 @app.command()
