@@ -37,7 +37,7 @@ class Plan:
     connect_after: tuple[int, ...]
     idle_sockets: tuple[int, int]
     budget_s: float
-    trial_deadline_s: float = 60.0
+    trial_deadline_s: float = 100.0
     burst_events: int = 200
     connects: int = 1_000
     connects_at_once: int = 50
