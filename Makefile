@@ -5,7 +5,7 @@ export PYTHONUNBUFFERED := 1
 APT := apt-get install -y --no-install-recommends
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check audit fuzz serve observe bench chaos chaos-short docs lock clean
+.PHONY: help setup demo test check audit fuzz serve observe bench chaos chaos-short soak docs lock clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -49,6 +49,9 @@ chaos: setup ## break things on purpose; the ledger judges
 
 chaos-short: setup ## a handful of faults, about two minutes
 	VOUCHSTORM_CHAOS_SHORT=1 $(PY) -m pytest -m chaos tests/chaos -n 2 --maxschedchunk=1 $(ARGS)
+
+soak: setup ## churn for SOAK_MINUTES (5), nothing may grow; writes reports/soak.json
+	$(PY) -m pytest -m slow tests/soak $(ARGS)
 
 docs: setup ## write the generated documents again
 	$(PY) -m backend.app.contracts.generate
