@@ -268,7 +268,7 @@ class Course:
                 answered = asyncio.gather(_settled(publishing), self.crowd.settled())
                 await self._unless_stopped(_all(answered), scenario.publish.timeout_s + 5.0)
             await self.crowd.calm()
-            await self.sabotage.finish()
+            await self.sabotage.finish(patient=not self.stop.is_set())
             with self._phase("drain"):
                 await self._drain()
         finally:

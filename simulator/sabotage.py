@@ -33,6 +33,7 @@ LOOPBACK = "127.0.0.1"
 AHEAD_S = 3.0
 """Before a fault the target is asked what runs; that takes a moment of its own."""
 HEAL_WITHIN_S = 20.0
+HURRY_S = 0.2
 
 
 @dataclass(slots=True)
@@ -80,7 +81,7 @@ class Sabotage:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         try:
-            await self.finish()
+            await self.finish(patient=False)
         finally:
             await self._stack.aclose()
 
@@ -209,15 +210,18 @@ class Sabotage:
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._over.wait(), max(0.0, at_s - self._now_s()))
 
-    async def finish(self) -> None:
-        """No more faults; what is still broken is healed, which may take a while. Idempotent."""
+    async def finish(self, *, patient: bool = True) -> None:
+        """No more faults; what is still broken is healed. Idempotent.
+
+        patient: wait a while for services that their owner has yet to start again.
+        """
         self._over.set()
         tasks, self._tasks = self._tasks, []
         if not tasks:
             return
         try:
-            _, late = await asyncio.wait(tasks, timeout=HEAL_WITHIN_S)
-            if late:
+            _, late = await asyncio.wait(tasks, timeout=HEAL_WITHIN_S if patient else HURRY_S)
+            if late and patient:
                 self.failures.append(f"{len(late)} faults were not healed when the load was over.")
         finally:
             for task in tasks:

@@ -119,6 +119,7 @@ async def test_a_service_that_ended_is_waited_for_until_it_is_back(keeper: Keepe
     wanted = scenario({"kind": kind, "target": "db", "at_s": 0}, db=kept(keeper))
     async with begun(wanted) as sabotage:
         await until(lambda: keeper.started == 2, "it was started again")
+        await sabotage.finish()
     assert (sabotage.failures, [mark.kind for mark in sabotage.marks]) == ([], [kind])
 
 
@@ -127,6 +128,7 @@ async def test_a_deploy_that_the_load_does_not_outlast_is_a_failure(keeper: Keep
     wanted = scenario({"kind": "deploy", "at_s": 0, "gap_s": 50}, **services)
     async with begun(wanted) as sabotage:
         await until(lambda: keeper.started == 2, "the first one was started again")
+        await sabotage.finish()
     assert "only 1 of 2 were replaced" in sabotage.failures[0]
 
 
@@ -167,6 +169,14 @@ async def test_a_paused_service_runs_on_after_a_cancellation(keeper: Keeper) -> 
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
     assert state_of(keeper.pid) != "T"
+
+
+async def test_an_interrupted_run_does_not_wait_for_a_service_to_come_back(keeper: Keeper) -> None:
+    keeper.starts_again = False
+    wanted = scenario({"kind": "kill", "target": "db", "at_s": 0, "back_within_s": 500}, db=kept(keeper))
+    async with begun(wanted) as sabotage:
+        await until(lambda: sabotage.marks, "it was killed")
+        await asyncio.wait_for(sabotage.finish(patient=False), 10)
 
 
 async def test_a_flapping_service_stands_still_again_and_again(keeper: Keeper) -> None:
