@@ -21,7 +21,7 @@ NS = 1_000_000_000
 KEEPALIVE_S = 30.0
 CLIENTS_PER_ADDRESS = 20_000
 """Below the number of ephemeral ports that one source address has towards one server."""
-HEALING_S = 2.0
+HEALING_S = 5.0
 
 
 class Swarm:

@@ -117,9 +117,10 @@ class LyingServer:
             room.members.pop(sid, None)
 
     async def on_join(self, sid: str, data: Message) -> Message:
-        room = self.rooms[data["room"]]
-        room.members[sid] = None
-        return {"room": data["room"], "seq": room.seq}
+        async with self.order:  # behind a recovery under way: what it replays must not come as a push before
+            room = self.rooms[data["room"]]
+            room.members[sid] = None
+            return {"room": data["room"], "seq": room.seq}
 
     async def on_leave(self, sid: str, data: Message) -> Message:
         self.rooms[data["room"]].members.pop(sid, None)
