@@ -34,6 +34,7 @@ from simulator.result import Findings
 from simulator.scenario import Scenario, build
 from simulator.schedule import claims_needed
 from simulator.shard import Shard
+from simulator.tables import Windows
 
 NS = 1_000_000_000
 FAULT_AT_S = 4.0
@@ -122,7 +123,7 @@ async def run_under(fault: Fault, seed: int, data_dir: Path) -> Row:
         tokens, claims = await _seed(scene, scenario, data_dir)
         cue = Cue()
         course = Course(scenario, Place(scene.stack.plan.url, None, None, tokens, claims, False), cue)
-        breaking = asyncio.create_task(_break(fault, scene, cue))
+        breaking = asyncio.create_task(_break(fault, scene, cue, course))
         try:
             findings = findings_of(await course.run())
             moments = await asyncio.wait_for(breaking, HEALING_DEADLINE_S)
@@ -140,7 +141,7 @@ async def _seed(scene: Scene, scenario: Scenario, data_dir: Path) -> tuple[Path,
     return tokens, claims
 
 
-async def _break(fault: Fault, scene: Scene, cue: Cue) -> Moments:
+async def _break(fault: Fault, scene: Scene, cue: Cue, course: Course) -> Moments:
     await cue.due.wait()
     moments = Moments(began_ns=time.monotonic_ns())
     before = {name: child.pid for name, child in scene.stack.children.items()}
@@ -149,7 +150,20 @@ async def _break(fault: Fault, scene: Scene, cue: Cue) -> Moments:
     moments.ended_ns = time.monotonic_ns()
     await _until_whole(fault, scene, before)
     moments.healed_ns = time.monotonic_ns()
+    if "windows" in fault.scenario:
+        _excuse(course, moments)
     return moments
+
+
+def _excuse(course: Course, moments: Moments) -> None:
+    """Live counts since the fault began, until all was whole again, may not reach who is cut off.
+
+    However long a busy machine took for that; at least as long as the fault itself asks for.
+    """
+    windows = course.scenario.windows
+    taken_ms = (moments.healed_ns - moments.began_ns) / 1e6 + Windows().grace_ms
+    wider = windows.model_copy(update={"grace_ms": max(windows.grace_ms, taken_ms)})
+    course.scenario = course.scenario.model_copy(update={"windows": wider})
 
 
 async def _until_whole(fault: Fault, scene: Scene, before: dict[str, int | None]) -> None:
