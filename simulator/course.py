@@ -11,7 +11,7 @@ import contextlib
 import os
 import time
 import uuid
-from collections.abc import Coroutine, Iterator
+from collections.abc import Coroutine, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -84,6 +84,7 @@ class Course:
         self.endpoint: Endpoint
         self.entrance: Endpoint
         self.sabotage: Sabotage
+        self.stranger: Mapping[str, object] | None = None
         self.profile: Profile
         self.crowd: Crowd
         self.publisher: Publisher
@@ -179,6 +180,8 @@ class Course:
         try:
             async with asyncio.timeout(timeout_s):
                 workload = await self.profile.prepare(lambda done, of: self.ui.progress("set-up", done, of))
+                if self.sabotage.brings_strangers:
+                    self.stranger = await self.profile.stranger()
         except TimeoutError as error:
             raise SetupError(
                 f"Users and claims were not ready within {timeout_s:g} s (phases.setup_timeout_s)."
@@ -255,7 +258,7 @@ class Course:
         start_ns = time.monotonic_ns() + LEAD_NS
         self.load_start_ns = start_ns + round(scenario.phases.warmup_s * NS)
         await self.crowd.start(start_ns, self.load_start_ns)
-        self.sabotage.start(self.load_start_ns, self.endpoint)
+        self.sabotage.start(self.load_start_ns, self.endpoint, self.stranger)
         helpers = [asyncio.ensure_future(self._tick())]
         if self.lag is not None:
             helpers.append(asyncio.ensure_future(self.lag.run()))

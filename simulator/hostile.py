@@ -13,7 +13,7 @@ import random
 import time
 from base64 import b64encode
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from types import TracebackType
 
 from .breakages import Hostile
@@ -27,7 +27,7 @@ BATCH = 50
 OVERSIZED_BYTES = 2 * 2**20
 SERVER_FAULT_CODES = frozenset({1011})
 SOURCES = 8
-Auth = Callable[[], Mapping[str, object] | None]
+ACCOUNT_SHARE = 0.5
 Line = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 
@@ -35,17 +35,21 @@ class Strangers:
     """`async with Strangers(...)`: they come on entering and are gone at the end.
 
     counts: inputs, connections, refused (no connection came about), ended (closed by the server),
-    server_errors (5xx, or closes with 1011). auth: what one in three says to be let in, so that floods by an
-    account are among them too.
+    server_errors (5xx, or closes with 1011). account: a CONNECT payload that lets in; some of them use it, so
+    that floods by an account are among them too.
     """
 
     def __init__(
-        self, fault: Hostile, endpoint: Endpoint, rng: random.Random, auth: Auth = lambda: None
+        self,
+        fault: Hostile,
+        endpoint: Endpoint,
+        rng: random.Random,
+        account: Mapping[str, object] | None = None,
     ) -> None:
         self.counts: Counter[str] = Counter()
         self._fault = fault
         self._endpoint = endpoint
-        self._auth = auth
+        self._account = account
         self._rngs = [random.Random(rng.random()) for _ in range(fault.sockets)]
         self._tasks: list[asyncio.Task[None]] = []
         self._free_at_s = 0.0
@@ -150,8 +154,11 @@ class Strangers:
         await self._hear_frames(line)
 
     async def _enter(self, line: Line, rng: random.Random) -> None:
-        auth = self._auth() if rng.random() < 1 / 3 else None
-        await _say(line, encode_frame(1, b"40" + (json.dumps(auth).encode() if auth else b"")))
+        """Say CONNECT, now and then with an account."""
+        account = (
+            json.dumps(self._account).encode() if self._account and rng.random() < ACCOUNT_SHARE else b""
+        )
+        await _say(line, encode_frame(1, b"40" + account))
 
     async def _upgrade(self, line: Line, rng: random.Random) -> bool:
         key = b64encode(rng.randbytes(16)).decode()

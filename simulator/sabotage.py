@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from types import TracebackType
 from urllib.parse import urlsplit
@@ -66,6 +66,7 @@ class Sabotage:
         self._stack = contextlib.AsyncExitStack()
         self._load_start_ns = 0
         self._endpoint: Endpoint | None = None
+        self._stranger: Mapping[str, object] | None = None
 
     async def __aenter__(self) -> "Sabotage":
         """Raises SetupError, one sentence for the first fault that cannot be brought about."""
@@ -165,9 +166,17 @@ class Sabotage:
 
     # ---------------------------------------------------------------- during the load
 
-    def start(self, load_start_ns: int, endpoint: Endpoint) -> None:
-        """Begin to break things as scheduled. endpoint: where strangers come in."""
+    @property
+    def brings_strangers(self) -> bool:
+        """Whether one of the faults is hostile."""
+        return any(isinstance(fault, Hostile) for fault in self._faults)
+
+    def start(
+        self, load_start_ns: int, endpoint: Endpoint, stranger: Mapping[str, object] | None = None
+    ) -> None:
+        """Begin to break things as scheduled. endpoint: where strangers come; stranger: what lets them in."""
         self._load_start_ns = load_start_ns
+        self._stranger = stranger
         self._endpoint = endpoint
         breakdowns = Breakdowns(self._services, self._proxies, self._strangers, self._over)
         self._tasks = [asyncio.ensure_future(self._carry_out(breakdowns, fault)) for fault in self._faults]
@@ -175,7 +184,7 @@ class Sabotage:
     def _strangers(self, fault: Hostile) -> Strangers:
         endpoint = self._endpoint or Endpoint.parse(self._url)
         rng = stream(self._scenario.seed, f"hostile:{len(self.strangers)}")
-        found = Strangers(fault, endpoint, rng)
+        found = Strangers(fault, endpoint, rng, self._stranger)
         self.strangers.append(found)
         return found
 

@@ -90,6 +90,11 @@ class Profile(Protocol):
         """Make users and rooms ready and say what can be published. Raises SetupError."""
         ...
 
+    async def stranger(self) -> Mapping[str, object] | None:
+        """The CONNECT payload of somebody who has an account and is none of the clients; None: there is no
+        such thing. Called after `prepare`, where a run has hostile strangers. Raises SetupError."""
+        ...
+
     def expect(self, plan: Sequence[Publication]) -> None:
         """The schedule of the run, the same in every process; called before anything is published."""
         ...

@@ -34,6 +34,10 @@ class Echo:
         """Every client talks to itself."""
         return Workload(users=self.stage.scenario.clients, owners=[-1], once=False)
 
+    async def stranger(self) -> Mapping[str, object] | None:
+        """Nobody has an account."""
+        return None
+
     def expect(self, plan: Sequence[Publication]) -> None:
         """Nothing to note."""
 

@@ -78,6 +78,10 @@ class Generic:
         except ConnectFailedError as error:
             raise SetupError(f"The publishing socket could not connect: {error}") from error
 
+    async def stranger(self) -> Mapping[str, object] | None:
+        """One more client than there are, as the template has it."""
+        return self.auth_of(self.stage.scenario.clients + 1)
+
     def expect(self, plan: Sequence[Publication]) -> None:
         """Which publish goes to which room: a message's id names its publish."""
         self._room_of = [item.claim for item in plan]

@@ -14,7 +14,7 @@ The only file of the simulator that may import the backend's contracts. What a c
 
 import asyncio
 from array import array
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import orjson
@@ -32,7 +32,7 @@ from ..result import Conservation
 from ..rooms import Kind, Row
 from ..schedule import Publication, Workload, claims_needed, stream
 from .base import Progress, Reconciled, Stage, Witness
-from .vouchstorm_cast import ClaimRow, Person, Share, ask, claim_row, claims, people, said
+from .vouchstorm_cast import ClaimRow, Person, Share, ask, claim_row, claims, people, register_stranger, said
 from .vouchstorm_member import VouchstormMember
 from .vouchstorm_truth import notifications, read_claims, read_users, truth_of
 
@@ -104,6 +104,11 @@ class Vouchstorm:
                 f"{self.stage.endpoint.authority} is not a Vouchstorm server (GET / says {said(reply)}); for "
                 "other Socket.IO servers use --profile generic with a [server] table, or --profile echo."
             )
+
+    async def stranger(self) -> Mapping[str, object] | None:
+        """An account of its own, where the server registers people."""
+        person = await register_stranger(self.stage.rest, self.stage.run_id)
+        return {"token": person.token} if person is not None else None
 
     def expect(self, plan: Sequence[Publication]) -> None:
         """Nothing to note: the server's answers say what was published."""

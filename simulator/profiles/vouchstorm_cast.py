@@ -90,6 +90,16 @@ async def _register(rest: RestClient, count: int, run_id: str, progress: Progres
     return await in_parallel(range(count), register, progress)
 
 
+async def register_stranger(rest: RestClient, run_id: str) -> Person | None:
+    """Somebody beside the users of the run; None where the server registers nobody. Raises SetupError."""
+    body = {"username": f"stranger-{run_id}", "password": PASSWORD}
+    reply = await ask(rest, "POST", "/api/auth/register", body=body)
+    if reply.status != 201:
+        return None
+    session = reply.json()
+    return Person(session["user"]["id"], session["token"])
+
+
 async def claims(
     rest: RestClient,
     book: RoomBook,

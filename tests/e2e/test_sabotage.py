@@ -286,6 +286,24 @@ async def test_refusals_blame_nobody(head: bytes) -> None:
     assert (sabotage.hostile.server_errors, sabotage.failures) == (0, [])
 
 
+async def test_some_strangers_have_an_account() -> None:
+    heard: list[bytes] = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(OSError):
+            await reader.read(2_000)
+            writer.write(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\r\n")
+            heard.append(await reader.read(2_000))
+        writer.close()
+
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        hostile = {"kind": "hostile", "at_s": 0, "for_s": 50, "sockets": 4}
+        async with Sabotage(scenario(hostile), None, url) as sabotage:
+            sabotage.start(time.monotonic_ns(), Endpoint.parse(url), {"token": "of a stranger"})
+            await until(lambda: any(b"of a stranger" in each for each in heard), "one said who it is")
+
+
 def test_the_tables_say_what_is_wrong_with_them() -> None:
     with pytest.raises(ScenarioError, match="both proxy_to and listen"):
         build({"services": {"redis": {"proxy_to": "127.0.0.1:1"}}})
