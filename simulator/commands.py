@@ -211,7 +211,7 @@ def compare(
     json_: Annotated[
         str | None, typer.Option("--json", help="Write the comparison here; - is stdout.")
     ] = None,
-    markdown: Annotated[Path | None, typer.Option(help="Write the Markdown here, too.")] = None,
+    markdown: Markdown = None,
 ) -> None:
     """Compare two sets of runs, knowing their noise: 5 runs a side or more. Exit 1: worse.
 
@@ -221,31 +221,35 @@ def compare(
     import numpy as np
 
     from .compare import compare as compare_runs
-    from .report.files import STDOUT, check_writable
     from .report.markdown import comparison_markdown
+    from .report.outputs import Outputs, github_summary
     from .report.runs import read_runs
     from .significance import Rules
 
     with _one_sentence():
         left, right = _two_sides(runs, [str(path) for path in baseline or []])
-        check_writable(json_)
-        check_writable(markdown)
+        outputs = Outputs(json_, markdown=markdown, github_summary=github_summary(os.environ))
+        outputs.check()
         comparison = compare_runs(
             read_runs([Path(path) for path in left]),
             read_runs([Path(path) for path in right]),
             Rules(min_effect=min_effect, least_runs=least_runs),
             np.random.default_rng(1),
         )
-    text = comparison_markdown(comparison)
-    if json_ == STDOUT:
-        typer.echo(comparison.model_dump_json(indent=2))
-    else:
-        typer.echo(text)
-        if json_:
-            Path(json_).write_text(comparison.model_dump_json(indent=2))
-    if markdown:
-        markdown.write_text(text)
+        _hand_out(outputs, comparison_markdown(comparison), comparison.model_dump_json(indent=2))
     raise typer.Exit(comparison.exit_code)
+
+
+def _hand_out(outputs: "Outputs", text: str, document: str) -> None:
+    """What several runs say: for people, unless a document takes standard output; and into the files."""
+    from rich.console import Console
+
+    from .report.closing import print_markdown
+
+    if not outputs.takes_stdout:
+        print_markdown(text, Console())
+    for name in outputs.write_texts({"json": document, "markdown": text}):
+        typer.echo(f"Wrote {name}", err=True)
 
 
 def _two_sides(runs: list[str], baseline: list[str]) -> tuple[list[str], list[str]]:
@@ -281,6 +285,7 @@ def capacity(
     tokens: Annotated[Path | None, typer.Option(help="Tokens that `seed` wrote, for --url.")] = None,
     claims_file: Annotated[Path | None, typer.Option(help="Claims that `seed` wrote, for --url.")] = None,
     json_: Annotated[str | None, typer.Option("--json", help="Write the search here; - is stdout.")] = None,
+    markdown: Markdown = None,
 ) -> None:
     """Search the knee: the largest load that holds the service levels, and what gave way first.
 
@@ -292,8 +297,8 @@ def capacity(
 
     from .capacity import CapacityOptions, run_capacity, run_curve
     from .curve import Curve, parse_counts
-    from .report.files import STDOUT, check_writable
     from .report.markdown import capacity_markdown, curve_markdown
+    from .report.outputs import Outputs, github_summary
     from .report.terminal import TerminalUi
     from .runner import RunOptions
     from .scenario import load, override
@@ -307,7 +312,8 @@ def capacity(
 
     found: Capacity | Curve
     with _one_sentence():
-        check_writable(json_)
+        outputs = Outputs(json_, markdown=markdown, github_summary=github_summary(os.environ))
+        outputs.check()
         wanted = override(load(scenario), seed=seed_number, slo=parse(slo or []))
         counts = parse_counts(nodes)
         _check_several(counts, stack, url)
@@ -317,13 +323,8 @@ def capacity(
                 found = run_curve(counts, options_of, terminal)
             else:
                 found = run_capacity(options_of(counts[0]), terminal)
-    text = curve_markdown(found) if isinstance(found, Curve) else capacity_markdown(found)
-    if json_ == STDOUT:
-        typer.echo(found.model_dump_json(indent=2))
-    else:
-        typer.echo(text)
-        if json_:
-            Path(json_).write_text(found.model_dump_json(indent=2))
+        text = curve_markdown(found) if isinstance(found, Curve) else capacity_markdown(found)
+        _hand_out(outputs, text, found.model_dump_json(indent=2))
     raise typer.Exit(found.exit_code)
 
 

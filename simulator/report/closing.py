@@ -1,4 +1,4 @@
-"""What a person reads in the terminal when a run is over: latencies, ledger, facts, verdict.
+"""What a person reads in the terminal when a run, or a set of runs, is over.
 
 Fits 80 columns. Called by the command line.
 """
@@ -6,6 +6,7 @@ Fits 80 columns. Called by the command line.
 from collections.abc import Mapping, Sequence
 
 from rich.console import Console
+from rich.markdown import Markdown
 from rich.table import Table
 from rich.text import Text
 
@@ -17,6 +18,14 @@ MAX_NOTES = 6
 OTHER_TONE = "bold black on yellow"
 BAD_ROWS = ("lost", "duplicate", "misrouted", "out_of_order", "late")
 LEDGER_ROWS = ("expected", "live", "replayed", "superseded", "unverified", *BAD_ROWS)
+
+
+def print_markdown(text: str, console: Console) -> None:
+    """A document of several runs: drawn in a terminal, as it is elsewhere."""
+    if console.is_terminal:
+        console.print(Markdown(text))
+    else:
+        console.file.write(text)
 
 
 def print_result(result: Result, console: Console) -> None:

@@ -35,7 +35,7 @@ FLOOR_MS = 0.05
 def percentile_curve(result: Result) -> str:
     """Latency by percentile, both axes logarithmic: the tail is what the figure is for."""
     named = [(label, result.latency_ms[key]) for key, label in CURVES if key in result.latency_ms]
-    drawn = [(label, latency) for label, latency in named if latency.count]
+    drawn = [(label, latency) for label, latency in named if latency.hdr]
     if not drawn:
         return ""
     lines = [Line(label, _curve(latency), tone) for tone, (label, latency) in enumerate(drawn, 1)]
@@ -153,7 +153,7 @@ def _presence_chart(rows: list[Second], span_s: float, bands: list[Band]) -> Cha
 def reconnect_curve(result: Result) -> str:
     """How many of those cut off were connected, and caught up, so long after they were allowed back."""
     storm = result.reconnect
-    if not storm.drops or not storm.time_to_reconnect.count:
+    if not storm.drops or not storm.time_to_reconnect.hdr:
         return ""
     lines = [
         Line("connected", _share_by_time(storm.time_to_reconnect, storm.drops), 1, stepped=True),
@@ -188,7 +188,7 @@ def _curve(latency: Latency) -> Points:
 
 
 def _share_by_time(latency: Latency, drops: int) -> Points:
-    if not latency.count:
+    if not latency.hdr:
         return [(0.0, 0.0)]
     back = 100 * latency.count / drops
     curve = Histogram.decode(latency.hdr).curve(range(1, 101))

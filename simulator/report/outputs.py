@@ -5,7 +5,7 @@ Called by the command line. `-` stands for standard output, which only one of th
 """
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -50,29 +50,29 @@ class Outputs:
             check_writable(place)
 
     def write(self, result: Result) -> list[str]:
-        """Write all that is wanted; the names of the files written. Raises ScenarioError."""
+        """Write all that is wanted of a run; the names of the files written. Raises ScenarioError."""
+        makers: dict[str, Callable[[Result], str]] = {
+            "json": to_json,
+            "html": render_html,
+            "markdown": result_markdown,
+            "junit": junit_xml,
+        }
+        return self.write_texts({kind: make(result) for kind, make in makers.items() if getattr(self, kind)})
+
+    def write_texts(self, texts: Mapping[str, str]) -> list[str]:
+        """The same with finished documents, by the names of the fields; those not wanted are left out."""
         written = []
-        for place, text in self._documents(result).items():
-            write_text(place, text)
-            written.append(str(place))
-        if self.json == STDOUT:
-            sys.stdout.write(to_json(result))
-        if self.markdown == STDOUT:
-            self._summarise(result_markdown(result))
+        for kind, text in texts.items():
+            place = getattr(self, kind)
+            if place == STDOUT and kind == "markdown":
+                self._summarise(text)
+            elif place == STDOUT:
+                sys.stdout.write(text if text.endswith("\n") else f"{text}\n")
+            elif place is not None:
+                write_text(Path(place), text)
+                written.append(str(place))
         sys.stdout.flush()
         return written
-
-    def _documents(self, result: Result) -> dict[Path, str]:
-        found: dict[Path, str] = {}
-        if self.json not in (None, STDOUT):
-            found[Path(str(self.json))] = to_json(result)
-        if self.html is not None:
-            found[self.html] = render_html(result)
-        if self.markdown not in (None, STDOUT):
-            found[Path(str(self.markdown))] = result_markdown(result)
-        if self.junit is not None:
-            found[self.junit] = junit_xml(result)
-        return found
 
     def _summarise(self, text: str) -> None:
         if self.github_summary is None:
