@@ -1,5 +1,7 @@
 """`/api/claims/{claim_id}/validations`: answer a claim, and read the answers."""
 
+import logging
+
 from fastapi import APIRouter, Response
 
 from ..contracts import rest
@@ -18,6 +20,8 @@ from .deps import (
 )
 from .problems import documented
 from .views import claim_view, validation_view
+
+_log = logging.getLogger(__name__)
 
 router = APIRouter(tags=["validations"])
 
@@ -54,6 +58,8 @@ async def post_validation(
         comment=body.comment,
         idempotency_key=idempotency_key,
     )
+    accepted = {"validation_id": processed.validation.id, "claim_id": claim_id}
+    _log.debug("validation accepted", extra=accepted | {"replayed": processed.replayed})
     if processed.replayed:
         response.status_code = 200
         response.headers[REPLAYED_HEADER] = "true"

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from ..contracts.rooms import user_of_room
 from ..contracts.words import DeliveryClass
 from ..ports import Push
+from . import trail
 from .channels import Channels, encode_push
 from .fanout import Fanout, Rooms
 from .frames import Message
@@ -30,7 +31,10 @@ class LocalEmitter:
     def push(self, pushes: Sequence[Push]) -> None:
         """See `ports.Emitter.push`. Each fact is encoded once; what nobody anywhere wants is not."""
         encoded: tuple[object, Message] | None = None
+        followed = trail.followed()
         for push in pushes:
+            if followed:
+                trail.handed_on(push)
             if self._publish is None and not self._wanted(push.room, push.delivery):
                 continue
             if encoded is None or encoded[0] is not push.events:

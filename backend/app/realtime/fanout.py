@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from ..contracts.words import DeliveryClass
+from . import trail
 from .engine import Session
 from .frames import Message
 
@@ -109,9 +110,12 @@ class Fanout:
             self._timer = None
         pending, self._pending = self._pending, {}
         self._size = 0
+        followed = trail.followed()
         for room, messages in pending.items():
             sessions = self._rooms.sessions(room)
             _write(sessions, messages)
+            if followed:
+                trail.written(sessions, messages)
             self.counts.flushes += 1
             self.counts.messages += len(messages)
             self.counts.written += len(messages) * len(sessions)

@@ -22,6 +22,7 @@ from ..ports import Newcomer
 from ..services.container import Services
 from ..services.tokens import TokenClaims
 from ..services.websocket_service import notification_event, shares
+from . import trail
 from .bus_wire import Kick
 from .channels import Arrival, Channels, Joined
 from .deadlines import Deadlines
@@ -149,6 +150,7 @@ class Gateway:
             return
         self._peers[sid] = peer
         self._manager.let_in(sid)
+        trail.opened(sid, session)
         opening = [
             Message([b"0" + orjson.dumps({"sid": sid})], DeliveryClass.CONTROL),
             _control("connection_established", events.ConnectionEstablished(session_id=sid)),
