@@ -94,12 +94,8 @@ class Plan:
 
     def at_sizes(self, sizes: Sequence[int]) -> "Plan":
         """The same plan with fan-out, burst and connect at these sizes only."""
-        return dataclasses.replace(
-            self,
-            sizes=tuple(sizes),
-            burst_sizes=tuple(size for size in sizes if size in self.burst_sizes),
-            connect_after=tuple(size for size in sizes if size in self.connect_after),
-        )
+        chosen = tuple(sizes)
+        return dataclasses.replace(self, sizes=chosen, burst_sizes=chosen, connect_after=chosen)
 
 
 QUICK = Plan(
