@@ -1,4 +1,4 @@
-"""The benchmark as it is called: a small run leaves its files, an interrupted one what it has, no children."""
+"""The benchmark as it is called: a small run leaves its files, an interrupted one what it has so far."""
 
 import json
 import os
