@@ -81,13 +81,13 @@ def retire_rooms(book: RoomBook, bounds: Bounds, before_ns: int, limit: int) -> 
     found = {kind: Judged() for kind in Kind}
     judging = _Judging(book, bounds)
     for stream in book.streams.values():
-        while limit > 0 and (row := _oldest(stream, before_ns)) is not None:
-            trial = judging.trial(row)
+        while limit > 0 and (oldest := _oldest(stream, before_ns)) is not None:
+            trial = judging.trial(stream.rows[oldest])
             limit -= 1
             if trial.tally.lost:
                 break
             found[stream.kind].add(trial)
-            stream.retire(row)
+            stream.retire(oldest)
     return found
 
 
@@ -115,15 +115,16 @@ class _Judging:
         return self._audiences[rooms]
 
 
-def _oldest(stream: Stream, before_ns: int) -> Row | None:
-    """The message that may be let go of next, if it is old enough."""
+def _oldest(stream: Stream, before_ns: int) -> int | None:
+    """The number of the message that may be let go of next, if it is old enough."""
     if len(stream.rows) < 2 or any(room.durable for room in stream.rooms):
         return None
-    row = stream.rows[min(stream.rows)]
+    oldest = min(stream.rows)
+    row = stream.rows[oldest]
     if row.sent_ns >= before_ns or _gap_before(row):
         return None
     touched_ns = int(np.abs(np.frombuffer(row.at, dtype=np.int64)).max())
-    return row if touched_ns < before_ns else None
+    return oldest if touched_ns < before_ns else None
 
 
 def _gap_before(row: Row) -> bool:

@@ -173,8 +173,8 @@ class Row:
 class Stream:
     """The messages of one claim, or of one room: numbered, each in its row.
 
-    base: the position every client is taken to hold already; -1 when unknown. retired: messages up to this
-    position were judged already; `grave` stands for all of them and takes what still comes, as repeats.
+    base: the position every client is taken to hold already; -1 when unknown. retired: messages held up to
+    this number were judged already; `grave` stands for all of them and takes what still comes, as repeats.
     """
 
     __slots__ = (
@@ -217,12 +217,11 @@ class Stream:
         """Receipts of retired messages, by client."""
         return self._grave.repeats if self._grave is not None else {}
 
-    def retire(self, row: Row) -> None:
-        """Let go of the oldest message; it was judged."""
-        del self.rows[row.position]
-        self.retired = row.position
+    def retire(self, oldest: int) -> None:
+        """Let go of the message held under this number, the oldest one; it was judged."""
+        self.rows.pop(oldest).retire()
+        self.retired = oldest
         self.book.readmit()
-        row.retire()
 
     def row(self, position: int) -> Row:
         """The row of a position, made when first named; beyond the book's bound a row that leads nowhere."""

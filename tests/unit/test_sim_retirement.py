@@ -141,6 +141,21 @@ def test_a_repeat_of_what_was_let_go_is_a_duplicate() -> None:
     assert (account.total.duplicate, account.balanced) == (1, True)
 
 
+def test_messages_that_the_server_numbers_by_itself_are_let_go_as_well() -> None:
+    """The row of publish n takes the server's number as its position; what is held is held by n."""
+    ledger, stream = ready(Kind.EVENT)
+    retirement = Retirement(ledger, SCENARIO, 0)
+    for n in range(1, 1_000):
+        publish(stream, n, n * 100 * MS)
+        stream.row(n).position = n * 7 + 5_000
+        for client in range(CLIENTS):
+            stream.row(n).receive(client, n * 100 * MS + MS)
+        if n % 20 == 0:
+            retirement.retire(n * 100 * MS)
+    assert rows(ledger) < 300
+    assert ledger.close(Bounds(200 * NS, *BOUNDS)).total.lost == 0
+
+
 def test_rows_that_were_let_go_make_room_for_others() -> None:
     ledger, stream = ready(Kind.EVENT)
     ledger.rooms._rows_left = 300
