@@ -28,7 +28,7 @@ class Fault:
     """held_s: how long it lasts beyond its own work. scenario: what the run's clients do in addition.
 
     kills: the service that ends unasked, whose next process the recovery waits for.
-    refuses: writes must fail meanwhile, or the fault did not bite and the run proves nothing.
+    bites: writes must fail meanwhile or services end, or the run proves nothing.
     """
 
     name: str
@@ -37,7 +37,7 @@ class Fault:
     scenario: dict[str, Any] = field(default_factory=dict)
     kills: str | None = None
     stage: Stage = full
-    refuses: bool = False
+    bites: bool = False
 
 
 @asynccontextmanager
@@ -249,14 +249,14 @@ FAULTS = (
         disk_full,
         held_s=HUNG_S,
         stage=partial(cramped, kind=Kind.EMBEDDED, size_mb=64),
-        refuses=True,
+        bites=True,
     ),
     Fault(
         "disk full, MongoDB",
         mongodb_disk_full,
         held_s=HUNG_S,
         stage=partial(cramped, kind=Kind.FULL, size_mb=512),
-        refuses=True,
+        bites=True,
     ),
     Fault("MongoDB primary SIGKILL, 3 members", primary_killed, stage=three_members),
 )

@@ -89,11 +89,15 @@ class Row:
 
 @dataclass
 class Moments:
-    """Of the fault, monotonic; 0 before it came. healed_ns: all nodes were ready again."""
+    """Of the fault, monotonic; 0 before it came. healed_ns: all nodes were ready again.
+
+    ended: services that ended on the way and are other processes now.
+    """
 
     began_ns: int = 0
     ended_ns: int = 0
     healed_ns: int = 0
+    ended: int = 0
 
 
 @dataclass(frozen=True)
@@ -150,6 +154,7 @@ async def _break(fault: Fault, scene: Scene, cue: Cue, course: Course) -> Moment
     moments.ended_ns = time.monotonic_ns()
     await _until_whole(fault, scene, before)
     moments.healed_ns = time.monotonic_ns()
+    moments.ended = sum(child.pid != before[name] for name, child in scene.stack.children.items())
     if "windows" in fault.scenario:
         _excuse(course, moments)
     return moments
@@ -238,8 +243,8 @@ def _row(fault: Fault, seed: int, course: Course, findings: Findings, moments: M
         fault_lasted_s=round((moments.ended_ns - moments.began_ns) / NS, 2),
         breaches=[],
     )
-    if fault.refuses and not row.posts_failed:
-        row.breaches.append("the run proved nothing: no write was refused")
+    if fault.bites and not (row.posts_failed or moments.ended):
+        row.breaches.append("the run proved nothing: no write was refused, no service ended")
     row.breaches.extend([*_breaches(row, findings), *_stragglers(course, moments)])
     return row
 
