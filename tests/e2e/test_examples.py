@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import re
 import shutil
 import sys
 from collections.abc import AsyncIterator
@@ -18,7 +19,7 @@ from simulator.progress import Silent
 from simulator.rest import RestClient
 from simulator.result import Result
 from simulator.runner import RunOptions, run
-from simulator.scenario import build, load
+from simulator.scenario import build, load, read
 from simulator.wire import Endpoint
 from tests.support.planted import GENEROUS
 
@@ -71,6 +72,12 @@ async def counts_of(url: str) -> dict[str, int]:
     finally:
         await client.close()
     return counts
+
+
+def test_the_faults_of_the_guide_are_a_scenario() -> None:
+    text = re.search(r"```toml\n(.*?)```", (EXAMPLES / "README.md").read_text(), re.DOTALL)
+    assert text is not None
+    assert len(read(text[1], "guide").faults) == 4
 
 
 async def test_socketio_on_node_passes() -> None:
