@@ -121,7 +121,7 @@ def simulate(
             profile=profile,
             slo=parse(slo or []),
         )
-        commands = None if url else server_commands(context.obj, stack, nodes)
+        commands = None if url else server_commands(context.obj, stack, nodes, wanted.tokens.ttl_s)
         outputs = Outputs(json_, html, markdown, junit, github_summary(os.environ))
         outputs.check()
         options = RunOptions(wanted, url, commands, path, tokens, claims_file, pin)
@@ -160,21 +160,24 @@ def _watched(
     return result, written
 
 
-def server_commands(ours: Sequence[str], stack: Stack, nodes: int) -> "Commands":
+def server_commands(
+    ours: Sequence[str], stack: Stack, nodes: int, token_ttl_s: int | None = None
+) -> "Commands":
     """How the simulator starts a server of ours."""
     from .target import Commands
 
+    env = {} if token_ttl_s is None else {"VOUCHSTORM_TOKEN_TTL_S": str(token_ttl_s)}
     data_dir = "{data_dir}/data"
     files = ["--tokens", "{tokens_file}", "--claims-file", "{claims_file}"]
     if stack is Stack.EMBEDDED:
         serving = [*ours, "serve", "--port", "0", "--data-dir", data_dir, "--log-level", "warning"]
         sizes = ["--users", "{users}", "--claims", "{claims}", "--quorum", "{quorum}", "--seed", "{seed}"]
-        return Commands(serving, [*ours, "seed", *sizes, *files, "--data-dir", data_dir])
+        return Commands(serving, [*ours, "seed", *sizes, *files, "--data-dir", data_dir], env)
     sizes = ["--seed-users", "{users}", "--seed-claims", "{claims}", "--seed-quorum", "{quorum}"]
     sizes += ["--seed", "{seed}"]
     wanted = ["--stack", "full", "--nodes", str(nodes), "--port", "0", "--data-dir", data_dir]
     status = [*ours, "status", "--data-dir", data_dir]
-    return Commands([*ours, "up", *wanted, *sizes, *files], status=status)
+    return Commands([*ours, "up", *wanted, *sizes, *files], env=env, status=status)
 
 
 @app.command()
@@ -297,7 +300,8 @@ def capacity(
 
     from .capacity import CapacityOptions, run_capacity, run_curve
     from .curve import Curve, parse_counts
-    from .report.markdown import capacity_markdown, curve_markdown
+    from .knee import Step
+    from .report.markdown import capacity_markdown, curve_markdown, step_line
     from .report.outputs import Outputs, github_summary
     from .report.terminal import TerminalUi
     from .runner import RunOptions
@@ -318,11 +322,15 @@ def capacity(
         counts = parse_counts(nodes)
         _check_several(counts, stack, url)
         plan = Plan(start=start, most=limit, tolerance=tolerance, whole=quantity is Quantity.CLIENTS)
-        with TerminalUi(Console(stderr=True)) as terminal:
+        with TerminalUi(Console(stderr=True), many=True) as terminal:
+
+            def tell(step: Step) -> None:
+                terminal.say(step_line(step, quantity.value))
+
             if len(counts) > 1:
-                found = run_curve(counts, options_of, terminal)
+                found = run_curve(counts, options_of, terminal, tell)
             else:
-                found = run_capacity(options_of(counts[0]), terminal)
+                found = run_capacity(options_of(counts[0]), terminal, tell)
         text = curve_markdown(found) if isinstance(found, Curve) else capacity_markdown(found)
         _hand_out(outputs, text, found.model_dump_json(indent=2))
     raise typer.Exit(found.exit_code)

@@ -374,7 +374,9 @@ class Course:
     def _take_statement(self, statement: Statement, publishes: Dispatch, truth: Reconciled) -> None:
         measured, witness, laws = self.measured, statement.witness, truth.conservation
         measured.books = statement.books
-        measured.connections = statement.roll.figures(self.crowd.peak)
+        measured.connections = statement.roll.figures(self.crowd.peak).model_copy(
+            update={"expired": witness.expired, "renewed_tokens": witness.renewed}
+        )
         measured.reconnect = statement.absences.figures()
         measured.conservation = Conservation(
             checked=laws.checked,

@@ -1,4 +1,4 @@
-"""What the processes of a run say to each other, over `pipe`: an order, questions, answers, and words between.
+"""What the processes of a run say to each other over `pipe`: an order, questions, answers, words between.
 
 Facts (`publisher.Fact`) travel beside the questions, in order. Called by `remote_shard` and `shard_process`.
 """

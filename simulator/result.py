@@ -58,6 +58,8 @@ class Connections(Part):
     failed: int = Field(0, description="Clients that never got there.")
     peak: int = 0
     refused: int = Field(0, description="Refusals by the server, of all attempts.")
+    expired: int = Field(0, description="Ended by the server because their token had expired.")
+    renewed_tokens: int = Field(0, description="New tokens that clients asked for in time, or to come back.")
     failures: dict[str, int] = Field({}, description="Reasons of those that failed, the most frequent.")
 
 

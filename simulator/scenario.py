@@ -27,6 +27,7 @@ from .tables import (
     Publish,
     Reconnect,
     Table,
+    Tokens,
     Transports,
     Windows,
 )
@@ -54,6 +55,7 @@ class Scenario(Table):
     personas: Personas = Personas()
     phases: Phases = Phases()
     reconnect: Reconnect = Reconnect()
+    tokens: Tokens = Tokens()
     windows: Windows = Windows()
     honesty: HonestyBounds = HonestyBounds()
     faults: tuple[AnyFault, ...] = ()

@@ -110,6 +110,28 @@ class Reconnect(Table):
     jitter: Share | None = None
 
 
+class Tokens(Table):
+    """How clients renew tokens that expire. ttl_s: their life, asked of a server that the run starts, in
+    seconds; null: the server's own.
+
+    reauth, login, never: relative shares of clients. `reauth` logs in when the server warns and prolongs its
+    socket, `login` waits to be ended, logs in and connects anew, `never` is ended and stays away.
+    password: of the users in the tokens file.
+    """
+
+    ttl_s: int | None = Field(None, ge=10, le=31_536_000)
+    reauth: float = Field(1.0, ge=0)
+    login: float = Field(0.0, ge=0)
+    never: float = Field(0.0, ge=0)
+    password: str = Field("vouchstorm-demo", max_length=200)
+
+    @model_validator(mode="after")
+    def _some_way(self) -> Self:
+        if self.reauth + self.login + self.never <= 0:
+            raise ValueError("at least one share must be above 0")
+        return self
+
+
 class Windows(Table):
     """Bounds of the ledger in ms. late_ms: a live receipt after this is late. grace_ms: how long a message
     may be under way before a client's absence no longer excuses it."""

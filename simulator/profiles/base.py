@@ -59,11 +59,14 @@ class Witness:
     """What the clients of one process saw beside the ledger; adds up over processes.
 
     truth: durable messages that only this process knows of. violations: the first of what must not be seen.
+    expired: connections that the server ended with their token. renewed: new tokens that clients asked for.
     """
 
     truth: dict[str, Truth] = field(default_factory=dict)
     violations: list[str] = field(default_factory=list)
     violation_count: int = 0
+    expired: int = 0
+    renewed: int = 0
     notes: list[str] = field(default_factory=list)
 
     def add(self, other: "Witness") -> None:
@@ -71,6 +74,8 @@ class Witness:
         self.truth |= other.truth
         self.violations += other.violations
         self.violation_count += other.violation_count
+        self.expired += other.expired
+        self.renewed += other.renewed
         self.notes += [note for note in other.notes if note not in self.notes]
 
 

@@ -50,6 +50,8 @@ class Generic:
         self._cache: dict[bytes, Row] = {}
         self._id_at = parts(self.spec.receive.id)
         self._seq_at = None if self.spec.receive.seq is None else parts(self.spec.receive.seq)
+        template = publish.body if isinstance(publish, PublishByHttp) else publish.args
+        self._numbered = not mentions(template, "id") and mentions(template, "n")
         self._people = [row for row in read_lines(stage.tokens_file) if "token" in row]
         self._sender: LeanClient | None = None
         self._foreign = 0
@@ -188,9 +190,11 @@ class Generic:
         return row
 
     def _row_named(self, message_id: str) -> Row | None:
-        """The row of one of our ids; None for anybody else's message."""
+        """The row of one of our ids, or of our numbers where the server carries no more than that; None for
+        anybody else's message."""
         run_id, _, n = message_id.rpartition("-")
-        if run_id != self.stage.run_id or not n.isdecimal() or int(n) >= len(self._room_of):
+        ours = not run_id if self._numbered else run_id == self.stage.run_id
+        if not ours or not n.isdecimal() or int(n) >= len(self._room_of):
             return None
         return self.streams[self._room_of[int(n)]].row(int(n))
 

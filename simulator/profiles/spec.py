@@ -63,7 +63,9 @@ class PublishByHttp(Table):
 class Receive(Table):
     """How a pushed message tells what it is.
 
-    id: of the message, as the publisher set it. seq: ascending per room, where the server numbers messages;
+    id: of the message, as the publisher set it: `{id}`, unlike in any other run, or `{n}`, the number of the
+    publish, for a server that carries only a number. Either leads to the intended time, so no stamp has to
+    come back. seq: ascending per room, where the server numbers messages;
     without it order is judged by the publisher's own order, and only where one socket publishes.
     """
 

@@ -14,7 +14,7 @@ The only file of the simulator that may import the backend's contracts. What a c
 
 import asyncio
 from array import array
-from collections.abc import Mapping, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from typing import Any
 
 import orjson
@@ -34,6 +34,7 @@ from ..schedule import Publication, Workload, claims_needed, stream
 from .base import Progress, Reconciled, Stage, Witness
 from .vouchstorm_cast import ClaimRow, Person, Share, ask, claim_row, claims, people, register_stranger, said
 from .vouchstorm_member import VouchstormMember
+from .vouchstorm_tokens import Keyring, way_of
 from .vouchstorm_truth import notifications, read_claims, read_users, truth_of
 
 __all__ = ["SOCKETIO_PATH", "Vouchstorm"]
@@ -42,6 +43,8 @@ LEGITIMATE = frozenset((Code.ALREADY_VALIDATED, Code.CLAIM_SETTLED, Code.OWN_CLA
 MAX_CACHED = 8_192
 MAX_NAMED = 50
 SETTLE_S = 2.0
+READING_S = 120.0
+"""Tokens that would expire while the truth is read are renewed before."""
 READS = 3
 """How often the truth is read at most: work that a crash interrupted is finished a little later."""
 
@@ -67,6 +70,8 @@ class Vouchstorm:
         self._regressed = 0
         self._tasks: set[asyncio.Task[None]] = set()
         self._first_user = 0
+        self.keyring = Keyring(stage.rest)
+        self.expired = 0
 
     # ---------------------------------------------------------------- setting up
 
@@ -74,7 +79,10 @@ class Vouchstorm:
         """Users with tokens and open claims, from the seeding's files or made over REST."""
         stage, scenario = self.stage, self.stage.scenario
         await self._greet()
-        self.people = await people(stage.rest, scenario.users, stage.tokens_file, stage.run_id, progress)
+        password = scenario.tokens.password
+        self.people = await people(
+            stage.rest, scenario.users, stage.tokens_file, stage.run_id, progress, password
+        )
         self.claims = await claims(
             stage.rest,
             stage.ledger.rooms,
@@ -133,13 +141,14 @@ class Vouchstorm:
             wanted = min(scenario.live.watches, len(self.claims))
             watches = tuple(stream(scenario.seed, f"watches:{number}").sample(self.claims, wanted))
         person = self.people[number // scenario.sockets_per_user - self._first_user]
-        return VouchstormMember(index, self, person, watches)
+        return VouchstormMember(index, self, person, watches, way_of(scenario, number))
 
     # ---------------------------------------------------------------- publishing
 
     async def publish(self, item: Publication, intended_ns: int) -> Outcome:
         """Post one validation."""
         stage, person, claim = self.stage, self.people[item.user], self.claims[item.claim]
+        await self.keyring.fresh(person)
         headers = person.bearer | {"Idempotency-Key": f"{stage.run_id}-{item.key}"}
         try:
             reply = await stage.rest.request(
@@ -212,18 +221,35 @@ class Vouchstorm:
         """The server refused `watch_claim` or `sync`."""
         self.stage.note(f"The server refused a question of a client: {error.get('message', error)}")
 
-    def refused_auth(self, body: Any) -> None:
-        """The server said `auth_error`."""
+    def refused_auth(self, member: VouchstormMember, body: Any) -> None:
+        """The server said `auth_error`: the token expired, or it never was one."""
+        if body.get("code") == Code.TOKEN_EXPIRED:
+            self.expired += 1
+            member.expired()
+            return
         self.stage.note(f"The server refused a client: {body.get('message', body)}")
+
+    def renew(self, member: VouchstormMember) -> None:
+        """Get a new token for a client."""
+        self._start(self._renew(member))
+
+    async def _renew(self, member: VouchstormMember) -> None:
+        if await self.keyring.renew(member.person):
+            member.renewed()
+        else:
+            self.stage.note("A client could not log in anew to renew its token.")
+
+    def _start(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     def reload(self, member: VouchstormMember) -> None:
         """The server said honestly that it cannot replay: read everything anew over REST."""
         outage = self.stage.outages.open.get(member.index)
         if outage is not None:
             outage.reloaded = True
-        task = asyncio.get_running_loop().create_task(self._reload(member))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self._start(self._reload(member))
 
     async def _reload(self, member: VouchstormMember) -> None:
         try:
@@ -238,6 +264,8 @@ class Vouchstorm:
     async def reconcile(self, progress: Progress) -> Reconciled:
         """Read the truth back, again if a law seems broken: repairs may be under way."""
         rest, ids = self.stage.rest, [claim.claim_id for claim in self.claims]
+        for person in self.people:
+            await self.keyring.fresh(person, READING_S)
         try:
             for attempt in range(READS):
                 facts = await read_claims(rest, ids, progress)
@@ -253,13 +281,19 @@ class Vouchstorm:
 
     def witness(self) -> Witness:
         """What clients were shown that must not be."""
-        return Witness(violations=self._regressions, violation_count=self._regressed)
+        return Witness(
+            violations=self._regressions,
+            violation_count=self._regressed,
+            expired=self.expired,
+            renewed=self.keyring.renewed,
+        )
 
     async def close(self) -> None:
         """Cancel what is under way."""
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.keyring.close()
 
 
 def _fact(item: Publication, intended_ns: int, reply: Reply) -> Fact:

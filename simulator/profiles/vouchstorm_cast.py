@@ -24,10 +24,14 @@ T = TypeVar("T")
 U = TypeVar("U")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Person:
+    """A user. token: the newest; username, password: to get another one."""
+
     user_id: str
     token: str
+    username: str = ""
+    password: str = ""
 
     @property
     def bearer(self) -> dict[str, str]:
@@ -57,9 +61,14 @@ class Share:
 
 
 async def people(
-    rest: RestClient, count: int, tokens_file: Path | None, run_id: str, progress: Progress
+    rest: RestClient,
+    count: int,
+    tokens_file: Path | None,
+    run_id: str,
+    progress: Progress,
+    password: str = "",
 ) -> list[Person]:
-    """The users of a run, checked with the server. Raises SetupError."""
+    """The users of a run, checked with the server. password: of those in the file. Raises SetupError."""
     if tokens_file is None:
         return await _register(rest, count, run_id, progress)
     rows = [row for row in read_lines(tokens_file) if "token" in row]
@@ -68,7 +77,10 @@ async def people(
             f"{tokens_file} holds {len(rows)} users with a token, the scenario needs {count}: seed more, or "
             "use fewer clients."
         )
-    found = [Person(str(row.get("user_id", "")), str(row["token"])) for row in rows[:count]]
+    found = [
+        Person(str(row.get("user_id", "")), str(row["token"]), str(row.get("username", "")), password)
+        for row in rows[:count]
+    ]
     reply = await ask(rest, "GET", "/api/auth/me", headers=found[0].bearer)
     if reply.status != 200:
         raise SetupError(
@@ -85,7 +97,7 @@ async def _register(rest: RestClient, count: int, run_id: str, progress: Progres
         if reply.status != 201:
             raise SetupError(f"The server registers no users for the run ({said(reply)}); give --tokens.")
         session = reply.json()
-        return Person(session["user"]["id"], session["token"])
+        return Person(session["user"]["id"], session["token"], body["username"], PASSWORD)
 
     return await in_parallel(range(count), register, progress)
 

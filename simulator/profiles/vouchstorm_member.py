@@ -12,11 +12,12 @@ import orjson
 
 from ..mailboxes import Mailbox
 from ..member import Member
-from ..wire import LeanClient
+from ..wire import ClientState, LeanClient
 
 if TYPE_CHECKING:
     from .vouchstorm import Vouchstorm
     from .vouchstorm_cast import ClaimRow, Person
+    from .vouchstorm_tokens import Renewal
 
 GENERAL, TYPED = 1, 2
 TYPED_EVENTS = frozenset(("validation_received", "consensus_reached", "badge_earned", "trust_score_update"))
@@ -29,15 +30,21 @@ NO_DATA: Mapping[str, object] = {}
 class VouchstormMember(Member):
     """One socket of one user."""
 
-    __slots__ = ("_gap_timer", "_syncing", "_unanswered", "box", "person", "profile", "watches")
+    __slots__ = ("_gap_timer", "_renewal", "_syncing", "_unanswered", "box", "person", "profile", "watches")
 
     def __init__(
-        self, index: int, profile: "Vouchstorm", person: "Person", watches: "tuple[ClaimRow, ...]"
+        self,
+        index: int,
+        profile: "Vouchstorm",
+        person: "Person",
+        watches: "tuple[ClaimRow, ...]",
+        renewal: "Renewal" = "reauth",
     ) -> None:
         super().__init__(index, profile.stage.ledger, profile.stage.outages)
         self.profile = profile
         self.person = person
         self.watches = watches
+        self._renewal = renewal
         self.box: Mailbox = self.ledger.mailbox(index, person.user_id)
         self._unanswered = 0
         self._syncing = False
@@ -159,7 +166,30 @@ class VouchstormMember(Member):
             if last_seq is not None and last_seq > self.box.floor:
                 self._sync()
         elif name == "auth_error":
-            self.profile.refused_auth(orjson.loads(args))
+            self.profile.refused_auth(self, orjson.loads(args))
+        elif name == "token_expiring" and self._renewal == "reauth":
+            self.profile.renew(self)
+
+    # ---------------------------------------------------------------- tokens that expire
+
+    def expired(self) -> None:
+        """The server ends this socket, for its token has expired; who never renews it stays away for good."""
+        if self._renewal == "never":
+            self.leaving = True
+        else:
+            self.profile.renew(self)
+
+    def renewed(self) -> None:
+        """There is a new token: prolong the socket with it, or come back."""
+        if self.client.state is ClientState.STOPPED:
+            self.client.start()
+        else:
+            self.client.emit("reauth", {"token": self.person.token}, ack=self._prolonged)
+
+    def _prolonged(self, args: bytes, at_ns: int) -> None:
+        body = orjson.loads(args)
+        if "error" in body:
+            self.profile.refused_watch(body["error"])
 
     # ---------------------------------------------------------------- catching up
 

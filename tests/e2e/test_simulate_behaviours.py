@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from simulator.profiles.vouchstorm_tokens import way_of
 from simulator.progress import Silent
 from simulator.result import Result
 from simulator.runner import RunOptions, run
@@ -103,3 +104,24 @@ async def test_those_who_do_not_read_are_ended_by_the_server_and_caught_up(tmp_p
     )
     assert (result.verdict, result.reasons) == ("PASS", [])
     assert result.reconnect.ended_by_server == result.reconnect.stopped_reading == 3
+
+
+async def test_tokens_that_expire_are_renewed_or_the_socket_is_ended(tmp_path: Path) -> None:
+    """A third prolongs its sockets, a third is ended and logs in anew, a third is ended and stays away."""
+    result = await behaved(
+        tmp_path,
+        {"token_ttl_s": 12},
+        duration_s=17,
+        publish={"rate_per_s": 5},
+        tokens={"reauth": 1, "login": 1, "never": 1},
+    )
+    assert (result.verdict, result.reasons) == ("PASS", [])
+    never, login = (sum(way_of_(client) == way for client in range(18)) for way in ("never", "login"))
+    assert result.connections.expired >= never + login > 0
+    assert result.reconnect.drops == result.reconnect.recovery.full >= login
+    assert result.connections.renewed_tokens >= 18 - never
+
+
+def way_of_(client: int) -> str:
+    """As the run of seed 1 drew it."""
+    return way_of(build({"tokens": {"reauth": 1, "login": 1, "never": 1}}), client)
