@@ -40,10 +40,15 @@ def run_capacity(
         return runner.run(find_capacity(options, ui or Silent(), watch))
 
 
-def run_curve(counts: Sequence[int], options_of: Callable[[int], CapacityOptions], ui: Ui) -> Curve:
+def run_curve(
+    counts: Sequence[int],
+    options_of: Callable[[int], CapacityOptions],
+    ui: Ui,
+    watch: Callable[[Step], None] | None = None,
+) -> Curve:
     """Search one node count after the other. Raises as `run_capacity`."""
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return runner.run(find_curve(counts, lambda nodes: find_capacity(options_of(nodes), ui)))
+        return runner.run(find_curve(counts, lambda nodes: find_capacity(options_of(nodes), ui, watch)))
 
 
 async def find_capacity(

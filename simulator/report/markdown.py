@@ -148,6 +148,18 @@ def _level_cells(level: Level) -> tuple[str, ...]:
     return f"`{level.name}`", measured, f"{bound} {level.limit:g}{unit}", "✅" if level.held else "❌"
 
 
+def step_line(step: Step, quantity: str) -> str:
+    """One run of a search, for those who watch it."""
+    unit = "clients" if quantity == "clients" else "publishes/s"
+    why = f": {step.signal}" if step.signal else ""
+    cpu = step.pressure.server_cpu_share
+    server = "" if cpu is None else f", server {cpu:.0%} of a core"
+    return (
+        f"  {step.load:>9,g} {unit}  {OUTCOMES[step.outcome]}{why}{server}, generator "
+        f"{step.pressure.generator_cpu_share:.0%}"
+    )
+
+
 def _step_cells(step: Step) -> tuple[str, ...]:
     pressure = step.pressure
     cpu, lag = pressure.server_cpu_share, pressure.server_loop_lag_ms

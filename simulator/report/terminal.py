@@ -35,10 +35,16 @@ WORDS = {
 
 
 class TerminalUi:
-    """Live view of a run: `with TerminalUi(console) as ui:`. clock: seconds, only ever forward."""
+    """Live view of a run: `with TerminalUi(console) as ui:`. clock: seconds, only ever forward.
 
-    def __init__(self, console: Console, clock: Callable[[], float] = time.monotonic) -> None:
+    many: one of many runs, so that what each leaves on the screen is what is `said`, and no line per phase.
+    """
+
+    def __init__(
+        self, console: Console, clock: Callable[[], float] = time.monotonic, *, many: bool = False
+    ) -> None:
         self._console = console
+        self._many = many
         self._clock = clock
         self._view: LiveView | None = None
         self._drawn_s = float("-inf")
@@ -58,8 +64,14 @@ class TerminalUi:
 
     def phase(self, name: str) -> None:
         """A phase begins."""
+        if name == "setup":
+            self._history.clear()
+        line = Text(f"· {WORDS.get(name, name)}", style="dim")
+        if self._many:
+            self._draw(line)
+            return
         self._draw(Text(""))
-        self._console.print(Text(f"· {WORDS.get(name, name)}", style="dim"))
+        self._console.print(line)
 
     def progress(self, what: str, done: int, total: int) -> None:
         """So much of a countable work is done; drawn ten times a second at most."""
@@ -76,9 +88,13 @@ class TerminalUi:
         self._history.append(live)
         if self._view is not None:
             self._draw(live_view(self._history, self._console.width))
-        elif self._clock() >= self._plain_s + PLAIN_EVERY_S:
+        elif not self._many and self._clock() >= self._plain_s + PLAIN_EVERY_S:
             self._plain_s = self._clock()
             self._console.print(Text(plain_line(live)), soft_wrap=True)
+
+    def say(self, text: str) -> None:
+        """A line that stays."""
+        self._console.print(Text(text), soft_wrap=True)
 
     def note(self, text: str) -> None:
         """Something a person should know."""

@@ -12,7 +12,7 @@ from simulator.errors import ScenarioError
 from simulator.knee import Step
 from simulator.report.files import write_json
 from simulator.report.junit import junit_xml
-from simulator.report.markdown import capacity_markdown, comparison_markdown, result_markdown
+from simulator.report.markdown import capacity_markdown, comparison_markdown, result_markdown, step_line
 from simulator.report.runs import read_runs
 from simulator.result import Findings, Host, Result
 from simulator.search import Bound, Capacity
@@ -207,3 +207,8 @@ def test_every_unusable_file_is_named(runs: Path) -> None:
 def test_an_empty_directory_is_said(tmp_path: Path) -> None:
     with pytest.raises(ScenarioError, match=r"There is no \*\.json"):
         read_runs([tmp_path])
+
+
+def test_a_step_of_a_search_is_one_line() -> None:
+    line = step_line(Step(load=1_600, outcome="fail", signal="fanout_p99_ms"), "clients")
+    assert line.split() == ["1,600", "clients", "❌", "gave", "way:", "fanout_p99_ms,", "generator", "0%"]

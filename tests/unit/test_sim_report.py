@@ -248,3 +248,12 @@ def test_notes_are_said() -> None:
 def test_long_reasons_stay_in_their_column() -> None:
     shown = printed(result(notes=["word " * 40]))
     assert all(line.startswith("    ") for line in shown.splitlines() if "word" in line and "·" not in line)
+
+
+def test_one_of_many_runs_leaves_only_what_is_said() -> None:
+    console = Console(file=io.StringIO(), width=80)
+    with TerminalUi(console, clock=iter(range(0, 1000, 11)).__next__, many=True) as ui:
+        ui.phase("setup")
+        ui.tick(Live("load", 5, 35, 300, 298, 2, 100, 1, 5_000, 900.0, 3.2, 17.5))
+        ui.say("100 clients held")
+    assert console.file.getvalue() == "100 clients held\n"  # type: ignore[attr-defined]
