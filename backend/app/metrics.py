@@ -305,6 +305,9 @@ class Metrics:
             ("method", "route", "status"),
         )
         self._http_children: dict[tuple[str, str, int], Histogram] = {}
+        self.http_abandoned = self._read_counter(
+            "http_abandoned_total", "HTTP connections that were ended because their client took too long."
+        )
         self.http_in_flight = self._gauge("http_requests_in_flight", "Requests being answered right now.")
 
     def _declare_store(self) -> None:

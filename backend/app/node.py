@@ -18,11 +18,14 @@ import uvloop
 
 from .errors import SetupError
 from .main import Application, create_app
+from .patience import Patience, patient
 from .realtime.short_way import short_way
 from .realtime.wire import TCP_USER_TIMEOUT_MS, FanoutProtocol
 from .settings import Settings
 
 BACKLOG = 4_096
+MAX_AWAITED = 20_000
+"""HTTP connections that may be waited for at once."""
 COLLECT_AFTER = (5_000, 20, 20)
 """Thresholds of the three generations of the garbage collector: see `gc.set_threshold`."""
 SEND_BUFFER_BYTES = 131_072
@@ -105,10 +108,12 @@ def run_node(settings: Settings, sock: socket.socket, announce: Callable[[str, s
     application = create_app(settings)
     host, port = sock.getsockname()[:2]
     url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
+    patience = Patience(settings.request_deadline_s, MAX_AWAITED)
+    application.services.metrics.http_abandoned.source = lambda: patience.ended
     config = uvicorn.Config(
         application,
         ws=FanoutProtocol,
-        http=short_way(application.realtime.door, application.realtime.engine),
+        http=patient(short_way(application.realtime.door, application.realtime.engine), patience),
         lifespan="off",
         log_config=None,
         access_log=False,

@@ -109,6 +109,13 @@ class Settings(BaseSettings):
         description="Allowed browser origins, comma separated; empty: same origin. No `*` in production.",
     )
     max_body_bytes: int = Field(65_536, ge=1_024, le=16_777_216, description="Largest REST body, bytes.")
+    request_deadline_s: float = Field(
+        20.0,
+        gt=0,
+        le=600,
+        description="A client whose HTTP request is not whole by then, or who takes nothing of an answer, "
+        "is ended, seconds.",
+    )
     trusted_proxies: str = Field(
         "127.0.0.1,::1",
         description="Addresses whose X-Forwarded-* headers are believed, comma separated; empty: none.",
@@ -204,7 +211,7 @@ class Settings(BaseSettings):
         512,
         ge=0,
         le=100_000,
-        description="Sockets between opening and the answer to CONNECT; more wait. 0: no limit, nobody waits.",
+        description="Sockets between opening and the answer to CONNECT; more wait; 0: any number at once.",
     )
     handshake_queue: int = Field(
         10_000,

@@ -153,11 +153,13 @@ BOARD = Board(
                 ),
                 Panel(
                     "Refused",
-                    "Client events refused by code, and requests and events refused as too many by scope.",
+                    "Client events refused by code, requests and events refused as too many by scope, and "
+                    "HTTP clients that were too slow.",
                     Unit.PER_SECOND,
                     (
                         Query(busy("websocket_events_refused_total", by="code"), "event: {{code}}"),
                         Query(busy("rate_limited_total", by="scope"), "limit: {{scope}}"),
+                        Query(per_s("http_abandoned_total"), "HTTP client too slow"),
                     ),
                 ),
                 Panel(
