@@ -36,7 +36,8 @@ SUBSCRIBE_BATCH = 500
 LINGER_S = 5.0
 """A channel stays subscribed this long after its last local member: reloads and flapping are cheap."""
 
-TROUBLE = (RedisError, OSError, asyncio.TimeoutError)
+TROUBLE = (RedisError, OSError, asyncio.TimeoutError, RuntimeError)
+"""RuntimeError: what uvloop says of a transport that was reset while the Redis library was using it."""
 
 
 class Bus:
