@@ -43,8 +43,8 @@ class Commands:
 
     serve: Sequence[str]
     seed: Sequence[str] = ()
-    status: Sequence[str] = ()
     env: Mapping[str, str] = field(default_factory=dict)
+    status: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)

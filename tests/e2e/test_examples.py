@@ -101,6 +101,14 @@ async def test_stock_python_socketio_passes(file: str) -> None:
     assert result.ledger.received > 0
 
 
+async def test_a_server_that_carries_only_a_number_is_measured_as_well() -> None:
+    publish = {"via": "socket", "event": "say", "args": [{"room": "{room}", "id": "{n}", "stamp": 0}]}
+    server = load(str(EXAMPLES / "python/chat.toml")).model_dump(mode="json")["server"]
+    async with serving(*python_server()) as url:
+        result = await measured("python/chat.toml", url, server=server | {"publish": publish})
+    assert (result.verdict, result.reasons, result.ledger.lost) == ("PASS", [], 0)
+
+
 async def test_node_without_recovery_loses_in_a_storm_what_it_says_it_did_not_send() -> None:
     """Both count by themselves. Only messages that the server wrote to a connection already gone, before it
     was told so, are sent for the one and lost for the other; the server counts how many those can be."""
