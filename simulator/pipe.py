@@ -53,8 +53,10 @@ class Pipe:
     async def receive(self) -> Any:
         """The next message. Raises PipeError when there will be none."""
         try:
-            head = await self._reader.readexactly(HEAD_BYTES)
-            return pickle.loads(await self._reader.readexactly(int.from_bytes(head, "big")))  # noqa: S301
+            size = int.from_bytes(await self._reader.readexactly(HEAD_BYTES), "big")
+            if size > MAX_MESSAGE_BYTES:
+                raise PipeError(f"a message of {size} bytes is too large")
+            return pickle.loads(await self._reader.readexactly(size))  # noqa: S301 - see above
         except (OSError, asyncio.IncompleteReadError) as error:
             raise PipeError("the other process is gone") from error
 

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import signal
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -10,14 +11,16 @@ import pytest
 
 from simulator.course import Course, Place
 from simulator.findings import findings_of
+from simulator.host import cpu_s, family
 from simulator.progress import Live, Silent
 from simulator.remote_shard import RemoteShard
 from simulator.result import Result
 from simulator.runner import RunOptions, run
 from simulator.scenario import build
 from simulator.verdict import Honesty, judge
-from tests.support.node import running_node
+from tests.support.node import ROOT, running_node
 from tests.support.planted import GENEROUS, Planted, planted, scenario, server
+from tests.support.waiting import until
 
 SEVERAL = 3
 DROPS = [{"kind": "drop", "at_share": 0.3, "fraction": 0.5, "away_s": [0.3, 0.6]}]
@@ -164,3 +167,20 @@ async def test_whoever_watches_sees_all_processes_together() -> None:
     last = ui.ticks[-1]
     assert (last.connected, last.clients) == (12, 12)
     assert last.events == sum(last.received.values()) > 0
+
+
+async def test_no_process_outlives_the_one_that_started_it() -> None:
+    program = (
+        "import sys; from simulator.runner import RunOptions, run_scenario; "
+        "from tests.support.planted import scenario; "
+        "run_scenario(RunOptions(scenario(processes=2, duration_s=60), url=sys.argv[1]))"
+    )
+    async with server("lying_server.py") as port:
+        first = await asyncio.create_subprocess_exec(
+            sys.executable, "-c", program, f"http://127.0.0.1:{port}", cwd=ROOT
+        )
+        await until(lambda: len(family(first.pid)) == 3, timeout_s=60)
+        others = [pid for pid in family(first.pid) if pid != first.pid]
+        first.kill()
+        await first.wait()
+        await until(lambda: not any(cpu_s(pid) for pid in others), timeout_s=60)
