@@ -131,6 +131,7 @@ async def flooded(port: int) -> AsyncIterator[dict[str, Any]]:
     finally:
         with contextlib.suppress(ProcessLookupError):
             process.kill()
+        await process.wait()
 
 
 def pin(pid: int, core: int) -> None:
