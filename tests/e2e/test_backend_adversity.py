@@ -9,7 +9,7 @@ each client took is what the store holds, each once and in order.
 import asyncio
 import contextlib
 import random
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -90,7 +90,7 @@ async def world(
 async def fault(place: World) -> None:
     """One fault of the world's connections, for a while."""
     rng, proxy = place.rng, place.rng.choice(place.proxies)
-    faults = {
+    faults: dict[str, Callable[[], contextlib.AbstractContextManager[None]]] = {
         "cut": proxy.cut,
         "stall": proxy.stall,
         "half_close": proxy.half_close,
