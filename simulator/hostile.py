@@ -7,6 +7,7 @@ class 5xx, and websocket closes that blame the server. Called by `breakdowns`.
 
 import asyncio
 import contextlib
+import functools
 import ipaddress
 import json
 import random
@@ -140,7 +141,7 @@ class Strangers:
             await self._enter(line, rng)
         for _ in range(rng.randint(1, 8)):
             await self._pace()
-            await _say(line, encode_frame(1, _packet(rng)))
+            await _say(line, rng.choice(_unsound()))
         await self._hear_frames(line)
 
     async def _flood(self, line: Line, rng: random.Random) -> None:
@@ -228,6 +229,7 @@ def _closes(heard: bytes) -> Iterator[int]:
                 yield decode_close(payload)[0]
 
 
+@functools.cache
 def _requests(endpoint: Endpoint) -> list[tuple[str, int]]:
     """Requests that a sound server refuses, each with a status of the class 5xx that is no fault of it."""
     host, path = endpoint.authority, endpoint.path
@@ -267,8 +269,9 @@ def _frame(rng: random.Random) -> bytes:
     return rng.choice(frames)
 
 
-def _packet(rng: random.Random) -> bytes:
-    """The payload of a text frame that is no sound Engine.IO or Socket.IO packet."""
+@functools.cache
+def _unsound() -> tuple[bytes, ...]:
+    """Text frames with what is no sound Engine.IO or Socket.IO packet; made once, for some are large."""
     packets = (
         "",
         "9",
@@ -297,4 +300,4 @@ def _packet(rng: random.Random) -> bytes:
         '42["x","' + "\u0000\ud7ff" * 50 + '"]',
         '42["ping","' + "A" * OVERSIZED_BYTES + '"]',
     )
-    return rng.choice(packets).encode()
+    return tuple(encode_frame(1, packet.encode()) for packet in packets)
