@@ -76,7 +76,7 @@ def linear(low: float, high: float, start_px: float, end_px: float, unit: str = 
     def place(value: float) -> float:
         return start_px + (value - low) / (high - low) * (end_px - start_px)
 
-    return Scale(place, [(value, f"{short(value)}{unit}") for value in values])
+    return Scale(place, [(value, _label(value, unit)) for value in values])
 
 
 def logarithmic(low: float, high: float, start_px: float, end_px: float, unit: str = "") -> Scale:
@@ -95,7 +95,7 @@ def logarithmic(low: float, high: float, start_px: float, end_px: float, unit: s
         return start_px + share * (end_px - start_px)
 
     inside = [value for value in values if low * 0.999 <= value <= high * 1.001]
-    return Scale(place, [(value, f"{short(value)}{unit}") for value in inside])
+    return Scale(place, [(value, _label(value, unit)) for value in inside])
 
 
 def percentiles(last: float, start_px: float, end_px: float) -> Scale:
@@ -207,6 +207,10 @@ def _stepped(places: Points) -> str:
 def _round_step(rough: float) -> float:
     decade = 10.0 ** math.floor(math.log10(rough))
     return next(step * decade for step in (1, 2, 5, 10) if step * decade >= rough * 0.999)
+
+
+def _label(value: float, unit: str) -> str:
+    return f"{value / 1000:g} s" if unit == " ms" and value >= 1000 else f"{short(value)}{unit}"
 
 
 def short(value: float) -> str:

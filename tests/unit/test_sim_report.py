@@ -257,3 +257,12 @@ def test_one_of_many_runs_leaves_only_what_is_said() -> None:
         ui.tick(Live("load", 5, 35, 300, 298, 2, 100, 1, 5_000, 900.0, 3.2, 17.5))
         ui.say("100 clients held")
     assert console.file.getvalue() == "100 clients held\n"  # type: ignore[attr-defined]
+
+
+def test_a_thousand_milliseconds_are_a_second() -> None:
+    assert [label for _, label in logarithmic(500, 2_000, 0, 1, " ms").ticks] == [
+        "500 ms",
+        "1 s",
+        "2 s",
+        "5 s",
+    ]
