@@ -5,7 +5,7 @@ export PYTHONUNBUFFERED := 1
 APT := apt-get install -y --no-install-recommends
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check audit fuzz serve observe bench chaos chaos-short soak docs lock clean
+.PHONY: help setup demo test check audit fuzz serve observe alerts bench chaos chaos-short soak docs lock clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -40,6 +40,9 @@ serve: setup ## run one node on http://127.0.0.1:8000
 
 observe: setup $(VENV)/.prometheus ## the stack, Prometheus on it and a simulator loop; Ctrl-C stops all
 	$(PY) cli.py up --observe
+
+alerts: setup $(VENV)/.prometheus ## break things until each alert fires, and see that a clean run wakes nobody
+	$(PY) -m pytest -m slow -n 0 tests/e2e/test_alerts_real.py $(ARGS)
 
 bench: setup ## fan-out side by side with its peers, writes reports/bench.json
 	$(PY) -m loadtest.bench --json reports/bench.json
