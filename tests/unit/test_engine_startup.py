@@ -11,6 +11,7 @@ from backend.app import main
 from backend.app.errors import SetupError, UnavailableError
 from backend.app.main import Application, create_app
 from backend.app.services.reconciler import Reconciler
+from backend.app.services.throttle import Throttle
 from backend.app.settings import Settings
 from tests.support.waiting import until
 
@@ -52,7 +53,8 @@ async def started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncItera
         store: Any = ReluctantStore(built.services.store, opens_at, trouble or [])
         services = replace(built.services, store=store)
         reconciler = Reconciler(store, services.engine, services.clock, 0.02)
-        running.append(Application(services, built.realtime, reconciler))
+        throttle = Throttle(services.clock)
+        running.append(Application(services, built.realtime, reconciler, throttle, None))
         await running[-1].start()
         return store  # type: ignore[no-any-return]
 
