@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import httpx
 import pytest
@@ -11,7 +12,7 @@ import pytest
 from backend.app.realtime.redis_client import connect
 from backend.app.services.throttle import CountsError, Limit, Throttle
 from backend.app.shared_counts import RedisCounts, redis_counts
-from tests.support.node import Node
+from tests.support.node import Node, free_port
 from tests.support.rest_app import ManualClock
 from tests.support.services import Valkey, running_valkey
 from tests.support.waiting import until_async
@@ -146,3 +147,34 @@ async def test_no_request_fails_while_the_bus_is_down(nodes: tuple[Node, Node], 
     finally:
         valkey.start()
     assert statuses == {200}
+
+
+# ---------------------------------------------------------------- a Redis Cluster
+
+
+class ClusterValkey(Valkey):
+    """A Valkey that is a cluster of one."""
+
+    def command(self) -> list[str]:
+        return [*super().command(), "--cluster-enabled", "yes", "--cluster-port", str(free_port())]
+
+
+async def test_a_cluster_counts_too(tmp_path: Path) -> None:
+    service = ClusterValkey(tmp_path)
+    await asyncio.to_thread(service.start)
+    try:
+        async with connect(service.url(), blocking=False) as redis:
+            await redis.execute_command("CLUSTER", "ADDSLOTSRANGE", 0, 16_383)
+
+            async def whole() -> bool:
+                return b"cluster_state:ok" in await redis.execute_command("CLUSTER", "INFO")
+
+            await until_async(whole, "the cluster serves all slots")
+        url = f"redis+cluster://127.0.0.1:{service.port}"
+        counts = redis_counts(url, connect(url, blocking=False))
+        try:
+            assert [await counts.add(key, 2, 60) for key in ("a", "a", "b")] == [2, 4, 2]
+        finally:
+            await counts.close()
+    finally:
+        await asyncio.to_thread(service.stop)
