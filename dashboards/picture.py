@@ -192,5 +192,9 @@ def shown(value: float, unit: Unit) -> str:
         return f"{value:.3g} s" if value >= 1 or value == 0 else f"{value * 1000:.3g} ms"
     if unit is Unit.BYTES:
         return f"{value / 2**20:.3g} MiB" if value >= 2**20 else f"{value / 1024:.3g} KiB"
-    text = f"{value / 1000:.3g} k" if value >= 1000 else f"{value:.3g}"
+    text = f"{value:.3g}"
+    for size, name in ((1_000_000, "M"), (1_000, "k")):
+        if value >= size:
+            text = f"{value / size:.3g} {name}"
+            break
     return f"{text}/s" if unit is Unit.PER_SECOND else text

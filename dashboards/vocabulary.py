@@ -32,8 +32,6 @@ SUFFIXES: Mapping[str, tuple[str, ...]] = {
 }
 
 NOT_SHOWN: Mapping[str, str] = {
-    "event_loop_tasks": "the soak compares it before and after; grows with the sockets",
-    "interpreter_blocks": "the soak compares it before and after; resident memory is shown",
     "process_virtual_memory_bytes": "resident memory says what matters",
     "python_info": "the interpreter's version; vouchstorm_build_info is shown",
     "python_gc_objects_collected_total": "for debugging memory, by hand",

@@ -54,6 +54,7 @@ def test_an_axis_ends_above_its_values_and_not_far_above(value: float) -> None:
         (2.5, Unit.SECONDS, "2.5 s"),
         (0.995, Unit.SHARE, "99.5 %"),
         (1500, Unit.PER_SECOND, "1.5 k/s"),
+        (1_000_000, Unit.COUNT, "1 M"),
         (3 * 2**20, Unit.BYTES, "3 MiB"),
         (7, Unit.COUNT, "7"),
     ],
