@@ -278,7 +278,7 @@ def create_app(settings: Settings) -> Application:
         websocket=websocket,
     )
     realtime.attach(services)
-    reconciler = Reconciler(store, engine, clock, settings.reconcile_interval_s)
+    reconciler = Reconciler(store, engine, clock, settings.reconcile_interval_s, realtime.compare)
     metrics.repairs.source = lambda: reconciler.repaired
     return Application(services, realtime, reconciler, throttle, counts)
 

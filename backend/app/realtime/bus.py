@@ -106,6 +106,10 @@ class Bus:
         """Have the other nodes end sockets; one that does not hear it finds out when it closes the gap."""
         self._put(wire.CONTROL_CHANNEL, wire.pack_kick(kick))
 
+    def publish_resync(self) -> None:
+        """Have every node, this one too, compare its sockets with the store."""
+        self._put(wire.CONTROL_CHANNEL, wire.RESYNC)
+
     def _put(self, channel: str, data: bytes) -> None:
         if len(self._queue) >= QUEUE_MESSAGES:
             self._metrics.bus_messages.inc("failed")

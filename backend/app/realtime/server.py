@@ -253,6 +253,13 @@ class Realtime:
             self.gateway.on_kick = self.bus.publish_kick
             self.bus.on_kick = self.gateway.kick_here
 
+    async def compare(self) -> None:
+        """Have every socket, of all nodes, get what the store has for it. Raises UnavailableError."""
+        if self.bus is not None:
+            self.bus.publish_resync()
+        else:
+            await self.channels.catch_up_all()
+
     async def _recheck(self) -> int:
         return await self.gateway.recheck() if self.gateway is not None else 0
 

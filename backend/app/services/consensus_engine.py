@@ -48,6 +48,8 @@ class ConsensusEngine:
         self._ids = ids
         self._policy = policy
         self._weighting = weighting
+        self.answers_lost = 0
+        """Validations whose consequences may be stored, though nobody heard so."""
 
     async def process_validation(
         self,
@@ -87,6 +89,7 @@ class ConsensusEngine:
         try:
             claim = await self.complete(recorded)
         except VouchstormError:
+            self.answers_lost += 1
             log.exception(
                 "validation stored, its consequences are left to the reconciler",
                 extra={"validation_id": recorded.validation.id, "claim_id": claim_id},

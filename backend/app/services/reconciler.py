@@ -1,12 +1,15 @@
 """Finishes what a crash or an outage left half-done: at start, and every few seconds.
 
+What was stored while the answer got lost was pushed by nobody, and repairing it makes nothing new to push: so
+after a repair, or when answers got lost, every node is told to compare its sockets with the store.
+
 Only work older than one interval is touched, so that requests in flight are left alone; touching it twice
 would be harmless anyway.
 """
 
 import asyncio
 import logging
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
 
 from ..errors import RefusedError, VouchstormError
@@ -21,11 +24,21 @@ BATCH = 200
 class Reconciler:
     """Repairs pending validations and settlements through the engine."""
 
-    def __init__(self, store: Store, engine: ConsensusEngine, clock: Clock, interval_s: float) -> None:
+    def __init__(
+        self,
+        store: Store,
+        engine: ConsensusEngine,
+        clock: Clock,
+        interval_s: float,
+        compare: Callable[[], Awaitable[object]] | None = None,
+    ) -> None:
+        """compare: has the nodes look for what their sockets have not got; may raise UnavailableError."""
         self._store = store
         self._engine = engine
         self._clock = clock
         self._interval_s = interval_s
+        self._compare = compare
+        self._settled = (0, 0)
         self.repaired = 0
 
     async def run(self) -> None:
@@ -34,8 +47,16 @@ class Reconciler:
             await asyncio.sleep(self._interval_s)
             try:
                 await self.repair()
+                await self._have_compared()
             except VouchstormError as error:
                 log.warning("repair put off: %s", error)
+
+    async def _have_compared(self) -> None:
+        """Once for all repairs and lost answers since the last time."""
+        now = (self.repaired, self._engine.answers_lost)
+        if now != self._settled and self._compare is not None:
+            await self._compare()
+        self._settled = now
 
     async def repair(self, *, older_than_s: float | None = None) -> int:
         """Finish pending work older than `older_than_s` (None: one interval); how many items it finished.
