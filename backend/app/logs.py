@@ -16,8 +16,11 @@ from typing import Any, Literal, TextIO
 request_id: ContextVar[str | None] = ContextVar("request_id", default=None)
 """Id of the HTTP request that the current task answers; set by `api/limits.py`."""
 
-_TOKEN = re.compile(r"\beyJ[\w-]{4,}\.[\w-]+\.[\w-]+")
-_QUERY = re.compile(r"(/[^\s?\"']*)\?[^\s\"']*")
+MAX_CHARS = 32_768
+"""What is longer is cut: some of it may have been sent by a stranger."""
+# Both are linear in the text, however it was made: it is read on the event loop.
+_TOKEN = re.compile(r"\beyJ[\w-]{4,256}\.[\w-]+\.[\w-]+")
+_WORD = re.compile(r"[^\s\"']+")
 _STANDARD_FIELDS = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 _CHATTY_LOGGERS = (
     "uvicorn.access",
@@ -31,8 +34,15 @@ _PROTOCOL_LOGGERS = ("socketio", "engineio")
 
 
 def redact(text: str) -> str:
-    """The text without query strings and tokens."""
-    return _QUERY.sub(r"\1", _TOKEN.sub("[token]", text))
+    """The text without query strings and tokens, cut to `MAX_CHARS`."""
+    return _WORD.sub(_without_query, _TOKEN.sub("[token]", text[:MAX_CHARS]))
+
+
+def _without_query(match: re.Match[str]) -> str:
+    word = match[0]
+    slash = word.find("/")
+    mark = word.find("?", slash) if slash >= 0 else -1
+    return word if mark < 0 else word[:mark]
 
 
 class PrettyFormatter(logging.Formatter):

@@ -3,11 +3,20 @@
 import io
 import json
 import logging
+import timeit
 from collections.abc import Iterator
 
 import pytest
 
-from backend.app.logs import JsonFormatter, PrettyFormatter, Seldom, configure_logging, redact, request_id
+from backend.app.logs import (
+    MAX_CHARS,
+    JsonFormatter,
+    PrettyFormatter,
+    Seldom,
+    configure_logging,
+    redact,
+    request_id,
+)
 
 TOKEN = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJ1MSJ9.c2lnbmF0dXJl"
 
@@ -132,3 +141,17 @@ def test_what_is_remembered_of_lines_is_bounded() -> None:
     for number in range(5 * Seldom.MAX_MESSAGES):
         seldom.filter(at(0, f"line {number}"))
     assert len(seldom._seen) <= Seldom.MAX_MESSAGES
+
+
+@pytest.mark.parametrize("part", ["/", "eyJ-", "eyJabcd.", "?", "/?", "a/?'", "eyJaaaa.b.", "x"])
+def test_no_text_takes_long_to_clean(part: str) -> None:
+    def costs(text: str) -> float:
+        return min(timeit.repeat(lambda: redact(text[:MAX_CHARS]), number=1, repeat=3))
+
+    harmless = "some words and /a/path and more " * MAX_CHARS
+    # A pattern that goes back and forth needs ten thousand times as long.
+    assert costs(part * MAX_CHARS) < 1_000 * costs(harmless)
+
+
+def test_a_line_is_not_longer_than_the_bound() -> None:
+    assert len(redact("x" * 100_000)) == MAX_CHARS
