@@ -1,4 +1,4 @@
-"""`doctor --data`: damage of each kind is found; what follows from whole rows is repaired, nothing guessed."""
+"""`doctor --data`: damage of each kind is found; what follows from whole rows is repaired, never guessed."""
 
 # ruff: noqa: S608 - SQL of literals only
 
