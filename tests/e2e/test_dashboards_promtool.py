@@ -11,6 +11,7 @@ from dashboards.prometheus_server import MissingPrometheusError, find_program
 from tests.support.node import Node
 
 DASHBOARDS = Path(__file__).resolve().parents[2] / "dashboards"
+DEPLOYED = DASHBOARDS.parent / "deploy" / "prometheus"
 TESTS = sorted((DASHBOARDS / "rules" / "tests").glob("*.yml"))
 
 
@@ -33,6 +34,18 @@ def promtool(*words: str, cwd: Path = DASHBOARDS) -> "subprocess.CompletedProces
 
 def test_the_configuration_is_valid() -> None:
     done = promtool("check", "config", "prometheus.yml")
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_configuration_of_the_containers_is_valid() -> None:
+    """Their paths are those inside the container: only the syntax can be checked here."""
+    done = promtool("check", "config", "--syntax-only", "prometheus.yml", cwd=DEPLOYED)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("name", ["recording.yml", "alerts.yml"])
+def test_the_rules_are_valid(name: str) -> None:
+    done = promtool("check", "rules", "--lint=all", "--lint-fatal", f"rules/{name}")
     assert done.returncode == 0, done.stdout + done.stderr
 
 
