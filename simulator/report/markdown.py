@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Sequence
 
 from ..compare import Comparison, FaultRow, Row, Side
-from ..curve import Curve
+from ..curve import Curve, Point
 from ..knee import Step
 from ..result import Latency, Level, Result
 from ..search import Capacity
@@ -89,7 +89,13 @@ def curve_markdown(curve: Curve) -> str:
         f"## {_text(curve.scenario or 'Capacity')} by nodes: {_text(curve.sentence())}",
         _table(("Nodes", f"Largest passing load ({curve.quantity})", "First signal", "Saturated"), rows),
     ]
-    return _joined([*parts, *(capacity_markdown(point.capacity) for point in curve.points)])
+    return _joined([*parts, *(_point_part(point) for point in curve.points)])
+
+
+def _point_part(point: Point) -> str:
+    """The search of one node count, under a heading of its own."""
+    search = capacity_markdown(point.capacity).removeprefix("## ")
+    return f"### {point.nodes} node{'s' if point.nodes > 1 else ''}: {search}"
 
 
 def _facts(result: Result) -> str:

@@ -6,6 +6,7 @@ import pytest
 
 from simulator.curve import Curve, find_curve, parse_counts
 from simulator.errors import ScenarioError
+from simulator.report.markdown import curve_markdown
 from simulator.scaling import Scaling
 from simulator.search import Bound, Capacity
 
@@ -62,6 +63,12 @@ def test_what_the_generator_limited_is_no_capacity_of_the_server() -> None:
 def test_an_interruption_ends_the_series() -> None:
     found = curve([1, 2, 4], {2: "interrupted"})
     assert ([point.nodes for point in found.points], found.exit_code) == ([1, 2], 130)
+
+
+def test_the_report_has_the_law_first_and_every_count_under_its_own_heading() -> None:
+    text = curve_markdown(curve([1, 2, 4]))
+    headings = [line[:12] for line in text.splitlines() if line.startswith("#")]
+    assert headings == ["## fanout by", "### 1 node: ", "### 2 nodes:", "### 4 nodes:"]
 
 
 def test_the_document_survives_json() -> None:
