@@ -22,6 +22,7 @@ from redis.exceptions import RedisError
 from ..errors import UnavailableError, VouchstormError
 from ..metrics import Metrics
 from . import bus_wire as wire
+from .bus_shards import Layout, Masters, OneConnection, connect_masters, discover
 from .frames import Message
 from .redis_client import connect
 
@@ -35,6 +36,9 @@ BATCH = 200
 SUBSCRIBE_BATCH = 500
 LINGER_S = 5.0
 """A channel stays subscribed this long after its last local member: reloads and flapping are cheap."""
+
+SHARDED = (wire.ROOM_PREFIX, wire.BEAT_PREFIX)
+"""Channels that a Cluster carries on one master."""
 
 TROUBLE = (RedisError, OSError, asyncio.TimeoutError, RuntimeError)
 """RuntimeError: what uvloop says of a transport that was reset while the Redis library was using it."""
@@ -71,6 +75,12 @@ class Bus:
         self._sent = asyncio.Event()
         self._failed_to_publish = False
         self._publisher: Redis | None = None
+        self._publishers: list[Redis] = []
+        self._masters: Masters | None = None
+        self._publish_layout: Layout | None = None
+        self._beat_channels: list[str] = []
+        """Of the masters that are listened to, if the bus is sharded; with when each was last heard."""
+        self._beats_heard_s: list[float] = []
         self._pubsub: PubSub | None = None
         self._wanted: dict[str, float | None] = {}
         self._subscribed: set[str] = set()
@@ -140,7 +150,9 @@ class Bus:
     @property
     def hearing(self) -> bool:
         now = asyncio.get_running_loop().time()
-        return self._heard_s is not None and now - self._heard_s < DEAF_AFTER_S
+        if self._heard_s is None:
+            return False
+        return now - min([self._heard_s, *self._beats_heard_s]) < DEAF_AFTER_S
 
     def silent_s(self) -> float:
         """Seconds that the last gap may have lasted: since this node last heard itself."""
@@ -180,22 +192,46 @@ class Bus:
                 self._sent.set()
 
     async def _send(self, batch: list[tuple[str, bytes]]) -> None:
-        if self._publisher is None:
-            self._publisher = connect(self._url, blocking=False, attempt=self._attempt)
-        async with asyncio.timeout(2.0), self._publisher.pipeline(transaction=False) as pipeline:
-            for channel, data in batch:
-                pipeline.publish(channel, data)
-            if self._failed_to_publish:
-                pipeline.publish(wire.CONTROL_CHANNEL, wire.RESYNC)
-            await pipeline.execute()
+        async with asyncio.timeout(2.0):
+            if self._publisher is None:
+                self._publisher = connect(self._url, blocking=False, attempt=self._attempt)
+                self._publish_layout = await discover(self._url, self._attempt)
+                if self._publish_layout is not None:
+                    self._publishers = connect_masters(self._url, self._publish_layout, blocking=False)
+            ordinary = batch
+            if self._publish_layout is not None:
+                ordinary = [item for item in batch if not item[0].startswith(SHARDED)]
+                await self._send_sharded(batch, self._publish_layout)
+            async with self._publisher.pipeline(transaction=False) as pipeline:
+                for channel, data in ordinary:
+                    pipeline.publish(channel, data)
+                if self._failed_to_publish:
+                    pipeline.publish(wire.CONTROL_CHANNEL, wire.RESYNC)
+                await pipeline.execute()
         if self._failed_to_publish:
             self._failed_to_publish = False
             log.info("publishing to the bus again")
         self._metrics.bus_messages.inc("published", len(batch))
 
+    async def _send_sharded(self, batch: list[tuple[str, bytes]], layout: Layout) -> None:
+        shares: list[list[tuple[str, bytes]]] = [[] for _ in layout.masters]
+        for channel, data in batch:
+            if channel.startswith(SHARDED):
+                shares[layout.owner(channel)].append((channel, data))
+
+        async def send(client: Redis, share: list[tuple[str, bytes]]) -> None:
+            async with client.pipeline(transaction=False) as pipeline:
+                for channel, data in share:
+                    pipeline.execute_command("SPUBLISH", channel, data)
+                await pipeline.execute()
+
+        pairs = zip(self._publishers, shares, strict=True)
+        await asyncio.gather(*(send(client, share) for client, share in pairs if share))
+
     async def _drop_publisher(self) -> None:
-        publisher, self._publisher = self._publisher, None
-        if publisher is not None:
+        publishers = [*self._publishers, *([self._publisher] if self._publisher is not None else [])]
+        self._publisher, self._publishers = None, []
+        for publisher in publishers:
             with suppress(*TROUBLE):
                 await publisher.aclose()
 
@@ -208,6 +244,8 @@ class Bus:
             self._beats_sent.pop(self._beat - 10, None)
             beat = wire.Heartbeat(self._node, self._beat, self.users_here())
             self._put(wire.CONTROL_CHANNEL, wire.pack_heartbeat(beat))
+            for channel in self._beat_channels:
+                self._put(channel, b"")
             self._metrics.bus_connected.set(self.hearing)
             self._nodes = {
                 name: entry for name, entry in self._nodes.items() if now - entry[0] < NODE_GONE_AFTER_S
@@ -239,19 +277,55 @@ class Bus:
         try:
             async with asyncio.timeout(3.0):
                 await pubsub.subscribe(wire.CONTROL_CHANNEL, self._raw_channel)
+                shards = await self._listen_to_masters()
             self._pubsub, self._subscribed = pubsub, set()
             self._changed.set()
             async with asyncio.TaskGroup() as group:
-                keeper = group.create_task(self._keep_subscriptions(pubsub))
+                keeper = group.create_task(self._keep_subscriptions(shards or OneConnection(pubsub)))
+                readers = [group.create_task(self._read_shard(shards, index)) for index in shards or ()]
                 try:
                     await self._read(pubsub, started_s)
                 finally:
-                    keeper.cancel()
+                    for task in (keeper, *readers):
+                        task.cancel()
         except BaseExceptionGroup as group_error:
             raise group_error.exceptions[0] from None
         finally:
             with suppress(*TROUBLE):
                 await client.aclose()
+
+    async def _listen_to_masters(self) -> Masters | None:
+        """Where the bus is sharded: a connection to each master, which will hear this node's beat."""
+        layout = await discover(self._url, self._attempt)
+        if layout is None:
+            return None
+        shards = self._masters = Masters(self._url, layout)
+        channels = layout.beat_channels(self._origin.hex())
+        await shards.subscribe(channels)
+        now = asyncio.get_running_loop().time()
+        self._beat_channels, self._beats_heard_s = channels, [now] * len(channels)
+        return shards
+
+    async def _read_shard(self, shards: Masters | None, index: int) -> None:
+        if shards is None:
+            return
+        loop, beat_channel = asyncio.get_running_loop(), self._beat_channels[index]
+        while True:
+            message = await shards.pubsubs[index].get_message(timeout=0.2)
+            if loop.time() - self._beats_heard_s[index] > DEAF_AFTER_S:
+                raise OSError("no heartbeat came back through a master of the cluster")
+            if message is None:
+                continue
+            channel = message["channel"].decode()
+            if message["type"] == "smessage" and channel == beat_channel:
+                self._beats_heard_s[index] = loop.time()
+            elif message["type"] == "smessage":
+                self._take(channel, message["data"])
+            elif message["type"] == "ssubscribe" and (room := _room(channel)) is not None:
+                self._missed_rooms.append(room)
+                self._missed.set()
+            elif message["type"] == "sunsubscribe" and _room(channel) in self._subscribed:
+                raise OSError("slots of the cluster have moved")
 
     async def _read(self, pubsub: PubSub, started_s: float) -> None:
         loop = asyncio.get_running_loop()
@@ -298,7 +372,7 @@ class Bus:
             else:
                 self._metrics.bus_gaps_closed.inc(int(everything))
 
-    async def _keep_subscriptions(self, pubsub: PubSub) -> None:
+    async def _keep_subscriptions(self, connections: OneConnection | Masters) -> None:
         """Bring the subscriptions in line with what is wanted, in batches."""
         loop = asyncio.get_running_loop()
         while True:
@@ -314,11 +388,11 @@ class Bus:
             for start in range(0, len(missing), SUBSCRIBE_BATCH):
                 rooms = missing[start : start + SUBSCRIBE_BATCH]
                 self._subscribed.update(rooms)
-                await pubsub.subscribe(*map(wire.room_channel, rooms))
+                await connections.subscribe([wire.room_channel(room) for room in rooms])
             for start in range(0, len(extra), SUBSCRIBE_BATCH):
                 rooms = extra[start : start + SUBSCRIBE_BATCH]
                 self._subscribed.difference_update(rooms)
-                await pubsub.unsubscribe(*map(wire.room_channel, rooms))
+                await connections.unsubscribe([wire.room_channel(room) for room in rooms])
 
     def _take(self, channel: str, data: bytes) -> None:
         try:
@@ -355,6 +429,10 @@ class Bus:
     async def _drop_pubsub(self) -> None:
         pubsub, self._pubsub = self._pubsub, None
         self._subscribed = set()
+        self._beat_channels, self._beats_heard_s = [], []
+        masters, self._masters = self._masters, None
+        if masters is not None:
+            await masters.close()
         if pubsub is not None:
             with suppress(*TROUBLE):
                 await pubsub.aclose()  # type: ignore[no-untyped-call]

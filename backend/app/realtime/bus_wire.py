@@ -20,6 +20,7 @@ MAX_ID_CHARS = 64
 ALL_OF_USER = "*"
 
 ROOM_PREFIX = "vouchstorm:room:"
+BEAT_PREFIX = "vouchstorm:beat:"
 CONTROL_CHANNEL = "vouchstorm:control"
 
 

@@ -50,6 +50,17 @@ def connect(url: str, *, blocking: bool, attempt: int = 0) -> Redis:
     return Redis.from_url(url, **options)
 
 
+def connect_member(url: str, host: str, port: int, *, blocking: bool) -> Redis:
+    """As `connect`, to one member of the Cluster behind this URL."""
+    parts = urlsplit(url)
+    credentials = parts.netloc.rpartition("@")[0]
+    shown = f"[{host}]" if ":" in host else host
+    netloc = f"{credentials}@{shown}:{port}" if credentials else f"{shown}:{port}"
+    return connect(
+        urlunsplit((parts.scheme.partition("+")[0], netloc, "", parts.query, "")), blocking=blocking
+    )
+
+
 def _sentinel(netloc: str, path: str, scheme: str, options: dict[str, Any]) -> Redis:
     """`redis+sentinel://user:password@host:port,host:port/database/service`."""
     credentials, _, hosts = netloc.rpartition("@")

@@ -1,0 +1,62 @@
+"""A cluster of Valkey masters on this machine."""
+
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import redis
+
+from tests.support.services import LOOPBACK, START_DEADLINE_S, Valkey, free_port
+
+SLOTS = 16_384
+BUS_PORTS_ABOVE = 10_000
+"""Each member also listens so many ports higher."""
+
+
+class Member(Valkey):
+    """One master."""
+
+    def command(self) -> list[str]:
+        return [*super().command(), "--cluster-enabled", "yes", "--cluster-config-file", "nodes.conf"]
+
+
+def _port() -> int:
+    while (port := free_port()) + BUS_PORTS_ABOVE > 65_535:
+        pass
+    return port
+
+
+@contextmanager
+def running_cluster(members: int = 2) -> Iterator[list[Member]]:
+    """Masters that share all slots evenly."""
+    with ExitStack() as stack:
+        found = []
+        for _ in range(members):
+            directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="vouchstorm-cluster-")))
+            member = Member(directory, _port()).start()
+            stack.callback(member.kill)
+            found.append(member)
+        share = SLOTS // members
+        clients = [stack.enter_context(redis.Redis(LOOPBACK, member.port)) for member in found]
+        for index, client in enumerate(clients):
+            last = SLOTS - 1 if index == members - 1 else (index + 1) * share - 1
+            client.execute_command("CLUSTER", "ADDSLOTSRANGE", index * share, last)
+            if index:
+                client.execute_command("CLUSTER", "MEET", LOOPBACK, found[0].port)
+        deadline_s = time.monotonic() + START_DEADLINE_S
+        while not all(_is_whole(client) for client in clients):
+            assert time.monotonic() < deadline_s, "the cluster did not come together"
+            time.sleep(0.05)
+        yield found
+
+
+def _is_whole(client: Any) -> bool:
+    return bool(sum(last - first + 1 for first, last, *_ in client.execute_command("CLUSTER", "SLOTS")) == SLOTS)
+
+
+def url_of(members: list[Member]) -> str:
+    hosts = ",".join(f"{LOOPBACK}:{member.port}" for member in members)
+    return f"redis+cluster://{hosts}"
