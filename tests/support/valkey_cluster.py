@@ -54,7 +54,8 @@ def running_cluster(members: int = 2) -> Iterator[list[Member]]:
 
 
 def _is_whole(client: Any) -> bool:
-    return bool(sum(last - first + 1 for first, last, *_ in client.execute_command("CLUSTER", "SLOTS")) == SLOTS)
+    known = client.execute_command("CLUSTER", "SLOTS")
+    return sum(int(last) - int(first) + 1 for first, last, *_ in known) == SLOTS
 
 
 def url_of(members: list[Member]) -> str:
