@@ -6,6 +6,7 @@ line (`--slo key=value`) and the verdict.
 
 import difflib
 import math
+import statistics
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
@@ -87,6 +88,14 @@ def _server_errors(findings: Findings) -> Reading:
     return float(hostile.server_errors) if hostile.inputs else None
 
 
+def _hostile_slowdown(findings: Findings) -> Reading:
+    """Medians of the seconds' medians, with strangers and without any fault, on the same machine."""
+    told = [second for second in findings.timeline if second.p50_ms > 0]
+    beside = [second.p50_ms for second in told if "hostile" in second.faults]
+    alone = [second.p50_ms for second in told if not second.faults]
+    return statistics.median(beside) / statistics.median(alone) if beside and alone else None
+
+
 def _durable_duplicates(findings: Findings) -> Reading:
     part = findings.ledger_by_kind.get("durable")
     return None if part is None else float(part.duplicate)
@@ -143,6 +152,7 @@ _ALL = (
     ),
     Slo("censored", "", "dropped clients not back in the window", lambda f: float(f.reconnect.censored)),
     Slo("server_errors", "", "answers to strangers that blame the server", _server_errors),
+    Slo("hostile_slowdown", "x", "fan-out p50 beside strangers, of that without", _hostile_slowdown),
     Slo("failed_publish_ratio", "", "publishes that failed, of those answered", _accepted),
     Slo("established_ratio", "", "connected clients of those wanted", _established, at_most=False),
     Slo("reconnected_ratio", "", "drops that came back in the window", _reconnected, at_most=False),

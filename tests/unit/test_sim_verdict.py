@@ -170,3 +170,15 @@ def test_answers_that_blame_the_server_fail_where_that_was_asked() -> None:
 def test_counters_that_are_repeated_are_no_repeated_notifications() -> None:
     kinds = {"snapshot": {"duplicate": 5}, "durable": {"duplicate": 0}}
     assert verdict(findings(ledger_by_kind=kinds), duplicate_durable=0).verdict == "PASS"
+
+
+def test_strangers_that_slow_honest_clients_down_fail_where_that_was_asked() -> None:
+    calm = [{"t_s": n, "p50_ms": 10.0} for n in range(5)]
+    beside = [{"t_s": n, "p50_ms": 45.0, "faults": ["hostile"]} for n in range(5, 9)]
+    assert verdict(findings(timeline=calm + beside), hostile_slowdown=4).verdict == "FAIL"
+
+
+def test_a_slow_machine_is_no_slowdown_by_strangers() -> None:
+    calm = [{"t_s": n, "p50_ms": 500.0} for n in range(5)]
+    beside = [{"t_s": n, "p50_ms": 450.0, "faults": ["hostile"]} for n in range(5, 9)]
+    assert verdict(findings(timeline=calm + beside), hostile_slowdown=3).verdict == "PASS"
