@@ -8,6 +8,7 @@ import pytest
 import typer.main
 
 import cli
+from simulator.result import from_json
 from simulator.scenario import read
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -47,3 +48,18 @@ def test_every_file_that_a_guide_links_is_there(guide: Path) -> None:
 
 def test_there_is_something_to_check() -> None:
     assert sum(len(commands(guide)) for guide in GUIDES) > 5
+
+
+def test_the_storm_guide_quotes_its_run() -> None:
+    text = (ROOT / "docs" / "guides" / "reconnect-storm.md").read_text(encoding="utf-8")
+    found = re.search(r"\.\./runs/(\S+\.json)", text)
+    assert found is not None
+    result = from_json((ROOT / "docs" / "runs" / found[1]).read_text(encoding="utf-8"))
+    storm, ledger = result.reconnect, result.ledger
+    for quoted in (
+        f"**{result.verdict}.** {storm.drops:,} were dropped and {storm.reconnected:,} came back",
+        f"{ledger.lost:,} of {ledger.expected:,} owed receipts were lost",
+        f"| connected again, after it was allowed back | {storm.time_to_reconnect.count:,} |",
+        f"{result.conservation.checked:,} facts",
+    ):
+        assert quoted in text
