@@ -150,7 +150,7 @@ def token(
 @app.command()
 def doctor(
     port: Annotated[int, typer.Option(min=1, max=65535, help="The port a node would use.")] = 8000,
-    data_dir: Annotated[Path, typer.Option(help="The directory the store would use.")] = Path("data"),
+    data_dir: DataDir = None,
     data: Annotated[bool, typer.Option("--data", help="Check what the store holds instead.")] = False,
     repair: Annotated[bool, typer.Option("--repair", help="Put right what needs no guess.")] = False,
     store_url: StoreUrl = None,
@@ -172,13 +172,13 @@ def doctor(
 
     marks = {Level.OK: "[green]ok[/]", Level.WARN: "[yellow]warn[/]", Level.MISSING: "[red]missing[/]"}
     table = Table("", "what", "found", "needed for", box=None, pad_edge=False)
-    findings = examine(port, data_dir)
+    findings = examine(port, data_dir or Path("data"))
     for finding in findings:
         table.add_row(marks[finding.level], finding.name, finding.fact, finding.needed_for)
     Console().print(table)
 
 
-def _doctor_data(data_dir: Path, store_url: str | None, repair: bool) -> NoReturn:
+def _doctor_data(data_dir: Path | None, store_url: str | None, repair: bool) -> NoReturn:
     from .data_doctor import examine_data, sentences
 
     with _one_sentence():

@@ -49,6 +49,13 @@ def test_a_whole_store_passes_the_doctor_while_a_node_runs(data_dir: Path) -> No
     assert (done.returncode, "Every law of conservation holds." in done.stdout) == (0, True)
 
 
+def test_the_doctor_finds_the_store_of_the_environment(data_dir: Path) -> None:
+    settings = Node(data_dir).settings | {"data_dir": data_dir}
+    command = [sys.executable, str(ROOT / "cli.py"), "doctor", "--data"]
+    done = subprocess.run(command, env=environment(settings), capture_output=True, text=True, check=False)
+    assert (done.returncode, "Checked 5 users" in done.stdout) == (0, True)
+
+
 def test_damage_is_an_exit_code_until_it_is_repaired(data_dir: Path) -> None:
     with closing(sqlite3.connect(data_dir / "vouchstorm.db")) as connection:
         connection.execute("UPDATE users SET unread = unread + 1")
