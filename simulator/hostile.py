@@ -14,7 +14,7 @@ import random
 import time
 from base64 import b64encode
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from types import TracebackType
 
 from .breakages import Hostile
@@ -173,7 +173,7 @@ class Strangers:
 
     # ---------------------------------------------------------------- what they hear
 
-    async def _hear_http(self, line: Line, excused: int = 0) -> None:
+    async def _hear_http(self, line: Line, excused: Sequence[int] = ()) -> None:
         heard = await _listen(line)
         self._note_status(heard, "request", excused)
         self.counts["ended"] += line[0].at_eof()
@@ -185,11 +185,11 @@ class Strangers:
             if code in SERVER_FAULT_CODES:
                 self._blame(f"close {code}")
 
-    def _note_status(self, answer: bytes, to: str, excused: int = 0) -> None:
+    def _note_status(self, answer: bytes, to: str, excused: Sequence[int] = ()) -> None:
         """A 503 that says when to come back is a server that sheds load, as it should."""
         if answer[9:12] == b"503" and b"\r\nretry-after:" in answer.lower():
             return
-        if answer.startswith(b"HTTP/1.1 5") and answer[9:12] != b"%d" % excused:
+        if answer.startswith(b"HTTP/1.1 5") and answer[9:12] not in [b"%d" % status for status in excused]:
             self._blame(f"{answer[9:12].decode('latin-1')} to {to}")
 
     def _blame(self, what: str) -> None:
@@ -230,21 +230,21 @@ def _closes(heard: bytes) -> Iterator[int]:
 
 
 @functools.cache
-def _requests(endpoint: Endpoint) -> list[tuple[str, int]]:
-    """Requests that a sound server refuses, each with a status of the class 5xx that is no fault of it."""
+def _requests(endpoint: Endpoint) -> list[tuple[str, tuple[int, ...]]]:
+    """Requests that a sound server refuses, each with statuses of the class 5xx that are no fault of it."""
     host, path = endpoint.authority, endpoint.path
     target = endpoint.target("polling")
-    nothing = 0
+    nothing: tuple[int, ...] = ()
     return [
         (f"GET {path}?EIO=9&transport=carrier-pigeon HTTP/1.1\r\nHost: {host}\r\n\r\n", nothing),
         (f"GET {target}&sid=nobody HTTP/1.1\r\nHost: {host}\r\n\r\n", nothing),
         (f"POST {target}&sid=no HTTP/1.1\r\nHost: {host}\r\nContent-Length: 4\r\n\r\n4\x1e4[", nothing),
         (f"POST {target} HTTP/1.1\r\nHost: {host}\r\nContent-Length: -5\r\n\r\n", nothing),
-        # A gateway cannot pass on a body that breaks off, and says 502.
-        (f"POST {target} HTTP/1.1\r\nHost: {host}\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n", 502),
+        # A gateway cannot pass on a body that breaks off: it says 502, or 503 when it has tried everywhere.
+        (f"POST {target} HTTP/1.1\r\nHost: {host}\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n", (502, 503)),
         (f"GET {target} HTTP/1.1\r\nHost: {host}\r\nX-Long: {'x' * 70_000}\r\n\r\n", nothing),
         (f"GET {target} HTTP/1.1\r\nHost: {host}\r\n", nothing),
-        (f"WAT {path} HTTP/7.3\r\n\r\n", 505),
+        (f"WAT {path} HTTP/7.3\r\n\r\n", (505,)),
         (f"POST /api/claims HTTP/1.1\r\nHost: {host}\r\nContent-Length: 9\r\n\r\n{{]nojson", nothing),
         (f"GET {path}../%00/%ff HTTP/1.1\r\nHost: {host}\r\n\r\n", nothing),
     ]
