@@ -49,13 +49,24 @@ def stack(tmp_path: Path) -> Iterator[Stack]:
         yield watched
 
 
+PROBE_S = 0.2
+TOO_LATE_S = 0.1
+OF_TIME = {"EventLoopLag", "PushBudgetBurnsFast", "PushBudgetBurnsSlowly"}
+"""Alerts that are right to fire on a machine that has no time for the nodes."""
+
+
 def test_a_clean_run_wakes_nobody_and_a_deaf_node_does(stack: Stack, tmp_path: Path) -> None:
     process = load(stack.nodes[0], tmp_path, 15)
     fired: set[str] = set()
+    late_s = 0.0
     while process.poll() is None:
         fired |= stack.prometheus.firing()
-        time.sleep(0.2)
-    assert fired == set()
+        due_s = time.monotonic() + PROBE_S
+        time.sleep(PROBE_S)
+        late_s = max(late_s, time.monotonic() - due_s)
+    assert fired <= (OF_TIME if late_s > TOO_LATE_S else set()), (
+        f"this process itself was {late_s:.3f} s late"
+    )
     assert stack.prometheus.query("sum(websocket_push_seconds_count) > 0")
 
     stack.valkey.pause()
@@ -124,39 +135,6 @@ def test_clients_that_stop_reading_are_seen(stack: Stack, tmp_path: Path) -> Non
         stack.must_fire("SlowClientSurge")
 
 
-@contextmanager
-def stuttering(pid: int) -> Iterator[None]:
-    """The process stands still for half of the time, as on a machine that is far too busy."""
-    over = threading.Event()
-
-    def stutter() -> None:
-        while not over.is_set():
-            os.kill(pid, signal.SIGSTOP)
-            over.wait(0.6)
-            os.kill(pid, signal.SIGCONT)
-            over.wait(0.6)
-
-    thread = threading.Thread(target=stutter)
-    thread.start()
-    try:
-        yield
-    finally:
-        over.set()
-        thread.join()
-
-
-def test_a_node_that_stutters_burns_the_budget(stack: Stack, tmp_path: Path) -> None:
-    node = stack.nodes[0]
-    process = load(node, tmp_path, 100)
-    try:
-        until(lambda: bool(stack.prometheus.query("sum(websocket_push_seconds_count) > 5")), "pushes")
-        with stuttering(node.pid):
-            stack.must_fire("EventLoopLag", "PushBudgetBurnsFast", "PushBudgetBurnsSlowly", deadline_s=110.0)
-    finally:
-        process.kill()
-        process.wait()
-
-
 CROWD = """
 import asyncio, sys, uuid
 import httpx, socketio
@@ -189,6 +167,46 @@ async def main(url, what, number):
 
 asyncio.run(main(sys.argv[1], sys.argv[2], int(sys.argv[3])))
 """
+
+
+@contextmanager
+def stuttering(pid: int) -> Iterator[None]:
+    """The process stands still for three quarters of the time, as on a machine that is far too busy."""
+    over = threading.Event()
+
+    def stutter() -> None:
+        while not over.is_set():
+            os.kill(pid, signal.SIGSTOP)
+            over.wait(0.9)
+            os.kill(pid, signal.SIGCONT)
+            over.wait(0.3)
+
+    thread = threading.Thread(target=stutter)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+
+
+def test_a_node_that_stutters_burns_the_budget(stack: Stack, tmp_path: Path) -> None:
+    """What is accepted on one node is late at the sockets of the other, which stutters."""
+    publishing, stuttered = stack.nodes
+    process = load(publishing, tmp_path, 100)
+    try:
+        with running(tmp_path / "crowd.log", ["-c", CROWD, stuttered.url, "crowd", "5"]):
+            heard = (
+                f'websocket_push_seconds_count{{instance="{LOOPBACK}:{stuttered.port}",class="snapshot"}} > 5'
+            )
+            until(lambda: bool(stack.prometheus.query(heard)), "pushes on the other node")
+            with stuttering(stuttered.pid):
+                stack.must_fire(
+                    "EventLoopLag", "PushBudgetBurnsFast", "PushBudgetBurnsSlowly", deadline_s=110.0
+                )
+    finally:
+        process.kill()
+        process.wait()
 
 
 def test_strangers_at_the_door_are_a_surge_of_refusals(stack: Stack, tmp_path: Path) -> None:

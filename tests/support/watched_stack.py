@@ -61,14 +61,16 @@ class Stack:
 
     def must_fire(self, *alerts: str, deadline_s: float = DEADLINE_S) -> None:
         """Wait until each of them has fired."""
-        seen: set[str] = set()
+        missing = set(alerts)
 
         def all_seen() -> bool:
-            nonlocal seen
-            seen |= self.prometheus.firing()
-            return seen >= set(alerts)
+            missing.difference_update(self.prometheus.firing())
+            return not missing
 
-        until(all_seen, f"{', '.join(alerts)}; fired: {seen}", deadline_s)
+        try:
+            until(all_seen, ", ".join(alerts), deadline_s)
+        except AssertionError as error:
+            raise AssertionError(f"{error}; never fired: {missing}") from error
 
 
 @contextmanager
