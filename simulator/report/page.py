@@ -214,15 +214,37 @@ def _facts(result: Result) -> str:
         if server.managed
         else {"started by the run": "no"},
     }
+    if result.hostile.inputs:
+        groups["Strangers"] = {
+            name.replace("_", " "): f"{value:,}" for name, value in result.hostile.model_dump().items()
+        }
     cards = "".join(card(title, rows.items()) for title, rows in groups.items())
     violations = "".join(f"<li>{escape(text)}</li>" for text in result.conservation.violations[:20])
     notes = "".join(f"<li>{escape(text)}</li>" for text in result.notes)
     return section(
         "What else was counted",
-        f"<div class='cards'>{cards}</div>"
+        f"<div class='cards'>{cards}</div>{_processes(result)}"
         + (f"<h3>Broken laws</h3><ul class='reasons'>{violations}</ul>" if violations else "")
         + (f"<h3>Notes</h3><ul>{notes}</ul>" if notes else ""),
     )
+
+
+def _processes(result: Result) -> str:
+    """The harness process by process, where there are several."""
+    if len(result.generator.by_process) < 2:
+        return ""
+    head = "<th>process of the generator</th>" + "".join(
+        f"<th>{name}</th>" for name in ("clients", "CPU share", "loop lag p90", "loop lag p99", "memory")
+    )
+    body = "".join(
+        f"<tr><td>{escape(each.name)}</td><td class='number'>{each.clients:,}</td>"
+        f"<td class='number'>{each.cpu_share:.1%}</td>"
+        f"<td class='number'>{milliseconds(each.loop_lag_ms.p90)}</td>"
+        f"<td class='number'>{milliseconds(each.loop_lag_ms.p99)}</td>"
+        f"<td class='number'>{megabytes(each.rss_bytes)}</td></tr>"
+        for each in result.generator.by_process
+    )
+    return scroll(head, body)
 
 
 def _environment(result: Result) -> str:

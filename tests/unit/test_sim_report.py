@@ -266,3 +266,14 @@ def test_a_thousand_milliseconds_are_a_second() -> None:
         "2 s",
         "5 s",
     ]
+
+
+def test_each_process_of_the_generator_is_listed() -> None:
+    parts = [{"name": f"clients {n}..{n}", "clients": 1} for n in (1, 2)]
+    page = render_html(result(generator={"processes": 2, "by_process": parts}))
+    assert ("clients 1..1" in page, "clients 2..2" in page) == (True, True)
+
+
+def test_what_strangers_did_is_shown_where_there_were_any() -> None:
+    assert "Strangers" in render_html(result(hostile={"inputs": 5, "server_errors": 1}))
+    assert "Strangers" not in render_html(result())
