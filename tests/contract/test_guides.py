@@ -36,7 +36,9 @@ def test_every_scenario_that_a_guide_shows_is_valid(guide: Path) -> None:
 @pytest.mark.parametrize("guide", GUIDES, ids=lambda guide: guide.stem)
 def test_every_command_that_a_guide_shows_exists_with_its_options(guide: Path) -> None:
     for words in commands(guide):
-        known = {option for given in COMMANDS[words[0]].params for option in given.opts}
+        known = {
+            option for given in COMMANDS[words[0]].params for option in (*given.opts, *given.secondary_opts)
+        }
         assert {word for word in words if word.startswith("--") and word != "--"} <= known, words
 
 
