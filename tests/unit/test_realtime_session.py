@@ -131,6 +131,15 @@ async def test_a_peer_that_takes_nothing_is_aborted(wire: Wire) -> None:
     assert (transport.aborted, wire.counts.aborts) == (True, ["stuck"])
 
 
+async def test_what_waited_for_an_aborted_peer_is_let_go_of(wire: Wire) -> None:
+    session, transport = await wire.session()
+    stall(session, transport)
+    session.post([durable(1)])
+    session.abort("stuck")
+    await until(lambda: transport.lost, "it is gone")
+    assert session.outbox is None
+
+
 async def test_a_peer_is_given_its_time(wire: Wire) -> None:
     session, transport = await wire.session()
     stall(session, transport)

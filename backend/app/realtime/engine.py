@@ -306,6 +306,7 @@ class Session(Writable, AsyncSocket):  # type: ignore[misc]
 
     def lost(self) -> None:
         self.write = None
+        self.outbox = None  # the heartbeat holds on to this object until its next turn: not to a megabyte
         self.server.slow.discard(self)
         self._leave()
         if not self.closed and not self.closing:
