@@ -4,6 +4,10 @@ from ..model import Board, Limit, Mark, Panel, Query, Row, Unit
 from ..promql import JOB, NODE, level, per_s, quantile
 from .overview import DOWN, DRAINING
 
+_STORE_ERRORS = per_s("store_errors_total", by="kind")
+_NO_ERRORS = f'label_replace(0 * {per_s("store_call_seconds_count")}, "kind", "none", "", "")'
+"""Errors have no series before the first one."""
+
 BOARD = Board(
     "vouchstorm-bus",
     "Vouchstorm / Bus and nodes",
@@ -131,7 +135,7 @@ BOARD = Board(
                     "Store errors",
                     "Calls that raised: refused by a rule (normal), unavailable, or a bug.",
                     Unit.PER_SECOND,
-                    (Query(per_s("store_errors_total", by="kind"), "{{kind}}"),),
+                    (Query(f"{_STORE_ERRORS} or {_NO_ERRORS}", "{{kind}}"),),
                 ),
             ),
         ),
