@@ -1,4 +1,4 @@
-"""Slices: every client in one process, a user's sockets together, the same schedule for any number of them."""
+"""Slices: every client in one process, a user's sockets together; the number of processes changes no draw."""
 
 from typing import Any
 
