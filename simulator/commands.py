@@ -153,6 +153,7 @@ def _watched(
             terminal.note(f"Metrics at http://127.0.0.1:{page.port}/metrics")
             watchers.append(page)
         result = run_scenario(options, Watchers(*watchers))
+        terminal.close()
         written = outputs.write(result)
         if kept:
             kept.write(result)

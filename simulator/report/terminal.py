@@ -53,11 +53,21 @@ class TerminalUi:
 
     def __enter__(self) -> "TerminalUi":
         if self._console.is_terminal:
-            self._view = LiveView(Text(""), console=self._console, auto_refresh=False, transient=True)
+            self._view = LiveView(
+                Text(""),
+                console=self._console,
+                auto_refresh=False,
+                transient=True,
+                redirect_stdout=False,  # it belongs to `--json -`
+            )
             self._view.start()
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Take the view off the screen; what follows is for others to print."""
         if self._view is not None:
             self._view.stop()
             self._view = None

@@ -277,3 +277,11 @@ def test_each_process_of_the_generator_is_listed() -> None:
 def test_what_strangers_did_is_shown_where_there_were_any() -> None:
     assert "Strangers" in render_html(result(hostile={"inputs": 5, "server_errors": 1}))
     assert "Strangers" not in render_html(result())
+
+
+def test_the_live_view_leaves_standard_output_to_the_documents(capsys: pytest.CaptureFixture[str]) -> None:
+    console = Console(file=io.StringIO(), width=80, force_terminal=True)
+    with TerminalUi(console) as ui:
+        ui.phase("load")
+        print("{}")
+    assert capsys.readouterr().out == "{}\n"
