@@ -17,15 +17,19 @@ from tests.support.node import ROOT, Node
 
 REST_DEADLINE_S = 40.0
 SAMPLE_S = 1.0
-LEAKY = Path(__file__).with_name("leaky_node.py")
+SCRIPT = Path(__file__).with_name("soak_node.py")
 
 
-class LeakyNode(Node):
-    """A node with planted leaks; see `leaky_node.py`."""
+class SoakedNode(Node):
+    """A node that counts exactly; see `soak_node.py`. leaky: with planted leaks."""
+
+    def __init__(self, data_dir: Path, *, leaky: bool, **settings: object) -> None:
+        super().__init__(data_dir, **settings)
+        self._kind = "leaky" if leaky else "healthy"
 
     def command(self) -> list[str]:
         where = ["--port", str(self.port), "--data-dir", str(self.data_dir)]
-        return [sys.executable, str(LEAKY), str(ROOT), "serve", *where]
+        return [sys.executable, str(SCRIPT), str(ROOT), self._kind, "serve", *where]
 
 
 @dataclass(frozen=True)
@@ -40,7 +44,7 @@ class Soaked:
 async def soak(data_dir: Path, *, warm_s: float, churn_s: float, places: int, leaky: bool = False) -> Soaked:
     """Run one. leaky: with a node that forgets nothing."""
     people = await seed(data_dir)
-    node = LeakyNode(data_dir, **LIMITS) if leaky else Node(data_dir, **LIMITS)
+    node = SoakedNode(data_dir, leaky=leaky, **LIMITS)
     await asyncio.to_thread(node.start)
     try:
         async with httpx.AsyncClient(timeout=10) as http:
