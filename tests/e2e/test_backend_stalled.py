@@ -20,8 +20,8 @@ from tests.support.rest import Account, Rest
 from tests.support.traffic import NEVER
 from tests.support.waiting import until, until_async
 
-READERS, STALLED, ROUNDS = 1_000, 20, 3
-EVENTS, PERIOD_S = 40, 0.1
+READERS, STALLED, ROUNDS = 1_000, 20, 7
+EVENTS, PERIOD_S = 20, 0.1
 ROWS, QUESTIONS = 40, 30
 """Each stalled reader asks so often for so many rows: far more than the kernels hold."""
 LONGEST_UPDATE_BYTES = 512
@@ -80,7 +80,7 @@ class Listener(asyncio.Protocol):
 @pytest.fixture
 def node(tmp_path: Path) -> Iterator[Node]:
     with running_node(
-        tmp_path, slow_abort_s=8.0, ping_interval_s=60, coalesce_ms=0, snapshot_hz=1000
+        tmp_path, slow_abort_s=5.0, ping_interval_s=60, coalesce_ms=0, snapshot_hz=1000
     ) as made:
         yield made
 
@@ -133,7 +133,7 @@ async def test_stalled_readers_cost_the_others_nothing(node: Node) -> None:
     sent: Sent = {}
     delays_s: list[float] = []
     async with Rest(node.url) as rest, contextlib.AsyncExitStack() as stack_of_all:
-        owner, slow, *validators = await rest.accounts(EVENTS + 2)
+        owner, slow, *validators = await rest.accounts(ROWS + 2)
         bell = await rest.claim(slow, quorum=NEVER, title="x" * 200)
         for who in validators[:ROWS]:
             await rest.vouch(who, bell)
