@@ -31,6 +31,7 @@ CONNECT_EVERY_S = 0.1
 PHASE_S = 2.0
 ROUNDS = int(os.environ.get("VOUCHSTORM_FLOOD_ROUNDS", "5"))
 BOUND = 1.5
+HEARTBEAT = b"\x81\x012"
 CAPS = {"max_sockets_per_address": 200, "max_unauthenticated_per_address": 50}
 """As `docs/SECURITY.md` advises for a service in the open."""
 
@@ -63,6 +64,8 @@ async def pinging(person: Visit, until_s: float, measured: Measured) -> None:
         while b"437[" not in heard:
             part = await person.reader.read(65_536)
             assert part, "an honest socket was closed"
+            if HEARTBEAT in part:
+                person.writer.write(client_frame(b"3"))
             heard += part
         measured.pings_ms.append((time.monotonic() - due_s) * 1000)
         due_s = max(due_s + PING_EVERY_S, time.monotonic())
