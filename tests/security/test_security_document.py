@@ -12,7 +12,7 @@ TEXT = (ROOT / "docs" / "SECURITY.md").read_text()
 MADE_AT_RUN_TIME = {"data/jwt-secret"}
 NAMED = sorted(set(re.findall(r"`([a-z]+/[\w/.-]+(?:::\w+)?)`", TEXT)) - MADE_AT_RUN_TIME)
 SETTINGS = sorted(set(re.findall(r"`(?:VOUCHSTORM_)?([A-Z][A-Z0-9_]{5,})(?:=\d+)?`", TEXT)))
-OUR_OWN = {"VOUCHSTORM_FUZZ_FACTOR", "FUZZ_FACTOR", "CLIENT_RULES", "SERVER_RULES", "ROOM_RULES", "INCRBY"}
+OUR_OWN = {"FLOOD_ROUNDS", "FUZZ_FACTOR", "CLIENT_RULES", "SERVER_RULES", "ROOM_RULES", "INCRBY"}
 
 
 @pytest.mark.parametrize("name", NAMED)
