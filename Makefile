@@ -50,7 +50,7 @@ bench: setup ## fan-out side by side with its peers, writes reports/bench.json
 chaos: setup ## break things on purpose; the ledger judges
 	$(PY) -m pytest -m chaos tests/chaos $(ARGS)
 
-chaos-short: setup ## a handful of faults, about two minutes
+chaos-short: setup ## five of these faults, a few minutes
 	VOUCHSTORM_CHAOS_SHORT=1 $(PY) -m pytest -m chaos tests/chaos -n 2 --maxschedchunk=1 $(ARGS)
 
 soak: setup ## churn for SOAK_MINUTES (5), nothing may grow; writes reports/soak.json
