@@ -14,9 +14,10 @@ import uvicorn
 from uvicorn.server import ServerState
 
 from backend.app.contracts.words import DeliveryClass
-from backend.app.realtime.engine import Engine, Session
+from backend.app.realtime.engine import Engine
 from backend.app.realtime.frames import Message
 from backend.app.realtime.queues import Bounds
+from backend.app.realtime.session import Session
 from backend.app.realtime.wire import FanoutProtocol
 from tests.support.raw import client_frame
 from tests.support.waiting import until

@@ -5,9 +5,9 @@ import asyncio
 import pytest
 
 from backend.app.contracts.words import DeliveryClass
-from backend.app.realtime.engine import INBOX_LIMIT, POLL_PACKETS, POST_PACKETS
 from backend.app.realtime.frames import ENGINE_PING, PING, PONG, close_frame, frame
 from backend.app.realtime.limits import InflowLimits
+from backend.app.realtime.session import INBOX_LIMIT, POLL_PACKETS, POST_PACKETS
 from tests.support.fake_wire import FakeTransport, Wire, durable, say, snapshot, stall, state, texts
 from tests.support.raw import client_frame
 from tests.support.waiting import until

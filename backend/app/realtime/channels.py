@@ -19,10 +19,10 @@ from ..domain.records import Notification
 from ..errors import VouchstormError
 from ..ports import History, Push, Store
 from ..services.websocket_service import notification_push
-from .engine import Session
 from .fanout import Fanout
 from .frames import Message, encode
 from .newest import NewestSeqs
+from .session import Session
 
 log = logging.getLogger(__name__)
 

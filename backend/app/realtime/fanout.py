@@ -14,8 +14,8 @@ from typing import Protocol
 
 from ..contracts.words import DeliveryClass
 from . import trail
-from .engine import Session
 from .frames import Message
+from .session import Session
 
 log = logging.getLogger(__name__)
 

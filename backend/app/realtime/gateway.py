@@ -26,7 +26,7 @@ from . import trail
 from .bus_wire import Kick
 from .channels import Arrival, Channels, Joined
 from .deadlines import Deadlines
-from .engine import Engine, Session
+from .engine import Engine
 from .fanout import Fanout
 from .frames import Message, encode
 from .kicks import KickedLately
@@ -34,6 +34,7 @@ from .limits import AbuseCount, TokenBucket
 from .manager import RoomManager
 from .newest import Newcomers
 from .peers import Peer
+from .session import Session
 
 log = logging.getLogger(__name__)
 

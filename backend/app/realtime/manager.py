@@ -14,8 +14,8 @@ from bidict import ValueDuplicationError, bidict
 from socketio.async_manager import AsyncManager
 
 from ..contracts.words import DeliveryClass
-from .engine import Session
 from .frames import Message
+from .session import Session
 
 AUDIENCE_SOCKETS = 16
 """From this size on the list of a room's sessions is kept until somebody comes or goes."""

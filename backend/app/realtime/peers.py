@@ -4,8 +4,8 @@ from dataclasses import dataclass, field
 
 from ..contracts.words import ClaimId, LiveScope, SocketId, UserId
 from .deadlines import Deadline
-from .engine import Session
 from .limits import AbuseCount, TokenBucket
+from .session import Session
 
 
 @dataclass(slots=True, eq=False)

@@ -30,7 +30,7 @@ from .channels import Channels
 from .deadlines import Deadlines
 from .door import Door, DoorRules
 from .emitter import LocalEmitter
-from .engine import Engine, Session
+from .engine import Engine
 from .fanout import Fanout
 from .frames import Message
 from .gateway import Gateway
@@ -38,6 +38,7 @@ from .limits import InflowLimits
 from .manager import RoomManager
 from .queues import Bounds
 from .selfcheck import unexpected
+from .session import Session
 
 log = logging.getLogger(__name__)
 

@@ -18,8 +18,8 @@ import orjson
 from ..contracts.words import DeliveryClass
 from ..logs import request_id
 from ..ports import Push
-from .engine import Session
 from .frames import Message
+from .session import Session
 
 log = logging.getLogger(__name__)
 
