@@ -1,7 +1,9 @@
-"""Client events in: connect, authenticate, watch, sync. One place that counts, limits, checks and answers.
+"""Client events in, from the first CONNECT on. One place that counts, limits, checks and answers.
 
 Every event goes through `_any_event`: rate, name, access, shape, then its handler. A refusal is an error
-ack, counted; a socket that keeps earning refusals is aborted. No traceback ever reaches a client.
+ack, counted; a socket that keeps earning refusals is aborted. No traceback ever reaches a client. Who a
+client is, is settled here; what else it asks is answered in `client_events.py`, and the end of its token is
+in `token_watch.py`.
 """
 
 import asyncio
@@ -16,25 +18,24 @@ from pydantic import BaseModel, ValidationError
 from ..contracts import events
 from ..contracts.errors import Code
 from ..contracts.rooms import LIVE_ROOM, claim_room, user_room
-from ..contracts.words import ClaimId, DeliveryClass, SocketId, UserId
+from ..contracts.words import DeliveryClass, SocketId, UserId
 from ..errors import RefusedError, VouchstormError
 from ..ports import Newcomer
 from ..services.container import Services
 from ..services.tokens import TokenClaims
-from ..services.websocket_service import notification_event, shares
 from . import trail
-from .bus_wire import Kick
 from .channels import Arrival, Channels, Joined
+from .client_events import ClientEvents, outcome
 from .deadlines import Deadlines
 from .engine import Engine
 from .fanout import Fanout
-from .frames import Message, encode
-from .kicks import KickedLately
+from .frames import Message
 from .limits import AbuseCount, TokenBucket
 from .manager import RoomManager
 from .newest import Newcomers
-from .peers import Peer
+from .peers import Peer, Roster, control
 from .session import Session
+from .token_watch import TokenWatch
 
 log = logging.getLogger(__name__)
 
@@ -42,8 +43,6 @@ REFUSED_LINGER_S = 1.0
 """A refused socket gets this long to read why, then its transport is closed."""
 PASSING = frozenset((Code.DRAINING, Code.STORE_UNAVAILABLE, Code.INTERNAL))
 """Refusals that are no fault of the client: it should try again."""
-EXPIRY_NOTICE_S = 60.0
-RECHECK_BATCH = 500
 
 Handler = Callable[[Peer, Any], Awaitable[Mapping[str, Any]]]
 
@@ -66,22 +65,20 @@ class Gateway:
         self._engine = engine
         self._manager = manager
         self._channels = channels
-        self._fanout = fanout
         self._deadlines = deadlines
         self._rng = rng
         self._newcomers = Newcomers(services.store, engine.own)
-        self._peers: dict[SocketId, Peer] = {}
+        self._peers = Roster()
         self._joins = 0
-        self._kicked = KickedLately()
-        self.on_kick: Callable[[Kick], None] | None = None
-        """Told of each kick that began here: the other nodes have to hear of it."""
+        self.tokens = TokenWatch(services, deadlines, self._peers)
+        asked = ClientEvents(services, manager, channels, fanout, self._peers)
         self._handlers: dict[str, Handler] = {
             "authenticate": self._authenticate,
-            "ping": self._ping,
-            "get_status": self._get_status,
-            "watch_claim": self._watch_claim,
-            "unwatch_claim": self._unwatch_claim,
-            "sync": self._sync,
+            "ping": asked.ping,
+            "get_status": asked.get_status,
+            "watch_claim": asked.watch_claim,
+            "unwatch_claim": asked.unwatch_claim,
+            "sync": asked.sync,
             "reauth": self._reauth,
         }
 
@@ -91,7 +88,7 @@ class Gateway:
         sio.on("disconnect", self._disconnect)
         sio.on("*", self._any_event)
         self._engine.on_open = self._opened
-        self._services.accounts.on_logout = self._logged_out
+        self._services.accounts.on_logout = self.tokens.logged_out
 
     def __len__(self) -> int:
         return len(self._peers)
@@ -154,7 +151,7 @@ class Gateway:
         trail.opened(sid, session)
         opening = [
             Message([b"0" + orjson.dumps({"sid": sid})], DeliveryClass.CONTROL),
-            _control("connection_established", events.ConnectionEstablished(session_id=sid)),
+            control("connection_established", events.ConnectionEstablished(session_id=sid)),
         ]
         if arrival is not None:
             await self._join(peer, arrival, opening)
@@ -192,7 +189,7 @@ class Gateway:
             return peer, None
         claims, arrival = await self._recognise(wanted.token)
         peer.user_id = claims.user_id
-        self._remember(peer, claims)
+        self.tokens.remember(peer, claims)
         return peer, arrival
 
     async def _recognise(self, token: str) -> tuple[TokenClaims, Arrival]:
@@ -205,17 +202,13 @@ class Gateway:
         arrival = self._channels.arrive(claims.user_id)
         try:
             arrival.newest = accounts.judge(await self._newcomers.look_up(claims.user_id, claims.jti))
-            if self._kicked.holds(claims.jti, self._now_s()):
+            if self.tokens.kicked_lately(claims.jti):
                 # Revoked while the store was read: the answer may be older than that.
                 accounts.judge(Newcomer(arrival.newest, revoked=True))
         except BaseException:
             self._channels.give_up(arrival)
             raise
         return claims, arrival
-
-    def _gone(self, peer: Peer) -> bool:
-        session = peer.session
-        return session.closed or session.closing or self._peers.get(peer.sid) is not peer
 
     def _keep_to_the_newest(self, user_id: UserId) -> None:
         """One socket more than a user may have ends the oldest, which is told."""
@@ -224,10 +217,12 @@ class Gateway:
         if not most or len(sids) <= most:
             return
         peers = [self._peers[sid] for sid in sids if sid in self._peers]
-        staying = [peer for peer in peers if not (peer.session.ending or self._gone(peer))]
+        staying = [peer for peer in peers if not (peer.session.ending or self._peers.gone(peer))]
         if len(staying) > most:
             oldest = min(staying, key=lambda peer: peer.number)
-            self._end(oldest, Code.TOO_MANY_SOCKETS, f"More than {most} connections; the oldest is closed.")
+            self._peers.end(
+                oldest, Code.TOO_MANY_SOCKETS, f"More than {most} connections; the oldest is closed."
+            )
 
     async def _join(
         self, peer: Peer, arrival: Arrival, opening: Sequence[Message] = ()
@@ -242,11 +237,13 @@ class Gateway:
         answer: list[events.Authenticated] = []
 
         def enter(joined: Joined) -> Session | None:
-            if self._gone(peer):
+            if self._peers.gone(peer):
                 return None
-            if self._kicked.holds(peer.jti, self._now_s()):
+            if self.tokens.kicked_lately(peer.jti):
                 peer.session.post(opening)
-                self._end(peer, Code.TOKEN_REVOKED, "This token was logged out; connect with a new one.")
+                self._peers.end(
+                    peer, Code.TOKEN_REVOKED, "This token was logged out; connect with a new one."
+                )
                 return None
             payload = events.Authenticated(
                 user_id=user_id,
@@ -256,7 +253,7 @@ class Gateway:
                 more=joined.more,
             )
             answer.append(payload)
-            welcome = _control("authenticated", payload)
+            welcome = control("authenticated", payload)
             peer.session.post([*opening, welcome, *joined.replay, *joined.buffered])
             self._enter_rooms(peer, user_id)
             return peer.session
@@ -264,7 +261,7 @@ class Gateway:
         try:
             joined = await self._channels.join(user_id, peer.last_seq, enter, arrival)
         except VouchstormError as error:
-            trouble = _control("auth_error", events.AuthError(message=str(error), code=error.code))
+            trouble = control("auth_error", events.AuthError(message=str(error), code=error.code))
             peer.session.post([*opening, trouble])
             self._deadlines.add(
                 self._now_s() + REFUSED_LINGER_S, lambda: peer.session.end("store_unavailable")
@@ -295,7 +292,7 @@ class Gateway:
     def _count_recovery(self, joined: Joined) -> None:
         metrics = self._services.metrics
         if joined.recovered is not None:
-            metrics.recovery.inc(_outcome(joined.recovered, len(joined.replay), joined.more))
+            metrics.recovery.inc(outcome(joined.recovered, len(joined.replay), joined.more))
             metrics.replay_size.observe(len(joined.replay))
         if joined.replay:
             metrics.replayed.inc(len(joined.replay))
@@ -326,9 +323,8 @@ class Gateway:
         for number in range(slices):
             for peer in peers[number::slices]:
                 after_ms = self._rng.randint(100, 1_000 + int(over_s * 1_000))
-                self._send(
-                    peer.session, "server_draining", events.ServerDraining(reconnect_after_ms=after_ms)
-                )
+                word = events.ServerDraining(reconnect_after_ms=after_ms)
+                peer.session.post([control("server_draining", word)])
                 peer.session.end("draining")
             if over_s:
                 await asyncio.sleep(over_s / slices)
@@ -372,9 +368,6 @@ class Gateway:
             peer.session.abort("abuse")
         return _error(error.code, str(error))
 
-    def _send(self, session: Session, name: str, payload: events.Outgoing) -> None:
-        session.post([_control(name, payload)])
-
     # -------------------------------------------------------------- handlers
 
     async def _authenticate(self, peer: Peer, wanted: events.Authenticate) -> Mapping[str, Any]:
@@ -391,11 +384,11 @@ class Gateway:
                 self._channels.give_up(arrival)
                 raise
         except VouchstormError as error:
-            self._send(peer.session, "auth_error", events.AuthError(message=str(error), code=error.code))
+            peer.session.post([control("auth_error", events.AuthError(message=str(error), code=error.code))])
             raise
         peer.user_id = claims.user_id
         peer.last_seq = wanted.last_seq if wanted.last_seq is not None else peer.last_seq
-        self._remember(peer, claims)
+        self.tokens.remember(peer, claims)
         answer = await self._join(peer, arrival)
         if answer is None:
             raise RefusedError("The connection is going away.", Code.STORE_UNAVAILABLE)
@@ -405,162 +398,11 @@ class Gateway:
         user, claims = await self._services.accounts.authenticate(wanted.token)
         if user.id != peer.user_id:
             raise RefusedError("The token belongs to another user.", Code.WRONG_SUBJECT)
-        self._remember(peer, claims)
+        self.tokens.remember(peer, claims)
         last_seq = self._channels.known_seq(user.id) or 0
         return events.Authenticated(user_id=user.id, message="Prolonged.", last_seq=last_seq).model_dump(
             mode="json"
         )
-
-    async def _ping(self, peer: Peer, _: events.Nothing) -> Mapping[str, Any]:
-        known = self._channels.known_seq(peer.user_id) if peer.user_id is not None else None
-        now_ms = int(self._services.clock.now().timestamp() * 1000)
-        payload = events.Pong(server_time_ms=now_ms, last_seq=known)
-        self._send(peer.session, "pong", payload)
-        return payload.model_dump(mode="json")
-
-    async def _get_status(self, peer: Peer, _: events.Nothing) -> Mapping[str, Any]:
-        payload = events.Status(
-            connected_users=self._services.websocket.get_connected_count(),
-            session_id=peer.sid,
-            node=self._services.node,
-        )
-        self._send(peer.session, "status", payload)
-        return payload.model_dump(mode="json")
-
-    async def _watch_claim(self, peer: Peer, wanted: events.WatchClaim) -> Mapping[str, Any]:
-        claim_id = ClaimId(wanted.claim_id)
-        if claim_id not in peer.watches and len(peer.watches) >= self._settings.max_watches:
-            self._services.metrics.rate_limited.inc("watch")
-            raise RefusedError(
-                f"A socket may watch {self._settings.max_watches} claims; unwatch one first.",
-                Code.TOO_MANY_WATCHES,
-            )
-        # First the room, then the read: an update in between arrives twice rather than never, and the
-        # client keeps the higher version.
-        new = claim_id not in peer.watches
-        self._enter_claim(peer, claim_id)
-        try:
-            claim = await self._services.store.claim(claim_id)
-            if claim is None:
-                raise RefusedError("There is no such claim.", Code.CLAIM_NOT_FOUND)
-        except VouchstormError:
-            if new:
-                self._leave_claim(peer, claim_id)
-            raise
-        for room in (LIVE_ROOM, claim_room(claim_id)):
-            self._fanout.note(room, claim_id, claim.version)
-        share = shares(claim)
-        return events.ClaimSnapshot(
-            claim_id=claim.id,
-            version=claim.version,
-            count=claim.tally.total,
-            vouch=share.vouch,
-            dispute=share.dispute,
-            unsure=share.unsure,
-            status=claim.status,
-        ).model_dump(mode="json")
-
-    async def _unwatch_claim(self, peer: Peer, wanted: events.WatchClaim) -> Mapping[str, Any]:
-        self._leave_claim(peer, ClaimId(wanted.claim_id))
-        return {}
-
-    def _enter_claim(self, peer: Peer, claim_id: ClaimId) -> None:
-        peer.watches.add(claim_id)
-        if not peer.follows_all and not self._gone(peer):
-            self._manager.basic_enter_room(peer.sid, "/", claim_room(claim_id))
-
-    def _leave_claim(self, peer: Peer, claim_id: ClaimId) -> None:
-        peer.watches.discard(claim_id)
-        self._manager.basic_leave_room(peer.sid, "/", claim_room(claim_id))
-
-    async def _sync(self, peer: Peer, wanted: events.Sync) -> Mapping[str, Any]:
-        if peer.user_id is None:
-            raise RefusedError("Authenticate first.", Code.NOT_AUTHENTICATED)
-        history = await self._services.store.history(peer.user_id, wanted.after_seq, wanted.limit)
-        items = [notification_event(row) for row in history.items] if history.complete else []
-        cut = bool(items) and items[-1].seq < history.last_seq
-        self._services.metrics.recovery.inc(_outcome(history.complete, len(items), cut))
-        self._services.metrics.replay_size.observe(len(items))
-        if items:
-            self._services.metrics.replayed.inc(len(items))
-        return events.Synced(
-            recovered=history.complete,
-            from_seq=items[0].seq if items else 0,
-            to_seq=items[-1].seq if items else 0,
-            items=items,
-            more=cut,
-            last_seq=history.last_seq,
-        ).model_dump(mode="json")
-
-    # -------------------------------------------------------------- token life
-
-    def _remember(self, peer: Peer, claims: TokenClaims) -> None:
-        peer.forget_token()
-        peer.jti = claims.jti
-        left_s = (claims.expires_at - self._services.clock.now()).total_seconds()
-        notice_s = min(EXPIRY_NOTICE_S, left_s / 2)
-        now_s = self._now_s()
-
-        def notice() -> None:
-            if not self._gone(peer):
-                payload = events.TokenExpiring(expires_in_s=round(notice_s))
-                self._send(peer.session, "token_expiring", payload)
-
-        def expire() -> None:
-            self._end(peer, Code.TOKEN_EXPIRED, "The token expired; connect with a new one.")
-
-        peer.token_life += [
-            self._deadlines.add(now_s + left_s - notice_s, notice),
-            self._deadlines.add(now_s + left_s, expire),
-        ]
-
-    def _logged_out(self, token: TokenClaims) -> None:
-        self.kick(Kick(token.user_id, token.jti))
-
-    def kick(self, kick: Kick) -> None:
-        """End the sockets of a user, or of one token, on all nodes."""
-        self.kick_here(kick)
-        if self.on_kick is not None:
-            self.on_kick(kick)
-
-    def kick_here(self, kick: Kick) -> None:
-        """As `kick`, on this node only: those that are let in right now, too."""
-        self._kicked.note(kick, self._now_s())
-        for peer in [*self._peers.values()] if kick.jti is None else self._peers_of(kick.user_id):
-            if peer.user_id == kick.user_id and kick.jti in (None, peer.jti):
-                self._end(peer, Code.TOKEN_REVOKED, "This token was logged out; connect with a new one.")
-
-    def _peers_of(self, user_id: UserId) -> list[Peer]:
-        """Who has joined as this user; who is about to finds out by `_kicked`."""
-        sids = self._services.websocket.sockets_of(user_id)
-        return [self._peers[sid] for sid in sids if sid in self._peers]
-
-    async def recheck(self) -> int:
-        """End whose token or user is gone by now; how many. After a gap of the bus a kick may be missing.
-
-        Raises UnavailableError.
-        """
-        ended = 0
-        peers = [peer for peer in self._peers.values() if peer.user_id is not None and peer.jti is not None]
-        for start in range(0, len(peers), RECHECK_BATCH):
-            batch = peers[start : start + RECHECK_BATCH]
-            asked = [(peer.user_id, peer.jti) for peer in batch if peer.user_id and peer.jti]
-            found = await self._services.store.newcomers(asked)
-            for peer, (_, jti), newcomer in zip(batch, asked, found, strict=True):
-                if (newcomer.revoked or newcomer.last_seq is None) and peer.jti == jti:
-                    ended += 1
-                    self._end(peer, Code.TOKEN_REVOKED, "This token is no longer valid; log in again.")
-        return ended
-
-    def _end(self, peer: Peer, code: Code, message: str) -> None:
-        session = peer.session
-        if self._gone(peer) or session.ending:
-            return
-        if session.paused_at is not None:
-            session.abort(code.value)  # it would not read the word, nor the close
-            return
-        self._send(session, "auth_error", events.AuthError(message=message, code=code))
-        session.end(code.value)
 
 
 def _payload(model: type[BaseModel], arguments: tuple[Any, ...]) -> BaseModel:
@@ -578,15 +420,5 @@ def _first(error: ValidationError) -> str:
     return f"{where}: {item['msg']}" if where else str(item["msg"])
 
 
-def _outcome(complete: bool, replayed: int, more: bool) -> str:
-    if not complete:
-        return "unrecoverable"
-    return "partial" if more else "replayed" if replayed else "nothing_missed"
-
-
 def _error(code: Code, message: str) -> Mapping[str, Any]:
     return events.ErrorAck(error=events.ErrorBody(code=code, message=message)).model_dump(mode="json")
-
-
-def _control(name: str, payload: events.Outgoing) -> Message:
-    return encode([(name, payload.model_dump(mode="json"))], DeliveryClass.CONTROL)

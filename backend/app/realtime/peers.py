@@ -1,9 +1,12 @@
-"""What the gateway knows of each connected socket."""
+"""What the gateway knows of each connected socket, who is in, and how one is told or ended."""
 
 from dataclasses import dataclass, field
 
-from ..contracts.words import ClaimId, LiveScope, SocketId, UserId
+from ..contracts.errors import Code
+from ..contracts.events import AuthError, Outgoing
+from ..contracts.words import ClaimId, DeliveryClass, LiveScope, SocketId, UserId
 from .deadlines import Deadline
+from .frames import Message, encode
 from .limits import AbuseCount, TokenBucket
 from .session import Session
 
@@ -40,3 +43,28 @@ class Peer:
         for deadline in self.token_life:
             deadline.cancel()
         self.token_life.clear()
+
+
+class Roster(dict[SocketId, Peer]):
+    """The peers that are in, by the id of their socket."""
+
+    def gone(self, peer: Peer) -> bool:
+        """Is nothing to be sent to it any more?"""
+        session = peer.session
+        return session.closed or session.closing or self.get(peer.sid) is not peer
+
+    def end(self, peer: Peer, code: Code, message: str) -> None:
+        """Close its connection, with a word where it reads."""
+        session = peer.session
+        if self.gone(peer) or session.ending:
+            return
+        if session.paused_at is not None:
+            session.abort(code.value)  # it would not read the word, nor the close
+            return
+        session.post([control("auth_error", AuthError(message=message, code=code))])
+        session.end(code.value)
+
+
+def control(name: str, payload: Outgoing) -> Message:
+    """An event of the connection itself, for one socket."""
+    return encode([(name, payload.model_dump(mode="json"))], DeliveryClass.CONTROL)

@@ -251,8 +251,8 @@ class Realtime:
         )
         self.gateway.install(self.sio)
         if self.bus is not None:
-            self.gateway.on_kick = self.bus.publish_kick
-            self.bus.on_kick = self.gateway.kick_here
+            self.gateway.tokens.on_kick = self.bus.publish_kick
+            self.bus.on_kick = self.gateway.tokens.kick_here
 
     async def compare(self) -> None:
         """Have every socket, of all nodes, get what the store has for it. Raises UnavailableError."""
@@ -262,7 +262,7 @@ class Realtime:
             await self.channels.catch_up_all()
 
     async def _recheck(self) -> int:
-        return await self.gateway.recheck() if self.gateway is not None else 0
+        return await self.gateway.tokens.recheck() if self.gateway is not None else 0
 
     def start(self, tasks: Tasks) -> None:
         """Start the loops of this room."""
