@@ -21,12 +21,13 @@ from .errors import SetupError, UnavailableError
 from .logs import configure_logging
 from .metered_store import MeteredStore
 from .metrics import Metrics
-from .ports import Clock, Push, Store
+from .ports import Clock, Ids, Push, Store
 from .realtime.bus import Bus
 from .realtime.bus_manager import BusManager
 from .realtime.manager import RoomManager
 from .realtime.redis_client import connect
 from .realtime.server import Realtime, asgi
+from .realtime.traced import TracedEmitter
 from .seeding import SEED_PASSWORD, SeedSize, plan_seed, write_claims, write_seed, write_tokens
 from .services.accounts import Accounts
 from .services.claims import Claims
@@ -40,11 +41,13 @@ from .services.reconciler import Reconciler
 from .services.retention import Retention
 from .services.throttle import Throttle
 from .services.tokens import Tokens
+from .services.traced_engine import TracedEngine
 from .services.websocket_service import WebSocketService
 from .settings import Settings, load_settings, signing_secret
 from .shared_counts import RedisCounts, redis_counts
 from .store.open import build_store
 from .tasks import Tasks
+from .tracing import Tracing, open_tracing
 
 log = logging.getLogger(__name__)
 
@@ -61,14 +64,16 @@ class Application:
         reconciler: Reconciler,
         throttle: Throttle,
         counts: RedisCounts | None,
+        tracing: Tracing | None = None,
     ) -> None:
         self.services = services
         self.realtime = realtime
         self.reconciler = reconciler
         self.retention = Retention(services.store, services.clock, services.settings.retention_days)
         api = new_api()
-        install(api, services, throttle)
+        install(api, services, throttle, tracing)
         self._counts = counts
+        self._tracing = tracing
         self._handle = asgi(realtime.sio, api)
         self._tasks = Tasks()
 
@@ -103,6 +108,8 @@ class Application:
         except UnavailableError as error:
             log.warning("starting without a store, requests get 503 until it answers: %s", error)
             self._tasks.start("open the store", self._keep_opening)
+        if self._tracing is not None:
+            self._tracing.start()
         self.realtime.start(self._tasks)
         self._tasks.start("reconciler", self.reconciler.run)
         self._tasks.start("retention", self.retention.run)
@@ -141,6 +148,8 @@ class Application:
         if self._counts is not None:
             await self._counts.close()
         await self.services.store.close()
+        if self._tracing is not None:
+            await self._tracing.stop()
 
 
 class _Nobody:
@@ -167,14 +176,7 @@ async def seed_store(
     tokens = Tokens(signing_secret(settings), settings.token_ttl_s, clock)
     passwords = Passwords(time_cost=settings.password_time_cost, memory_kib=settings.password_memory_kib)
     store = _store(settings, clock)
-    engine = ConsensusEngine(
-        store,
-        WebSocketService(_Nobody()),
-        clock,
-        SortableIds(clock),
-        settings.consensus_policy,
-        settings.consensus_weighting,
-    )
+    engine = _engine(settings, store, WebSocketService(_Nobody()), clock, SortableIds(clock))
     try:
         await store.open()
         accepted = await write_seed(plan, store, engine, await passwords.hash(SEED_PASSWORD), progress)
@@ -231,9 +233,26 @@ def _counts(settings: Settings) -> RedisCounts | None:
     return redis_counts(url, connect(url, blocking=False))
 
 
-def create_app(settings: Settings) -> Application:
-    """Build one node. Raises SetupError."""
+def _engine(
+    settings: Settings,
+    store: Store,
+    websocket: WebSocketService,
+    clock: Clock,
+    ids: Ids,
+    tracing: Tracing | None = None,
+) -> ConsensusEngine:
+    kind = ConsensusEngine if tracing is None else TracedEngine
+    engine = kind(store, websocket, clock, ids, settings.consensus_policy, settings.consensus_weighting)
+    if tracing is not None and isinstance(engine, TracedEngine):
+        engine.tracing = tracing
+    return engine
+
+
+def create_app(settings: Settings, tracing: Tracing | None = None) -> Application:
+    """Build one node. tracing: None makes what the settings say. Raises SetupError."""
     node = settings.node or f"{socket.gethostname()}-{os.getpid()}"
+    if tracing is None and settings.traces_url is not None:
+        tracing = open_tracing(settings.traces_url, node, __version__)
     clock = SystemClock()
     ids = SortableIds(clock)
     metrics = Metrics(__version__, node)
@@ -244,13 +263,12 @@ def create_app(settings: Settings) -> Application:
     manager, bus = _manager(settings, node, metrics, rng)
     if bus is not None:
         health.register("bus", bus.check)
-    realtime = Realtime(settings, store, clock, metrics, manager, rng, bus)
-    websocket = WebSocketService(realtime.emitter, bus.users_elsewhere if bus is not None else lambda: 0)
+    realtime = Realtime(settings, store, clock, metrics, manager, rng, bus, tracing)
+    emitter = realtime.emitter if tracing is None else TracedEmitter(realtime.emitter, tracing)
+    websocket = WebSocketService(emitter, bus.users_elsewhere if bus is not None else lambda: 0)
     if bus is not None:
         bus.users_here = websocket.connected_here
-    engine = ConsensusEngine(
-        store, websocket, clock, ids, settings.consensus_policy, settings.consensus_weighting
-    )
+    engine = _engine(settings, store, websocket, clock, ids, tracing)
     tokens = Tokens(signing_secret(settings), settings.token_ttl_s, clock, retired=settings.retired_secrets)
     counts = _counts(settings)
     throttle = Throttle(
@@ -280,7 +298,7 @@ def create_app(settings: Settings) -> Application:
     realtime.attach(services)
     reconciler = Reconciler(store, engine, clock, settings.reconcile_interval_s, realtime.compare)
     metrics.repairs.source = lambda: reconciler.repaired
-    return Application(services, realtime, reconciler, throttle, counts)
+    return Application(services, realtime, reconciler, throttle, counts, tracing)
 
 
 def __getattr__(name: str) -> Any:

@@ -4,6 +4,7 @@ Every field says its unit, range, default and what 0 or None means. `docs/SETTIN
 """
 
 import os
+import re
 import secrets
 import tempfile
 from contextlib import suppress
@@ -21,6 +22,7 @@ from .services.login_guard import LoginLimits
 
 MIN_SECRET_CHARS = 32
 REPLAY_SPARE_PACKETS = 100
+_PLAIN_URL = re.compile(r"https?://(\[[0-9a-fA-F:]+\]|[A-Za-z0-9._-]+)(:[0-9]{1,5})?(/[^\s?#@]*)?")
 
 
 class Mode(StrEnum):
@@ -48,6 +50,12 @@ class Settings(BaseSettings):
         "info", description="Least severe level that is logged."
     )
     log_format: Literal["pretty", "json"] = Field("pretty", description="`json` for log collectors.")
+
+    traces_url: str | None = Field(
+        None,
+        description="OTLP/HTTP endpoint for OpenTelemetry spans, `http(s)://host:4318/v1/traces`; None: off. "
+        "Needs the extra `otel`.",
+    )
 
     # store and bus
     store_url: str | None = Field(
@@ -298,6 +306,13 @@ class Settings(BaseSettings):
     def _known_store(cls, value: str | None) -> str | None:
         if value is not None and not value.startswith(("sqlite:///", "mongodb://", "mongodb+srv://")):
             raise ValueError("must start with sqlite:/// or mongodb://")
+        return value
+
+    @field_validator("traces_url")
+    @classmethod
+    def _plain_traces_url(cls, value: str | None) -> str | None:
+        if value is not None and not _PLAIN_URL.fullmatch(value):
+            raise ValueError("must look like http://host:4318/v1/traces, without user, password or query")
         return value
 
     @model_validator(mode="after")

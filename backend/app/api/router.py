@@ -1,7 +1,8 @@
 """Puts the REST room together: routes, problem handlers, middleware, in the one order that works.
 
-From the outside in: envelope (id, headers, latency), CORS, rates (per address), limits (body, last-resort
-500), routes; so that even a refused or a broken request carries the headers and is counted. Called by `main`.
+From the outside in: envelope (id, headers, latency), traces where they are wanted, CORS, rates (per address),
+limits (body, last-resort 500), routes; so that even a refused or a broken request carries the headers and is
+counted. Called by `main`.
 """
 
 from collections.abc import Callable, Iterator
@@ -14,6 +15,7 @@ from fastapi.routing import APIRoute
 from .. import __version__
 from ..services.container import Services
 from ..services.throttle import Throttle
+from ..tracing import Tracing
 from . import (
     auth,
     badges,
@@ -32,6 +34,7 @@ from .limits import Limits
 from .problems import add_problem_handlers
 from .rates import Rates, RestRates
 from .schema import document
+from .traced import Traced
 from .webui import find_web_ui, web_ui_router
 
 _NOUNS = (auth, claims, validations, notifications, users, leaderboard, badges, service, health, docs)
@@ -54,6 +57,8 @@ def new_api(lifespan: Lifespan | None = None) -> Api:
         title="Vouchstorm",
         version=__version__,
         lifespan=lifespan,
+        # Its own spans would have whole URLs; ours are in `traced.py`.
+        telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},
         openapi_url=None,  # `docs.py` serves it, with its own headers
         generate_unique_id_function=lambda route: route.name,
     )
@@ -72,8 +77,13 @@ def _routes() -> Iterator[APIRoute]:
         yield from (route for route in noun.router.routes if isinstance(route, APIRoute))
 
 
-def install(app: FastAPI, services: Services, throttle: Throttle | None = None) -> None:
-    """Give an application the REST room of these services. throttle: None counts on this node alone."""
+def install(
+    app: FastAPI, services: Services, throttle: Throttle | None = None, tracing: Tracing | None = None
+) -> None:
+    """Give an application the REST room of these services.
+
+    throttle: None counts on this node alone. tracing: None makes no spans.
+    """
     app.state.services = services
     rates = RestRates(services.settings, throttle or Throttle(services.clock), services.metrics)
     app.state.rates = rates
@@ -86,4 +96,6 @@ def install(app: FastAPI, services: Services, throttle: Throttle | None = None) 
     app.add_middleware(Rates, rates=rates)
     if services.settings.cors_origins:
         app.add_middleware(Cors, origins=services.settings.cors_origins)
+    if tracing is not None:
+        app.add_middleware(Traced, tracing=tracing)
     app.add_middleware(Envelope, metrics=services.metrics, ids=services.ids)

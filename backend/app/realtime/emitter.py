@@ -18,15 +18,22 @@ class LocalEmitter:
 
     publish: hands a message for a room to the other nodes; must neither wait nor raise. It is called before
     this node's own fan-out, so that the others do not wait for that. None: there are no others.
+    encode: makes the message of a push; None: `encode_push`.
     """
 
     def __init__(
-        self, rooms: Rooms, fanout: Fanout, channels: Channels, publish: Publish | None = None
+        self,
+        rooms: Rooms,
+        fanout: Fanout,
+        channels: Channels,
+        publish: Publish | None = None,
+        encode: Callable[[Push], Message] | None = None,
     ) -> None:
         self._rooms = rooms
         self._fanout = fanout
         self._channels = channels
         self._publish = publish
+        self._encode = encode or encode_push
 
     def push(self, pushes: Sequence[Push]) -> None:
         """See `ports.Emitter.push`. Each fact is encoded once; what nobody anywhere wants is not."""
@@ -38,7 +45,7 @@ class LocalEmitter:
             if self._publish is None and not self._wanted(push.room, push.delivery):
                 continue
             if encoded is None or encoded[0] is not push.events:
-                encoded = (push.events, encode_push(push))
+                encoded = (push.events, self._encode(push))
             if self._publish is not None:
                 self._publish(push.room, encoded[1])
             self.deliver(push.room, encoded[1])

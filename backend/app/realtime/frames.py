@@ -50,9 +50,10 @@ class Message:
     version: seq of a durable push, version of a snapshot.
     names: event names, for the metrics.
     born_s: see `ports.Push`.
+    trace: where its trace stood, for `traced.py`; None where nobody traces.
     """
 
-    __slots__ = ("born_s", "delivery", "key", "names", "packets", "version", "wire")
+    __slots__ = ("born_s", "delivery", "key", "names", "packets", "trace", "version", "wire")
 
     def __init__(
         self,
@@ -70,6 +71,7 @@ class Message:
         self.delivery = delivery
         self.key = key
         self.version = version
+        self.trace: object = None
 
 
 def encode(

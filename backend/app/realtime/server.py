@@ -21,6 +21,7 @@ from ..ports import Clock, Store
 from ..services.container import Services
 from ..settings import Settings
 from ..tasks import Tasks
+from ..tracing import Tracing
 from .addresses import Proxies
 from .asgi_door import AsgiDoor
 from .bus import Bus
@@ -39,6 +40,7 @@ from .manager import RoomManager
 from .queues import Bounds
 from .selfcheck import unexpected
 from .session import Session
+from .traced import TracedPushes
 
 log = logging.getLogger(__name__)
 
@@ -128,6 +130,7 @@ class Realtime:
         manager: RoomManager,
         rng: random.Random,
         bus: Bus | None = None,
+        tracing: Tracing | None = None,
     ) -> None:
         self._settings = settings
         self._metrics = metrics
@@ -137,18 +140,23 @@ class Realtime:
         self.engine: Engine = self.sio.eio
         self.door = self.sio.door = self._build_door()
         self.deadlines = Deadlines()
+        traced = TracedPushes(tracing) if tracing is not None else None
         self.fanout = Fanout(
             manager,
             coalesce_s=settings.coalesce_ms / 1000,
             snapshot_interval_s=1 / settings.snapshot_hz,
             queue_messages=settings.push_queue_events,
-            on_flush=self._count_flush,
+            on_flush=self._count_flush if traced is None else traced.around(self._count_flush),
             on_drop=lambda message: metrics.dropped(message.delivery, "queue_full"),
         )
         self.channels = Channels(store, self.fanout, settings.replay_limit, self.engine.own)
         self.bus = bus
         self.emitter = LocalEmitter(
-            manager, self.fanout, self.channels, publish=bus.publish if bus is not None else None
+            manager,
+            self.fanout,
+            self.channels,
+            publish=bus.publish if bus is not None else None,
+            encode=traced.encode if traced is not None else None,
         )
         if bus is not None:
             listener = BusListener(bus, store, clock, manager, self.fanout, self.channels, self.emitter)
