@@ -1,18 +1,18 @@
 """Each alert when things are really broken, and none when they are not.
 
 Prometheus is real, the nodes are real, only the rules are hastened: every window and every `for` is a
-twentieth. UnfinishedWork is not here: it needs a node that dies between two writes again and again; its unit
-test in dashboards/rules/tests stands alone.
+twentieth.
 """
 
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AsyncExitStack, closing, contextmanager
 from pathlib import Path
 
 import httpx
@@ -20,7 +20,9 @@ import pytest
 import redis
 
 from tests.support.node import LOOPBACK, Node, environment, free_port
+from tests.support.rest import Rest
 from tests.support.services import Valkey, running_mongod, running_valkey
+from tests.support.sockets import connected
 from tests.support.watched_stack import (
     ROOT,
     Stack,
@@ -257,6 +259,71 @@ def test_a_store_that_hangs_is_trouble_and_leaves_gaps_open(tmp_path: Path) -> N
             stack.must_fire("StoreTrouble", "GapNotClosed", deadline_s=60.0)
         finally:
             mongod.resume()
+            process.kill()
+            process.wait()
+
+
+ROUND_OF_PEOPLE = 70
+"""Each is told of a consensus in more than one message, at once: more than the queue of the test below."""
+
+
+async def consensus_again_and_again(url: str, over: Callable[[], bool]) -> None:
+    """Claims that are settled while everybody concerned is connected, one after the other."""
+    async with Rest(url) as rest, AsyncExitStack() as sockets:
+        owner, *people = await rest.accounts(1 + ROUND_OF_PEOPLE)
+        for who in people:
+            await sockets.enter_async_context(connected(url, who))
+        while not over():
+            claim_id = await rest.claim(owner, quorum=ROUND_OF_PEOPLE)
+            for who in people:
+                await rest.vouch(who, claim_id)
+
+
+async def test_more_at_once_than_the_queue_holds_is_an_overflow(tmp_path: Path) -> None:
+    with watched_stack(tmp_path, push_queue_events=100, coalesce_ms=50) as stack:
+        end_s = time.monotonic() + 90
+
+        def over() -> bool:
+            return time.monotonic() > end_s or stack.fires("PushQueueOverflow")
+
+        await consensus_again_and_again(stack.nodes[0].url, over)
+        stack.must_fire("PushQueueOverflow", deadline_s=5.0)
+
+
+HELD_S = 1.0
+FREE_S = 0.5
+
+
+@contextmanager
+def held_again_and_again(path: Path) -> Iterator[None]:
+    """Another process holds the store's file for writing, as a backup would, for longer than a call may take."""
+    over = threading.Event()
+
+    def hold() -> None:
+        with closing(sqlite3.connect(path, timeout=10, isolation_level=None)) as store:
+            while not over.wait(FREE_S):
+                store.execute("BEGIN IMMEDIATE")
+                over.wait(HELD_S)
+                store.execute("ROLLBACK")
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+
+
+def test_a_store_that_fails_after_the_first_write_leaves_work_unfinished(tmp_path: Path) -> None:
+    """Validations are accepted, their consequences time out, the reconciler finds them: again and again."""
+    with watched_stack(tmp_path, store_timeout_s=0.3, reconcile_interval_s=1) as stack:
+        process = load(stack.nodes[0], tmp_path, 200)
+        try:
+            until(lambda: bool(stack.prometheus.query("sum(websocket_push_seconds_count) > 5")), "pushes")
+            with held_again_and_again(tmp_path / "data" / "shared.db"):
+                stack.must_fire("UnfinishedWork", deadline_s=150.0)
+        finally:
             process.kill()
             process.wait()
 
