@@ -296,7 +296,7 @@ FREE_S = 0.5
 
 @contextmanager
 def held_again_and_again(path: Path) -> Iterator[None]:
-    """Another process holds the store's file for writing, as a backup would, for longer than a call may take."""
+    """Another process holds the store's file for writing, for longer than a call may take."""
     over = threading.Event()
 
     def hold() -> None:
