@@ -119,8 +119,13 @@ async def _socket(address: Address, token: str, rng: random.Random, tally: Tally
         writer.transport.abort()
 
 
-async def send_to_socket(address: Address, token: str | None, pieces: list[bytes]) -> bytes:
-    """Open a websocket, authenticate it if there is a token, send these bytes; what was heard until quiet."""
+async def send_to_socket(
+    address: Address, token: str | None, pieces: list[bytes], until: bytes = b""
+) -> bytes:
+    """Open a websocket, authenticate it if there is a token, send these bytes.
+
+    What was heard until it was quiet, and not before `until` was heard, unless that takes too long.
+    """
     reader, writer = await asyncio.open_connection(*address)
     heard = b""
     try:
@@ -135,6 +140,8 @@ async def send_to_socket(address: Address, token: str | None, pieces: list[bytes
                 writer.write(piece)
                 await writer.drain()
             heard += await _first(reader) + await _hear(reader)
+            while until not in heard and (part := await reader.read(65_536)):
+                heard += part
     except OSError:
         pass  # the node had enough of it
     finally:

@@ -44,7 +44,7 @@ quietly: Any = settings(max_examples=tries(60), suppress_health_check=list(Healt
 
 
 def unharmed(node: Node, token: str) -> None:
-    answer = asyncio.run(send_to_socket(node.address, token, [frame(b'427["ping",{}]')]))
+    answer = asyncio.run(send_to_socket(node.address, token, [frame(b'427["ping",{}]')], b"437["))
     assert b"437[" in answer
     assert "Traceback" not in node.log()
 

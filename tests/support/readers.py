@@ -78,6 +78,8 @@ class Reader:
                     f"http://127.0.0.1:{self._rng.choice(self._ports)}",
                     connector=aiohttp.TCPConnector(force_close=False),
                 ) as http:
+                    # A poll that is asked again in silence loses what the first answer held: no client does.
+                    http._retry_connection = False
                     self.account.connections += 1
                     await self._visit(http, self._rng.choice(self._ways))
             await asyncio.sleep(self._rng.uniform(0.01, 0.1))

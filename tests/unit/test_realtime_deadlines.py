@@ -108,3 +108,14 @@ def test_sweeping_keeps_what_was_not_cancelled() -> None:
         deadlines.add(1.0, lambda: None).cancel()
     deadlines.due(2.0)
     assert called == list(range(20))
+
+
+def test_what_was_cancelled_is_swept_out_when_the_live_ones_are_over() -> None:
+    deadlines = Deadlines()
+    many = Deadlines.SWEEP_AT + 1
+    for _ in range(many):
+        deadlines.add(1.0, lambda: None)
+    for entry in [deadlines.add(3_600.0, lambda: None) for _ in range(many)]:
+        entry.cancel()
+    deadlines.due(2.0)
+    assert len(deadlines) == 0

@@ -315,6 +315,17 @@ async def test_ending_in_good_order_sends_what_was_posted(wire: Wire) -> None:
     assert transport.written == durable(1).wire + close_frame(1000)
 
 
+async def test_what_is_posted_after_the_end_is_not_sent(wire: Wire) -> None:
+    """A flush of the fan-out may come before the closing task has its turn."""
+    session, transport = await wire.session()
+    session.end("token_revoked")
+    session.post([durable(1)])
+    if session.write is not None:
+        session.write(durable(2).wire)
+    await closed(wire)
+    assert transport.written == close_frame(1000)
+
+
 async def test_a_peer_that_ignores_the_close_is_aborted(wire: Wire, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("backend.app.realtime.wire.CLOSE_TIMEOUT_S", 0.01)
     session, transport = await wire.session()

@@ -53,6 +53,9 @@ class Deadlines:
     def forget(self) -> None:
         """One entry was cancelled."""
         self._cancelled += 1
+        self._sweep()
+
+    def _sweep(self) -> None:
         if self._cancelled > self.SWEEP_AT and self._cancelled > len(self._heap) // 2:
             self._heap = [entry for entry in self._heap if entry[2].callback is not None]
             heapq.heapify(self._heap)
@@ -70,6 +73,7 @@ class Deadlines:
                 callback()
             except Exception:
                 log.exception("deadline callback failed")
+        self._sweep()
 
     async def run(self) -> None:
         """Keep deadlines for ever."""

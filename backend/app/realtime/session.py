@@ -135,7 +135,7 @@ class Session(Writable, AsyncSocket):  # type: ignore[misc]
             self.post([Message([packet.encode()], DeliveryClass.CONTROL)])
 
     def _hold(self, message: Message) -> None:
-        if self.closed or self.protocol is None or self.protocol.closing:
+        if self.closed or self.ending or self.protocol is None or self.protocol.closing:
             return
         if message.delivery is DeliveryClass.STATE:
             self.server.counts.drop(DeliveryClass.STATE, "paused")
@@ -286,7 +286,7 @@ class Session(Writable, AsyncSocket):  # type: ignore[misc]
 
     def resumed(self) -> None:
         protocol = self.protocol
-        if protocol is None or protocol.closing:
+        if protocol is None or protocol.closing or self.ending:
             return
         self.paused_at = None  # it took something: if it pauses again, that is another pause
         while self.outbox and not protocol.write_paused:
@@ -451,10 +451,11 @@ class Session(Writable, AsyncSocket):  # type: ignore[misc]
             self.protocol.close()
 
     def end(self, reason: str) -> None:
-        """Close in good order, counted by reason: what was posted before still goes out."""
+        """Close in good order, counted by reason: what was posted before still goes out, nothing after it."""
         if self.closed or self.closing or self.ending:
             return
         self.ending = True
+        self.write = None  # a flush may come before the closing task has its turn
         self.server.counts.abort(reason)
         self.server.own(self.close(wait=False, abort=False))
 
