@@ -108,7 +108,7 @@ def run(arguments: argparse.Namespace) -> None:
         running.append(asyncio.get_running_loop().create_task(take_part(int(url.rpartition(":")[2]))))
 
     # The node builds its own application; this is the way to the one it serves.
-    node.create_app = build  # type: ignore[attr-defined]
+    node.create_app = build  # type: ignore[assignment,attr-defined]
     with (
         tempfile.TemporaryDirectory(prefix="vouchstorm-bench-") as data_dir,
         contextlib.suppress(KeyboardInterrupt),
