@@ -17,7 +17,7 @@ demo: setup ## run the main job on the embedded default, end with a verdict
 
 test: setup $(VENV)/.browser $(VENV)/.prometheus ## run all fast tests (Python, JavaScript, browser)
 	cd frontend && npm test --silent
-	$(PY) -m pytest -m "not slow and not chaos" -n 3 --dist loadfile $(ARGS)
+	$(PY) -m pytest -m "not slow and not chaos" -n 4 --dist loadfile $(ARGS)
 
 check: setup ## formatting, lint, types, import rules, generated files
 	$(PY) -m ruff format --check .

@@ -10,7 +10,7 @@ import pytest
 from tests.support.planted import Planted, planted, scenario
 
 SEEDS = range(1, 21)
-QUICK_SEEDS = 3
+QUICK_SEEDS = 1
 DROPS = [{"kind": "drop", "at_share": 0.3, "fraction": 0.5, "away_s": [0.3, 0.6]}]
 MIX = {"websocket": 2, "polling": 1, "upgrade": 1}
 
