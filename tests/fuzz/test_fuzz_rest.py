@@ -10,7 +10,7 @@ import pytest
 import schemathesis
 from hypothesis import HealthCheck, given, settings
 from schemathesis import GenerationMode
-from schemathesis.specs.openapi.checks import positive_data_acceptance
+from schemathesis.specs.openapi.checks import negative_data_rejection, positive_data_acceptance
 
 from tests.fuzz.conftest import tries
 from tests.support.node import Node
@@ -53,7 +53,10 @@ def test_every_answer_is_one_that_the_document_promises(
     @given(case=operation.as_strategy(generation_mode=mode))
     def answered(case: schemathesis.Case) -> None:
         headers = {"Authorization": f"Bearer {token}"}
-        case.call_and_validate(base_url=fuzzed_node.url, headers=headers, excluded_checks=NOT_CHECKED)
+        answer = case.call(base_url=fuzzed_node.url, headers=headers)
+        # A body that is too long is refused as such; the check does not know 413 for a refusal.
+        too_long = [negative_data_rejection] if answer.status_code == 413 else []
+        case.validate_response(answer, excluded_checks=[*NOT_CHECKED, *too_long])
 
     answered()
 
