@@ -16,6 +16,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from .children import end_process
 from .prometheus_server import MissingPrometheusError, Prometheus, PrometheusError, free_port
 
 SCENARIO = Path(__file__).with_name("observe.toml")
@@ -107,12 +108,7 @@ def _round(wishes: Wishes, home: Path, port: int, number: int) -> None:
     try:
         process.wait()
     finally:
-        process.terminate()
-        try:
-            process.wait(STOP_TIMEOUT_S)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+        end_process(process, STOP_TIMEOUT_S)
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -17,6 +17,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from .children import end_process
+
 HERE = Path(__file__).parent
 READY_TIMEOUT_S = 20.0
 STOP_TIMEOUT_S = 10.0
@@ -144,14 +146,8 @@ class Prometheus:
 
     def _stop(self) -> None:
         process, self._process = self._process, None
-        if process is None:
-            return
-        process.terminate()
-        try:
-            process.wait(STOP_TIMEOUT_S)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+        if process is not None:
+            end_process(process, STOP_TIMEOUT_S)
 
     # -------------------------------------------------------------- questions
 

@@ -22,6 +22,7 @@ from simulator.progress import Ui, Watchers
 from simulator.runner import RunOptions, run_scenario
 from simulator.scenario import Scenario, build
 
+from .children import end_process
 from .prometheus_server import Prometheus, free_port
 
 START_TIMEOUT_S = 90.0
@@ -112,12 +113,7 @@ def _locust(home: Path, url: str, port: int, seconds: float) -> Iterator[None]:
     try:
         yield
     finally:
-        process.terminate()
-        try:
-            process.wait(STOP_TIMEOUT_S)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+        end_process(process, STOP_TIMEOUT_S)
 
 
 def _scenario(seconds: float) -> Scenario:

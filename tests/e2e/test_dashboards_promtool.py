@@ -1,6 +1,5 @@
 """Prometheus' own tools on our files and on a node's page."""
 
-import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -9,6 +8,7 @@ import pytest
 
 from dashboards.prometheus_server import MissingPrometheusError, find_program
 from tests.support.node import Node
+from tests.support.watched_stack import need_prometheus
 
 DASHBOARDS = Path(__file__).resolve().parents[2] / "dashboards"
 DEPLOYED = DASHBOARDS.parent / "deploy" / "prometheus"
@@ -18,13 +18,7 @@ TESTS = sorted((DASHBOARDS / "rules" / "tests").glob("*.yml"))
 @pytest.fixture(scope="module", autouse=True)
 def _tools() -> None:
     """The Debian package `prometheus` has both programs."""
-    try:
-        find_program("prometheus")
-        find_program("promtool")
-    except MissingPrometheusError as error:
-        if os.environ.get("CI") == "true":
-            pytest.fail(str(error))
-        pytest.skip(str(error))
+    need_prometheus("prometheus", "promtool")
 
 
 def promtool(*words: str, cwd: Path = DASHBOARDS) -> "subprocess.CompletedProcess[str]":

@@ -5,9 +5,8 @@ import os
 import signal
 import subprocess
 import sys
-import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,27 +14,15 @@ from typing import Any
 import pytest
 
 from dashboards.observe import ports
-from dashboards.prometheus_server import MissingPrometheusError, find_program
 from tests.support.node import ROOT
+from tests.support.watched_stack import need_prometheus, until
 
 DEADLINE_S = 60.0
 
 
 @pytest.fixture(scope="module", autouse=True)
 def _prometheus() -> None:
-    try:
-        find_program()
-    except MissingPrometheusError as error:
-        if os.environ.get("CI") == "true":
-            pytest.fail(str(error))
-        pytest.skip(str(error))
-
-
-def until(condition: Callable[[], bool], what: str) -> None:
-    end_s = time.monotonic() + DEADLINE_S
-    while not condition():
-        assert time.monotonic() < end_s, f"not within {DEADLINE_S} s: {what}"
-        time.sleep(0.1)
+    need_prometheus()
 
 
 def command(data_dir: Path, *words: str) -> list[str]:
@@ -96,11 +83,11 @@ def observed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Observed]:
 
 
 def test_nodes_and_simulator_are_scraped(observed: Observed) -> None:
-    until(lambda: {"vouchstorm", "simulator"} <= observed.up(), "targets up")
+    until(lambda: {"vouchstorm", "simulator"} <= observed.up(), "targets up", DEADLINE_S)
 
 
 def test_the_simulator_makes_something_to_look_at(observed: Observed) -> None:
-    until(lambda: observed.has_data("websocket_connected_users>0"), "users on the node")
+    until(lambda: observed.has_data("websocket_connected_users>0"), "users on the node", DEADLINE_S)
 
 
 def test_the_rules_are_loaded(observed: Observed) -> None:
@@ -113,7 +100,7 @@ def test_ctrl_c_ends_everything(observed: Observed) -> None:
     assert processes_of(observed.data_dir)
     observed.process.send_signal(signal.SIGINT)
     assert observed.process.wait(DEADLINE_S) == 130
-    until(lambda: processes_of(observed.data_dir) == [], "the end of all processes")
+    until(lambda: processes_of(observed.data_dir) == [], "the end of all processes", DEADLINE_S)
 
 
 def test_without_prometheus_it_is_one_sentence_and_nothing_runs(tmp_path: Path) -> None:

@@ -23,10 +23,11 @@ FASTER = 20
 INTERVAL_S = 1.0
 
 
-def need_prometheus() -> None:
-    """Skip where there is none; in CI that is a failure."""
+def need_prometheus(*programs: str) -> None:
+    """Skip where it, or one of its programs, is missing; in CI that is a failure."""
     try:
-        find_program()
+        for program in programs or ("prometheus",):
+            find_program(program)
     except MissingPrometheusError as error:
         if os.environ.get("CI") == "true":
             pytest.fail(str(error))
