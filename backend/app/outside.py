@@ -13,7 +13,7 @@ import os
 import random
 import socket
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from . import __version__
@@ -26,6 +26,7 @@ from .services.notification_service import NotificationService
 from .services.websocket_service import WebSocketService
 from .settings import Settings
 from .store.open import build_store
+from .tasks import end
 
 FLUSH_TIMEOUT_S = 5.0
 
@@ -78,8 +79,6 @@ async def outside(settings: Settings) -> AsyncIterator[Outside]:
             await bus.flush(FLUSH_TIMEOUT_S)
     finally:
         if publisher is not None and bus is not None:
-            publisher.cancel()
-            with suppress(asyncio.CancelledError):
-                await publisher
+            await end([publisher])
             await bus.close()
         await store.close()

@@ -2,9 +2,13 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
+from typing import Any
 
 log = logging.getLogger(__name__)
+
+CANCEL_AGAIN_S = 2.0
+"""How long a task that was cancelled may tidy up before it is cancelled again."""
 
 
 class Tasks:
@@ -27,12 +31,38 @@ class Tasks:
                 await loop()
                 return
             except Exception:
+                heed_cancellation()
                 log.exception("the loop %r failed and is started again", name)
                 await asyncio.sleep(self.RESTART_S)
 
     async def close(self) -> None:
         """Cancel all loops and wait until they are gone."""
-        tasks = list(self._tasks)
-        for task in tasks:
+        await end(self._tasks)
+
+
+async def end(tasks: Collection[asyncio.Task[Any]]) -> None:
+    """Cancel tasks and wait until they are gone, whatever they raise.
+
+    Asked again and again: `asyncio.TaskGroup` and `gather` raise an error that happens at the moment of a
+    cancellation in its place (Python 3.11), and a loop that survives errors would survive its end.
+    """
+    pending = set(tasks)
+    while pending:
+        for task in pending:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        done, pending = await asyncio.wait(pending, timeout=CANCEL_AGAIN_S)
+        for task in done:
+            if not task.cancelled():
+                task.exception()
+        if pending:
+            log.warning("still running after a cancellation: %s", sorted(task.get_name() for task in pending))
+
+
+def heed_cancellation() -> None:
+    """For loops that survive errors, in their `except`: raises CancelledError if this task is to end.
+
+    Why the error may have come instead of the cancellation: see `end`.
+    """
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError

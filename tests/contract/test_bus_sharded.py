@@ -15,6 +15,7 @@ from backend.app.realtime.bus import Bus
 from backend.app.realtime.bus_shards import SLOTS, Layout, Master
 from backend.app.realtime.bus_wire import Kick
 from backend.app.realtime.frames import encode
+from backend.app.tasks import end
 from tests.support.services import LOOPBACK, running_valkey
 from tests.support.valkey_cluster import Member, running_cluster, url_of
 from tests.support.waiting import until
@@ -60,9 +61,7 @@ async def ear(url: str, name: str) -> AsyncIterator[Ear]:
         await until(lambda: bus.hearing, "the bus is heard")
         yield made
     finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await end(tasks)
         await bus.close()
 
 

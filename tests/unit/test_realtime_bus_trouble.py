@@ -13,6 +13,7 @@ from backend.app.realtime import bus as bus_module
 from backend.app.realtime.bus import Bus
 from backend.app.realtime.bus_wire import RESYNC
 from backend.app.realtime.frames import encode
+from backend.app.tasks import end
 from tests.support.waiting import until
 
 
@@ -32,6 +33,12 @@ class Pipeline:
     async def execute(self) -> None:
         if self._client.troubles:
             raise self._client.troubles.pop()
+        if self._client.hangs:
+            self._client.waiting = True
+            try:
+                await asyncio.Event().wait()
+            except asyncio.CancelledError:
+                raise RedisConnectionError("closed while it was being cancelled") from None
         self._client.published += self._queued
 
 
@@ -39,6 +46,7 @@ class Client:
     def __init__(self, *troubles: Exception) -> None:
         self.troubles = list(troubles)
         self.published: list[bytes] = []
+        self.hangs = self.waiting = False
 
     def pipeline(self, *, transaction: bool) -> Pipeline:
         return Pipeline(self)
@@ -71,5 +79,19 @@ async def test_after_a_failure_the_others_are_told_to_compare(
         await until(lambda: client.published, "the next one")
         assert RESYNC in client.published
     finally:
-        publisher.cancel()
-        await asyncio.gather(publisher, return_exceptions=True)
+        await end([publisher])
+
+
+async def test_an_error_in_place_of_the_cancellation_ends_the_publisher(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    client: Any = Client()
+    client.hangs = True
+    monkeypatch.setattr(bus_module, "connect", lambda *_, **__: client)
+    bus = Bus("redis://nowhere", "n", Metrics("0", "n"), random.Random(1))
+    publisher = asyncio.create_task(bus.run_publisher())
+    bus.publish("room", encode([("x", {})], DeliveryClass.CONTROL))
+    await until(lambda: client.waiting, "it waits for an answer")
+    publisher.cancel()
+    await asyncio.wait([publisher], timeout=5)
+    assert publisher.cancelled()

@@ -17,14 +17,14 @@ from typing import Any
 
 from redis.asyncio import Redis
 from redis.asyncio.client import PubSub
-from redis.exceptions import RedisError
 
 from ..errors import UnavailableError, VouchstormError
 from ..metrics import Metrics
+from ..tasks import heed_cancellation
 from . import bus_wire as wire
 from .bus_shards import Layout, Masters, OneConnection, connect_masters, discover
 from .frames import Message
-from .redis_client import connect
+from .redis_client import TROUBLE, connect, let_go
 
 log = logging.getLogger(__name__)
 
@@ -39,9 +39,6 @@ LINGER_S = 5.0
 
 SHARDED = (wire.ROOM_PREFIX, wire.BEAT_PREFIX)
 """Channels that a Cluster carries on one master."""
-
-TROUBLE = (RedisError, OSError, asyncio.TimeoutError, RuntimeError)
-"""RuntimeError: what uvloop says of a transport that was reset while the Redis library was using it."""
 
 
 class Bus:
@@ -181,6 +178,7 @@ class Bus:
             try:
                 await self._send(batch)
             except TROUBLE as error:
+                heed_cancellation()
                 self._metrics.bus_messages.inc("failed", len(batch))
                 if not self._failed_to_publish:
                     log.warning("cannot publish to the bus, other nodes catch up from the store: %s", error)
@@ -226,14 +224,15 @@ class Bus:
                 await pipeline.execute()
 
         pairs = zip(self._publishers, shares, strict=True)
-        await asyncio.gather(*(send(client, share) for client, share in pairs if share))
+        sends = [send(client, share) for client, share in pairs if share]
+        for outcome in await asyncio.gather(*sends, return_exceptions=True):
+            if isinstance(outcome, BaseException):
+                raise outcome
 
     async def _drop_publisher(self) -> None:
         publishers = [*self._publishers, *([self._publisher] if self._publisher is not None else [])]
         self._publisher, self._publishers = None, []
-        for publisher in publishers:
-            with suppress(*TROUBLE):
-                await publisher.aclose()
+        await let_go(*publishers)
 
     async def run_heartbeat(self) -> None:
         """Say that this node lives, to the others and to itself."""
@@ -261,6 +260,7 @@ class Bus:
             try:
                 await self._listen()
             except TROUBLE as error:
+                heed_cancellation()
                 if self._pubsub is not None:
                     log.warning("the bus connection is lost: %s", error)
                     delay_s = 0.05
@@ -291,8 +291,7 @@ class Bus:
         except BaseExceptionGroup as group_error:
             raise group_error.exceptions[0] from None
         finally:
-            with suppress(*TROUBLE):
-                await client.aclose()
+            await let_go(pubsub, client)
 
     async def _listen_to_masters(self) -> Masters | None:
         """Where the bus is sharded: a connection to each master, which will hear this node's beat."""
@@ -427,15 +426,11 @@ class Bus:
             self._metrics.bus_heartbeat_seconds.observe(time.monotonic() - sent_s)
 
     async def _drop_pubsub(self) -> None:
-        pubsub, self._pubsub = self._pubsub, None
-        self._subscribed = set()
+        self._pubsub, self._subscribed = None, set()
         self._beat_channels, self._beats_heard_s = [], []
         masters, self._masters = self._masters, None
         if masters is not None:
             await masters.close()
-        if pubsub is not None:
-            with suppress(*TROUBLE):
-                await pubsub.aclose()  # type: ignore[no-untyped-call]
 
     async def flush(self, timeout_s: float) -> None:
         """Wait until what is queued has been sent, for a process that is about to end. Bounded."""

@@ -5,19 +5,17 @@ every one. Whether the server can do that is asked at each connection; where it 
 channels. Source: Redis documentation, Pub/Sub, sharded Pub/Sub; Cluster specification, hash slots.
 """
 
-import asyncio
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
 from redis.asyncio.client import PubSub
 from redis.crc import key_slot
-from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import ResponseError
 
 from . import bus_wire as wire
-from .redis_client import connect, connect_member
+from .redis_client import connect, connect_member, let_go
 
 SLOTS = 16_384
 
@@ -85,7 +83,7 @@ async def discover(url: str, attempt: int) -> Layout | None:
     except ResponseError:
         return None
     finally:
-        await client.aclose()
+        await let_go(client)
     if not layout.complete:
         raise OSError("some slots of the cluster have no master")
     return layout
@@ -130,7 +128,4 @@ class Masters:
             await self.pubsubs[self._layout.owner(channel)].sunsubscribe(channel)
 
     async def close(self) -> None:
-        for pubsub, client in zip(self.pubsubs, self._clients, strict=True):
-            with suppress(RedisError, OSError, RuntimeError, asyncio.TimeoutError):
-                await pubsub.aclose()
-                await client.aclose()
+        await let_go(*self.pubsubs, *self._clients)

@@ -5,6 +5,8 @@ hosts serves; Sentinel names the current master at each connect. The clients nev
 lost connection must be *seen*, because what was published meanwhile is gone.
 """
 
+import asyncio
+from contextlib import suppress
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
@@ -12,12 +14,16 @@ from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.asyncio.sentinel import Sentinel
 from redis.backoff import NoBackoff
+from redis.exceptions import RedisError
 
 from ..errors import SetupError
 
 CONNECT_TIMEOUT_S = 2.0
 COMMAND_TIMEOUT_S = 1.0
 SCHEMES = ("redis", "rediss", "redis+sentinel", "rediss+sentinel", "redis+cluster", "rediss+cluster")
+
+TROUBLE = (RedisError, OSError, asyncio.TimeoutError, RuntimeError)
+"""RuntimeError: what uvloop says of a transport that was reset while the Redis library was using it."""
 
 
 def connect(url: str, *, blocking: bool, attempt: int = 0) -> Redis:
@@ -59,6 +65,25 @@ def connect_member(url: str, host: str, port: int, *, blocking: bool) -> Redis:
     return connect(
         urlunsplit((parts.scheme.partition("+")[0], netloc, "", parts.query, "")), blocking=blocking
     )
+
+
+async def let_go(*connections: Any) -> None:
+    """Close clients and subscriptions, whatever they raise, and to the end even if this task is cancelled.
+
+    The library closes connections in tasks of their own: cancelled before their first step, they stay open.
+    """
+
+    async def close() -> None:
+        for connection in connections:
+            with suppress(*TROUBLE):
+                await connection.aclose()
+
+    closing = asyncio.create_task(close())
+    try:
+        await asyncio.shield(closing)
+    except asyncio.CancelledError:
+        await asyncio.wait([closing])
+        raise
 
 
 def _sentinel(netloc: str, path: str, scheme: str, options: dict[str, Any]) -> Redis:
