@@ -73,6 +73,15 @@ def test_a_node_accepts_its_environment_in_kubernetes(monkeypatch):
     assert settings.bus_url is not None
 
 
+def test_the_cluster_has_the_limits_that_are_advised_in_the_open():
+    page = (ROOT / "docs" / "SECURITY.md").read_text(encoding="utf-8")
+    passage = page[page.index("**In the open, set**") :].split("\n\n")[0].split("\n- ")[0]
+    advised = dict(re.findall(r"`(VOUCHSTORM_\w+)=(\d+)`", passage))
+    data = MANIFESTS["ConfigMap"]["data"]
+    assert len(advised) == 4
+    assert {name: data.get(name) for name in advised} == advised
+
+
 def accepted(environment: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Settings:
     for name in [name for name in os.environ if name.startswith("VOUCHSTORM_")]:
         monkeypatch.delenv(name)
