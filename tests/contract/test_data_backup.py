@@ -6,6 +6,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from store_files import older_store, whole_store
 from store_records import StubClock, a_user, told
 
 from backend.app.domain.trust import TrustPolicy
@@ -15,16 +16,10 @@ from backend.app.store.sqlite_file import connect_writer
 from backend.stack.backup import backup, restore
 from backend.stack.data_doctor import examine_data
 
-VERSION_1 = Path(__file__).parent / "fixtures" / "store-version-1.sql"
-
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    path = tmp_path / "store.db"
-    with closing(sqlite3.connect(path)) as connection:
-        connection.executescript(VERSION_1.read_text(encoding="utf-8"))
-    connect_writer(path, 1).close()
-    return path
+    return whole_store(tmp_path)
 
 
 @pytest.fixture
@@ -160,9 +155,7 @@ def test_a_store_that_is_no_database_any_more_is_set_aside(url: str, path: Path,
 
 
 def test_an_older_backup_is_restored_and_migrated_by_the_next_start(tmp_path: Path) -> None:
-    older = tmp_path / "older.db"
-    with closing(sqlite3.connect(older)) as connection:
-        connection.executescript(VERSION_1.read_text(encoding="utf-8"))
+    older = older_store(tmp_path / "older.db")
     target = tmp_path / "store.db"
     restore(f"sqlite:///{target}", older, force=False)
     connect_writer(target, 1).close()

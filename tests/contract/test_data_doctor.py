@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from pymongo import MongoClient
+from store_files import whole_store
 from store_records import StubClock, a_claim, a_user, a_validation, settled, told
 
 from backend.app.contracts.words import Action
@@ -17,21 +18,13 @@ from backend.app.domain.consensus import Decision
 from backend.app.domain.trust import TrustPolicy
 from backend.app.errors import SetupError
 from backend.app.store.open import build_store
-from backend.app.store.sqlite_file import connect_writer
 from backend.stack.data_doctor import examine_data, sentences
 from tests.support.services import Mongod, emptied
-
-VERSION_1 = Path(__file__).parent / "fixtures" / "store-version-1.sql"
 
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    """A whole store: six users, two settled and two open claims."""
-    path = tmp_path / "store.db"
-    with closing(sqlite3.connect(path)) as connection:
-        connection.executescript(VERSION_1.read_text(encoding="utf-8"))
-    connect_writer(path, 1).close()
-    return path
+    return whole_store(tmp_path)
 
 
 @pytest.fixture

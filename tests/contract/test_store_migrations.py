@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from pymongo import MongoClient
 from pymongo.database import Database
+from store_files import older_store
 from store_records import StubClock, a_claim, a_user, settled, told
 
 from backend.app.domain.trust import TrustPolicy
@@ -19,7 +20,6 @@ from backend.app.store.open import build_store
 from backend.app.store.sqlite_file import connect_writer
 from tests.support.services import Mongod, emptied
 
-VERSION_1 = Path(__file__).parent / "fixtures" / "store-version-1.sql"
 TABLES = (schema.USERS, schema.CLAIMS, schema.VALIDATIONS, schema.NOTIFICATIONS, schema.EFFECTS)
 NEW_COLUMNS = {"trimmed_seq", "applied_at_us"}
 MONGO = pytest.mark.services
@@ -29,12 +29,7 @@ Rows = list[tuple[object, ...]]
 
 @pytest.fixture
 def older(tmp_path: Path) -> Path:
-    """A file as the program of schema version 1 left it."""
-    path = tmp_path / "store.db"
-    with sqlite3.connect(path) as connection:
-        connection.executescript(VERSION_1.read_text(encoding="utf-8"))
-    connection.close()
-    return path
+    return older_store(tmp_path / "store.db")
 
 
 def content(path: Path, table: schema.Table, columns: tuple[str, ...]) -> Rows:

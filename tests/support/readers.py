@@ -126,22 +126,26 @@ class Reader:
                 raise EOFError
             await answer.read()
 
-    async def _poll_once(self, http: aiohttp.ClientSession, where: str) -> list[str]:
+    async def _poll_once(self, http: aiohttp.ClientSession, where: str) -> bool:
+        """Ask for what there is and take it; False if the server ended the session."""
         async with asyncio.timeout(GIVE_UP_S), http.get(where) as answer:
             if answer.status != 200:
                 raise EOFError
-            return (await answer.text()).split("\x1e")
+            packets = (await answer.text()).split("\x1e")
+        for packet in packets:
+            if packet == "2":
+                await self._post(http, where, "3")
+            elif packet == "1":
+                return False
+            else:
+                self._hear(packet)
+        return True
 
     async def _poll(self, http: aiohttp.ClientSession, where: str) -> None:
         while True:
             await self.reading.wait()
-            for packet in await self._poll_once(http, where):
-                if packet == "2":
-                    await self._post(http, where, "3")
-                elif packet == "1":
-                    return
-                else:
-                    self._hear(packet)
+            if not await self._poll_once(http, where):
+                return
 
     async def _upgrade(self, http: aiohttp.ClientSession, where: str) -> None:
         """Poll on until the probe is answered; what comes by either road is taken in the order it came."""
@@ -150,13 +154,8 @@ class Reader:
             probed = asyncio.create_task(socket.receive(timeout=GIVE_UP_S))
             try:
                 while not probed.done():
-                    for packet in await self._poll_once(http, where):
-                        if packet == "2":
-                            await self._post(http, where, "3")
-                        elif packet == "1":
-                            return
-                        else:
-                            self._hear(packet)
+                    if not await self._poll_once(http, where):
+                        return
                 if (await probed).data != "3probe":
                     return
             finally:

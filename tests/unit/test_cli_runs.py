@@ -13,8 +13,9 @@ from typer.testing import CliRunner
 from cli import app
 from simulator.report.closing import print_markdown
 from simulator.report.files import write_json
-from simulator.result import Findings, Host, Result
+from simulator.result import Result
 from simulator.verdict import Honesty, judge
+from tests.support.findings import findings
 
 
 def invoke(*words: str, **env: str) -> Outcome:
@@ -22,21 +23,7 @@ def invoke(*words: str, **env: str) -> Outcome:
 
 
 def result(p99_ms: float) -> Result:
-    findings = Findings.model_validate(
-        {
-            "scenario": {"name": "demo"},
-            "seed": 7,
-            "target": "http://127.0.0.1:1",
-            "versions": {"vouchstorm": "1"},
-            "host": Host(),
-            "started_at": "2026-01-01T00:00:00Z",
-            "connections": {"attempted": 10, "established": 10},
-            "publishes": {"scheduled": 100, "sent": 100, "accepted": 100},
-            "ledger": {"expected": 50, "live": 50, "received": 50},
-            "latency_ms": {"fanout": {"count": 50, "p50": p99_ms / 5, "p99": p99_ms}},
-        }
-    )
-    return judge(findings, {}, Honesty())
+    return judge(findings(p99_ms), {}, Honesty())
 
 
 @pytest.fixture

@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 
 from simulator.errors import ScenarioError, SetupError
 from simulator.knee import Step, step_of
-from simulator.result import Findings, Host, Level, Result
+from simulator.result import Level, Result
 from simulator.search import Capacity, Plan, search
 from simulator.verdict import Honesty, judge
+from tests.support.findings import findings
 
 LIMIT_MS = 250.0
 IDLE_MS = 10.0
@@ -22,19 +23,7 @@ IDLE_MS = 10.0
 
 def result(p99_ms: float = 20.0, **changes: Any) -> Result:
     """A judged run in which the fan-out p99 was so."""
-    body: dict[str, Any] = {
-        "scenario": {},
-        "seed": 1,
-        "target": "http://127.0.0.1:1",
-        "versions": {},
-        "host": Host(),
-        "started_at": "2026-01-01T00:00:00Z",
-        "connections": {"attempted": 10, "established": 10},
-        "publishes": {"scheduled": 100, "sent": 100, "accepted": 100},
-        "ledger": {"expected": 50, "live": 50, "received": 50},
-        "latency_ms": {"fanout": {"count": 50, "p99": p99_ms}},
-    }
-    return judge(Findings.model_validate(body | changes), {"fanout_p99_ms": LIMIT_MS}, Honesty())
+    return judge(findings(p99_ms, **changes), {"fanout_p99_ms": LIMIT_MS}, Honesty())
 
 
 class Server:

@@ -14,26 +14,15 @@ from simulator.report.files import write_json
 from simulator.report.junit import junit_xml
 from simulator.report.markdown import capacity_markdown, comparison_markdown, result_markdown, step_line
 from simulator.report.runs import read_runs
-from simulator.result import Findings, Host, Result
+from simulator.result import Result
 from simulator.search import Bound, Capacity
 from simulator.significance import Rules
 from simulator.verdict import Honesty, judge
+from tests.support.findings import findings
 
 
 def result(p99_ms: float = 20.0, **changes: Any) -> Result:
-    body: dict[str, Any] = {
-        "scenario": {"name": "demo"},
-        "seed": 7,
-        "target": "http://127.0.0.1:1",
-        "versions": {"vouchstorm": "1"},
-        "host": Host(),
-        "started_at": "2026-01-01T00:00:00Z",
-        "connections": {"attempted": 10, "established": 10},
-        "publishes": {"scheduled": 100, "sent": 100, "accepted": 100},
-        "ledger": {"expected": 50, "live": 50, "received": 50},
-        "latency_ms": {"fanout": {"count": 50, "p50": p99_ms / 5, "p99": p99_ms}},
-    }
-    return judge(Findings.model_validate(body | changes), {"fanout_p99_ms": 50}, Honesty())
+    return judge(findings(p99_ms, **changes), {"fanout_p99_ms": 50}, Honesty())
 
 
 def suite(of: Result) -> ET.Element:

@@ -6,31 +6,10 @@ from typing import Any
 import pytest
 
 from simulator.errors import ScenarioError
-from simulator.result import Findings, Host, Result, from_json, to_json
+from simulator.result import Findings, Result, from_json, to_json
 from simulator.slo import KNOWN, parse
 from simulator.verdict import ExitCode, Honesty, judge
-
-
-def findings(**changes: Any) -> Findings:
-    body: dict[str, Any] = {
-        "scenario": {},
-        "seed": 1,
-        "target": "http://127.0.0.1:1",
-        "versions": {},
-        "host": Host(),
-        "started_at": "2026-01-01T00:00:00Z",
-        "connections": {"attempted": 10, "established": 10},
-        "publishes": {"scheduled": 100, "sent": 100, "accepted": 100},
-        "ledger": {"expected": 50, "live": 50, "received": 50},
-        "latency_ms": {"fanout": {"count": 50, "p99": 20.0}},
-    }
-    for path, value in changes.items():
-        room, _, name = path.partition("__")
-        if name:
-            body[room] = {**body.get(room, {}), name: value}
-        else:
-            body[room] = value
-    return Findings.model_validate(body)
+from tests.support.findings import findings
 
 
 def verdict(found: Findings, **slo: float) -> Result:
