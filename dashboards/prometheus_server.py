@@ -13,6 +13,7 @@ import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -23,6 +24,8 @@ HERE = Path(__file__).parent
 READY_TIMEOUT_S = 20.0
 STOP_TIMEOUT_S = 10.0
 QUERY_TIMEOUT_S = 15.0
+SCRAPED_TIMEOUT_S = 60.0
+"""Four intervals of the committed configuration."""
 JOBS = {"nodes": "vouchstorm", "simulator": "simulator", "locust": "locust"}
 """Targets file -> job."""
 
@@ -107,6 +110,7 @@ class Prometheus:
         """interval_s: of scrapes and rules; None: as committed. port: 0 takes a free one."""
         self._directory = directory
         self._port = port
+        self._target_count = sum(map(len, targets.values()))
         self._program = find_program()
         self.config = write_config(directory, targets, interval_s=interval_s)
         self.url = ""
@@ -183,6 +187,20 @@ class Prometheus:
             found[job] = found.get(job, 0) + (target["health"] == "up")
         return found
 
+    def wait_scraped(self) -> None:
+        """Return once every target given at the start has been scraped anew, whether it answered or not.
+
+        Raises PrometheusError.
+        """
+        asked_s, until_s = time.time(), time.monotonic() + SCRAPED_TIMEOUT_S
+        while time.monotonic() < until_s:
+            targets = self.ask("targets", state="active")["activeTargets"]
+            fresh = [target for target in targets if _epoch_s(target["lastScrape"]) > asked_s]
+            if len(fresh) == self._target_count:
+                return
+            time.sleep(0.05)
+        raise PrometheusError("Prometheus does not scrape its targets: see its log.")
+
     def firing(self) -> set[str]:
         """Names of the alerts that fire now."""
         return {
@@ -190,6 +208,10 @@ class Prometheus:
             for alert in self.ask("alerts")["alerts"]
             if alert["state"] == "firing"
         }
+
+
+def _epoch_s(moment: str) -> float:
+    return datetime.fromisoformat(moment).timestamp()
 
 
 def _refusal(body: bytes) -> str:

@@ -30,7 +30,6 @@ STOP_TIMEOUT_S = 30.0
 USERS = 80
 LOCUST_USERS = 30
 CLIENTS = 50
-LAST_SCRAPE_S = 2.5
 INTERVAL_S = 1.0
 
 
@@ -64,11 +63,11 @@ def real_run(seconds: float, ui: Ui) -> Iterator[Window]:
             "locust": [f"127.0.0.1:{locust_port}"],
         }
         prometheus = stack.enter_context(Prometheus(home / "prometheus", targets, interval_s=INTERVAL_S))
-        time.sleep(2 * INTERVAL_S)  # a first scrape before there is anything to count
+        prometheus.wait_scraped()  # before there is anything to count
         start_s = time.time()
         with _locust(home, str(stack_facts["url"]), locust_port, seconds):
             _simulate(home, str(stack_facts["url"]), scenario, Watchers(page, ui))
-            time.sleep(LAST_SCRAPE_S)
+            prometheus.wait_scraped()
         yield Window(prometheus, start_s, start_s + seconds, time.time())
 
 
