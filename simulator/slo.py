@@ -11,8 +11,10 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from .errors import ScenarioError
+from .histogram import Histogram
 from .result import Findings, Latency
 
+PER_CENT = {"p50": 50, "p95": 95, "p99": 99}
 Reading = float | None
 """What was measured; None: nothing to measure came about; inf: too many never came back."""
 
@@ -47,20 +49,27 @@ def _percentile(latency: Latency | None, percentile: str) -> Reading:
 
 
 def _storm(key: str, percentile: str) -> Callable[[Findings], Reading]:
-    """A reconnect percentile that counts the censored: they took longer than anybody who came back."""
+    """A reconnect percentile of all who were dropped: the censored took longer than anybody who came back."""
 
     def read(findings: Findings) -> Reading:
         storm = findings.reconnect
         if storm.drops == 0:
             return None
         latency: Latency = getattr(storm, key)
-        missing = max(0, storm.drops - latency.count)
-        share = {"p50": 0.5, "p95": 0.95, "p99": 0.99}[percentile]
-        if latency.count == 0 or latency.count / (latency.count + missing) < share:
-            return math.inf
-        return _percentile(latency, percentile)
+        if latency.count >= storm.drops:
+            return _percentile(latency, percentile)
+        rank = -(-PER_CENT[percentile] * storm.drops // 100)
+        return _at_rank(latency, rank) if rank <= latency.count else math.inf
 
     return read
+
+
+def _at_rank(latency: Latency, rank: int) -> float:
+    """What the `rank` fastest did not exceed, in ms; the longest of all where the counts are not told."""
+    if not latency.hdr:
+        return latency.max
+    back = Histogram.decode(latency.hdr)
+    return min(back.value_at(100 * rank / back.count) / 1000, latency.max)
 
 
 def _field(name: str) -> Callable[[Findings], Reading]:

@@ -1,11 +1,13 @@
 """Which findings make which verdict, and in what order of precedence."""
 
 import json
+import math
 from typing import Any
 
 import pytest
 
 from simulator.errors import ScenarioError
+from simulator.histogram import Histogram
 from simulator.result import Findings, Result, from_json, to_json
 from simulator.slo import KNOWN, parse
 from simulator.verdict import ExitCode, Honesty, judge
@@ -99,6 +101,45 @@ def test_a_storm_nobody_came_back_from_fails() -> None:
 def test_censored_clients_count_as_slower_than_all_others() -> None:
     storm = {"drops": 100, "reconnected": 98, "censored": 2, "time_to_reconnect": {"count": 98, "p99": 5}}
     assert verdict(findings(reconnect=storm), reconnect_p99_ms=100).verdict == "FAIL"
+
+
+def storm(*groups: tuple[int, float], never: int) -> dict[str, Any]:
+    """groups: so many were back in so many seconds."""
+    back = Histogram()
+    for count, took_s in groups:
+        back.record_many([round(took_s * 1e6)] * count)
+    drops = back.count + never
+    return {
+        "drops": drops,
+        "reconnected": back.count,
+        "censored": never,
+        "time_to_reconnect": back.latency().model_dump(),
+    }
+
+
+@pytest.mark.parametrize(
+    ("percentile", "least_ms", "most_ms"),
+    [("p50", 99, 101), ("p95", 8_990, 9_010), ("p99", math.inf, math.inf)],
+)
+def test_a_reconnect_percentile_is_of_all_who_were_dropped(
+    percentile: str, least_ms: float, most_ms: float
+) -> None:
+    """Of a hundred 92 were back in 0.1 s, 4 in 9 s, 4 never: the 95th took 9 s."""
+    found = findings(reconnect=storm((92, 0.1), (4, 9.0), never=4))
+    measured = KNOWN[f"reconnect_{percentile}_ms"].read(found)
+    assert measured is not None
+    assert least_ms <= measured <= most_ms
+
+
+def test_a_reconnect_percentile_of_all_who_are_back_is_the_one_of_the_result() -> None:
+    found = findings(reconnect=storm((89, 0.1), (1, 9.0), never=0))
+    assert KNOWN["reconnect_p99_ms"].read(found) == found.reconnect.time_to_reconnect.p99
+
+
+def test_a_percentile_that_cannot_be_read_again_is_not_taken_for_less_than_the_longest() -> None:
+    """Results without their counts, as other tools may write them."""
+    bare = {"drops": 100, "reconnected": 96, "time_to_reconnect": {"count": 96, "p95": 100, "max": 9_000}}
+    assert KNOWN["reconnect_p95_ms"].read(findings(reconnect=bare)) == 9_000
 
 
 def test_limits_parse_from_texts() -> None:
