@@ -46,6 +46,11 @@ def level(metric: str, *, by: str = "", matching: str = "", scope: str = NODE) -
     return f"sum{_by(by)}({metric}{{{_both(scope, matching)}}})"
 
 
+def lowest(metric: str, *, by: str, scope: str = NODE) -> str:
+    """The worst of the workers, where a gauge says whether all is well."""
+    return f"min{_by(by)}({metric}{{{scope}}})"
+
+
 def _by(labels: str) -> str:
     return f" by ({labels}) " if labels else ""
 

@@ -293,6 +293,9 @@ class Metrics:
         self.bus_gaps_closed = self._counter(
             "bus_gaps_closed_total", "Gaps after which everything was compared with the store and caught up."
         )
+        self.bus_gap_open = self._gauge(
+            "bus_gap_open", "1 from a gap until everything has been compared with the store."
+        )
         self.bus_heartbeat_seconds = self._histogram(
             "bus_heartbeat_seconds", "Round trip of the heartbeat through the bus.", _FAST_BUCKETS_S
         )

@@ -1,7 +1,7 @@
 """Bus and nodes: do the nodes hear each other, is the load spread, does the store keep up?"""
 
 from ..model import Board, Limit, Mark, Panel, Query, Row, Unit
-from ..promql import JOB, NODE, level, per_s, quantile
+from ..promql import JOB, NODE, level, lowest, per_s, quantile
 from .overview import DOWN, DRAINING
 
 _STORE_ERRORS = per_s("store_errors_total", by="kind")
@@ -19,10 +19,10 @@ BOARD = Board(
                 Panel(
                     "Hears itself",
                     "1 while the node's heartbeat comes back through the bus (or there is no bus). 0: it is "
-                    "deaf, its "
+                    "deaf (one of its workers is), its "
                     "clients get other nodes' events late, by comparison with the store.",
                     Unit.COUNT,
-                    (Query(level("bus_connected", by="instance"), "{{instance}}"),),
+                    (Query(lowest("bus_connected", by="instance"), "{{instance}}"),),
                     limit=Limit(1, 1, low=True),
                 ),
                 Panel(
@@ -36,7 +36,7 @@ BOARD = Board(
                     "Nodes heard",
                     "How many nodes each node hears, itself included: equal lines when all is well.",
                     Unit.COUNT,
-                    (Query(level("bus_nodes", by="instance"), "{{instance}}"),),
+                    (Query(lowest("bus_nodes", by="instance"), "{{instance}}"),),
                 ),
                 Panel(
                     "Messages",
@@ -54,7 +54,7 @@ BOARD = Board(
                 Panel(
                     "Gaps",
                     "Times that messages may have been missed, and gaps closed from the store, over five "
-                    "minutes.",
+                    "minutes; open: workers that are not caught up yet.",
                     Unit.COUNT,
                     (
                         Query(
@@ -64,6 +64,7 @@ BOARD = Board(
                             f"sum by (instance) (increase(bus_gaps_closed_total{{{NODE}}}[5m]))",
                             "closed {{instance}}",
                         ),
+                        Query(level("bus_gap_open", by="instance"), "open {{instance}}"),
                     ),
                 ),
                 Panel(

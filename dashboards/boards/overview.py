@@ -179,9 +179,14 @@ BOARD = Board(
             (
                 Panel(
                     "CPU",
-                    "Processor time per second; a node is one thread for most of its work, so 1 is full.",
+                    "Processor time per second; a worker is one thread for most of its work, so 1 is full.",
                     Unit.COUNT,
-                    (Query(per_s("process_cpu_seconds_total", by="instance"), "{{instance}}"),),
+                    (
+                        Query(
+                            per_s("process_cpu_seconds_total", by="instance, worker"),
+                            "{{instance}} {{worker}}",
+                        ),
+                    ),
                     limit=Limit(0.7, 0.9),
                 ),
                 Panel(

@@ -54,7 +54,7 @@ def test_rules_do_what_their_unit_tests_say(path: Path) -> None:
     [
         ("service_level", "websocket_push_seconds_count", "websocket_push_duration_count"),
         ("nodes", 'up{job="vouchstorm"} == 0', 'up{job="vouchstorm"} == 1'),
-        ("bus", "bus_gaps_closed_total", "bus_gaps_mended_total"),
+        ("bus", "bus_gap_open", "bus_gap_ajar"),
         ("service_level", "> 14.4 * 0.01", "> 44.4 * 0.01"),
     ],
 )

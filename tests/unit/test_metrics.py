@@ -57,6 +57,7 @@ CONTRACT_NAMES = {
     "bus_queue_messages",
     "bus_gaps",
     "bus_gaps_closed",
+    "bus_gap_open",
     "bus_heartbeat_seconds",
     "notifications_delivered",
     "notifications_pending",

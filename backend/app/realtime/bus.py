@@ -350,6 +350,7 @@ class Bus:
         now = asyncio.get_running_loop().time()
         self._gap_s = now - self._heard_s if self._heard_s is not None else 0.0
         self._metrics.bus_gaps.inc()
+        self._metrics.bus_gap_open.set(1)
         self._missed_all = True
         self._missed.set()
 
@@ -369,7 +370,9 @@ class Bus:
                 self._missed.set()
                 await asyncio.sleep(1.0)
             else:
-                self._metrics.bus_gaps_closed.inc(int(everything))
+                if everything:
+                    self._metrics.bus_gaps_closed.inc()
+                    self._metrics.bus_gap_open.set(self._missed_all)
 
     async def _keep_subscriptions(self, connections: OneConnection | Masters) -> None:
         """Bring the subscriptions in line with what is wanted, in batches."""
