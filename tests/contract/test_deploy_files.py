@@ -32,6 +32,11 @@ UVICORN_WAIT_S = 10
 """`timeout_graceful_shutdown` in `backend/app/node.py`."""
 
 
+ROUTES: list[dict[str, Any]] = MANIFESTS["Ingress"]["spec"]["rules"][0]["http"]["paths"]
+INNER = {"/healthz", "/readyz", "/metrics"}
+OUTSIDE_THE_SCHEMA = {"/openapi.json", "/asyncapi.yaml", "/docs", "/app/", "/ws/socket.io/"}
+
+
 def container() -> dict[str, Any]:
     (only,) = MANIFESTS["Deployment"]["spec"]["template"]["spec"]["containers"]
     found: dict[str, Any] = only
@@ -230,8 +235,25 @@ def test_the_load_balancer_sticks_by_the_cookie_that_the_ingress_uses():
 
 def test_the_load_balancer_keeps_the_metrics_inside():
     assert "respond @private 404" in (DEPLOY / "caddy" / "Caddyfile").read_text()
-    paths = MANIFESTS["Ingress"]["spec"]["rules"][0]["http"]["paths"]
-    assert not any("/metrics".startswith(each["path"]) and each["pathType"] == "Prefix" for each in paths)
+
+
+def routed(path: str) -> bool:
+    """As an ingress matches: exactly, or by whole elements of the path."""
+    return any(
+        path == route["path"]
+        or (route["pathType"] == "Prefix" and f"{path}/".startswith(route["path"].rstrip("/") + "/"))
+        for route in ROUTES
+    )
+
+
+@pytest.mark.parametrize("path", sorted((PATHS - INNER) | OUTSIDE_THE_SCHEMA))
+def test_the_ingress_routes_what_is_public(path):
+    assert routed(path)
+
+
+@pytest.mark.parametrize("path", sorted(INNER))
+def test_the_ingress_keeps_the_rest_inside(path):
+    assert not routed(path)
 
 
 @pytest.mark.services
