@@ -33,6 +33,13 @@ class RedisCounts:
         except (RedisError, RedisClusterException, OSError) as error:
             raise CountsError(type(error).__name__) from error
 
+    async def read(self, key: str) -> int:
+        """The count, 0 where there is none. Raises CountsError."""
+        try:
+            return await self._storage.get(key)
+        except (RedisError, RedisClusterException, OSError) as error:
+            raise CountsError(type(error).__name__) from error
+
     async def close(self) -> None:
         """Let go of the connections. Idempotent."""
         await self._close()

@@ -56,6 +56,28 @@ async def test_counts_expire(valkey: Valkey) -> None:
             assert 0 < await redis.ttl("vouchstorm:limit:short") <= 60
 
 
+async def test_reading_a_count_leaves_none(valkey: Valkey) -> None:
+    async with counts_of(valkey) as counts:
+        assert await counts.read("never") == 0
+        async with connect(valkey.url(), blocking=False) as redis:
+            assert not await redis.exists("vouchstorm:limit:never")
+
+
+async def test_what_is_read_is_what_was_added(valkey: Valkey) -> None:
+    async with counts_of(valkey) as counts:
+        await counts.add("read", 3, 60)
+        assert await counts.read("read") == 3
+
+
+async def test_an_address_that_is_known_to_one_node_is_known_to_the_other(valkey: Valkey) -> None:
+    clock = ManualClock()
+    async with counts_of(valkey) as one, counts_of(valkey) as two:
+        known_from = Limit("kept", 1, 60, windows=2)
+        await Throttle(clock, one).spend(known_from, "dora")
+        clock.advance(60)
+        assert await Throttle(clock, two).seen(known_from, "dora")
+
+
 async def test_a_redis_that_is_gone_is_said_to_be_so(valkey: Valkey) -> None:
     async with counts_of(valkey) as counts:
         await counts.add("key", 1, 60)
@@ -174,6 +196,7 @@ async def test_a_cluster_counts_too(tmp_path: Path) -> None:
         counts = redis_counts(url, connect(url, blocking=False))
         try:
             assert [await counts.add(key, 2, 60) for key in ("a", "a", "b")] == [2, 4, 2]
+            assert [await counts.read(key) for key in ("a", "b", "c")] == [4, 2, 0]
         finally:
             await counts.close()
     finally:

@@ -4,7 +4,8 @@ import pytest
 
 from backend.app.contracts.errors import Code
 from backend.app.errors import UnavailableError
-from backend.app.services.login_guard import Attempt, LoginGuard, LoginLimits
+from backend.app.services import throttle as counts
+from backend.app.services.login_guard import KNOWN_ADDRESS_S, Attempt, LoginGuard, LoginLimits
 from backend.app.services.throttle import Throttle
 from tests.support.rest_app import ManualClock
 
@@ -70,6 +71,54 @@ async def test_an_address_that_is_known_gets_in_while_others_guess(guard: LoginG
     for number in range(30):
         await tried(guard, "anna", f"1.1.1.{number}")
     assert await tried(guard, "anna", "2.2.2.2") is not None
+
+
+def before_the_edge(clock: ManualClock, seconds: float) -> None:
+    """Go to so long before the next of the windows in which known addresses are kept."""
+    clock.advance(KNOWN_ADDRESS_S - clock.now().timestamp() % KNOWN_ADDRESS_S - seconds)
+
+
+async def test_who_just_logged_in_is_known_after_the_window_of_known_addresses_ended(
+    clock: ManualClock,
+) -> None:
+    guard = LoginGuard(Throttle(clock), LoginLimits())
+    before_the_edge(clock, 20 * 60)
+    await guard.succeeded(await guard.enter("anna", "2.2.2.2"))
+    clock.advance(21 * 60)
+    for number in range(101):
+        await tried(guard, "anna", f"1.1.1.{number}")
+    assert await tried(guard, "anna", "2.2.2.2") is not None
+
+
+async def test_an_address_stays_known_for_the_whole_time(guard: LoginGuard, clock: ManualClock) -> None:
+    before_the_edge(clock, 1)
+    await guard.succeeded(await guard.enter("anna", "2.2.2.2"))
+    clock.advance(KNOWN_ADDRESS_S)
+    for number in range(30):
+        await tried(guard, "anna", f"1.1.1.{number}")
+    assert await tried(guard, "anna", "2.2.2.2") is not None
+
+
+async def test_an_address_is_forgotten_after_twice_the_time(guard: LoginGuard, clock: ManualClock) -> None:
+    await guard.succeeded(await guard.enter("anna", "2.2.2.2"))
+    clock.advance(2 * KNOWN_ADDRESS_S)
+    for number in range(30):
+        await tried(guard, "anna", f"1.1.1.{number}")
+    assert await tried(guard, "anna", "2.2.2.2") is None
+
+
+async def test_strangers_leave_room_for_the_next_address_that_becomes_known(
+    clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(counts, "MAX_KEYS", 50)
+    guard = LoginGuard(Throttle(clock), LIMITS)
+    for number in range(100):
+        await tried(guard, "anna", f"1.1.1.{number}")
+    clock.advance(LIMITS.lockout_s)
+    await guard.succeeded(await guard.enter("bert", "2.2.2.2"))
+    for number in range(30):
+        await tried(guard, "bert", f"3.3.3.{number}")
+    assert await tried(guard, "bert", "2.2.2.2") is not None
 
 
 async def test_a_known_address_has_no_more_guesses_than_others(guard: LoginGuard) -> None:

@@ -32,6 +32,14 @@ class FakeCounts:
         self.counts[key] += amount
         return self.counts[key]
 
+    async def read(self, key: str) -> int:
+        self.calls += 1
+        if self.hung:
+            await asyncio.Event().wait()
+        if self.down:
+            raise CountsError("down")
+        return self.counts.get(key, 0)
+
 
 async def admitted(throttle: Throttle, tries: int, limit: Limit = LIMIT, who: str = "anna") -> int:
     return sum([await throttle.spend(limit, who) is None for _ in range(tries)])
@@ -89,6 +97,83 @@ async def test_a_full_book_lets_newcomers_through_and_says_so(monkeypatch: pytes
     for who in "abcde":
         await throttle.spend(LIMIT, who)
     assert len(full) == 2
+
+
+# ---------------------------------------------------------------- asking
+
+KEPT = Limit("kept", 10, 60, windows=2)
+
+
+async def test_what_was_counted_is_seen() -> None:
+    throttle = Throttle(ManualClock())
+    await throttle.spend(LIMIT, "anna")
+    assert (await throttle.seen(LIMIT, "anna"), await throttle.seen(LIMIT, "bert")) == (True, False)
+
+
+async def test_what_was_given_back_is_not_seen() -> None:
+    throttle = Throttle(ManualClock())
+    await throttle.spend(LIMIT, "anna")
+    await throttle.give_back(LIMIT, "anna")
+    assert not await throttle.seen(LIMIT, "anna")
+
+
+@pytest.mark.parametrize("shared", [None, FakeCounts()])
+async def test_asking_counts_nobody(shared: FakeCounts | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(room, "MAX_KEYS", 1)
+    full: list[int] = []
+    throttle = Throttle(ManualClock(), shared, on_full=lambda: full.append(1))
+    for who in "abc":
+        await throttle.seen(KEPT, who)
+    await throttle.spend(KEPT, "anna")
+    assert (full, await throttle.seen(KEPT, "anna")) == ([], True)
+
+
+@given(st.integers(0, 59), st.integers(0, 200))
+async def test_a_limit_of_two_windows_sees_for_one_at_least_and_two_at_most(
+    start_s: int, later_s: int
+) -> None:
+    clock = ManualClock()
+    throttle = Throttle(clock)
+    clock.advance(start_s)
+    await throttle.spend(KEPT, "anna")
+    clock.advance(later_s)
+    if await throttle.seen(KEPT, "anna"):
+        assert later_s < 2 * KEPT.window_s
+    else:
+        assert later_s > KEPT.window_s
+
+
+async def test_a_limit_of_one_window_forgets_at_its_end() -> None:
+    clock = ManualClock()
+    throttle = Throttle(clock)
+    await throttle.spend(LIMIT, "anna")
+    clock.advance(LIMIT.window_s)
+    assert not await throttle.seen(LIMIT, "anna")
+
+
+async def test_a_clock_that_is_set_back_over_an_edge_forgets_nothing_that_is_kept() -> None:
+    clock = ManualClock()
+    throttle = Throttle(clock)
+    await throttle.spend(KEPT, "anna")
+    clock.advance(KEPT.window_s)
+    await throttle.spend(KEPT, "bert")
+    clock.advance(-KEPT.window_s)
+    assert await throttle.seen(KEPT, "anna")
+
+
+async def test_what_another_node_counted_in_the_window_before_is_seen() -> None:
+    clock, counts = ManualClock(), FakeCounts()
+    await Throttle(clock, counts).spend(Limit("kept", 1, 60, windows=2), "anna")
+    clock.advance(60)
+    assert await Throttle(clock, counts).seen(Limit("kept", 1, 60, windows=2), "anna")
+
+
+async def test_what_this_node_knows_is_seen_while_the_shared_counts_are_silent() -> None:
+    counts = FakeCounts()
+    counts.down = True
+    throttle = Throttle(ManualClock(), counts)
+    await throttle.spend(KEPT, "anna")
+    assert await throttle.seen(KEPT, "anna")
 
 
 # ---------------------------------------------------------------- several nodes

@@ -5,8 +5,8 @@ Three counts of failed logins in windows of `lockout_s`, each refused with "come
 - one address at one account (`failed_logins_per_pair`): whoever guesses locks out themselves;
 - one address at all accounts (`failed_logins_per_address`): trying one password on many names;
 - one account from all addresses (`failed_logins_per_account`): many addresses that guess together. This one
-  spares addresses from which the account was logged in to before, so that its owner gets in while it is under
-  attack; a stranger's address has to wait. Tokens that exist stay valid throughout.
+  spares addresses from which the account was logged in to in the last 30 days, so that its owner gets in
+  while it is under attack; a stranger's address has to wait. Tokens that exist stay valid throughout.
 
 An attempt counts as failed from its first moment until it has succeeded, so that many at once gain nothing.
 A name that does not exist is counted like one that does. Called by `Accounts` only.
@@ -21,6 +21,7 @@ from ..errors import UnavailableError
 from .throttle import Limit, Throttle
 
 KNOWN_ADDRESS_S = 30 * 86_400
+"""An address stays known at least so long after a login, at most twice as long."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +57,7 @@ class LoginGuard:
         self._pair = Limit("login-pair", limits.per_pair, limits.lockout_s)
         self._address = Limit("login-address", limits.per_address, limits.lockout_s)
         self._account = Limit("login-account", limits.per_account, limits.lockout_s)
-        self._known = Limit("login-known", 1, KNOWN_ADDRESS_S)
+        self._known = Limit("login-known", 1, KNOWN_ADDRESS_S, windows=2)
 
     async def enter(self, username: str, address: str | None) -> Attempt:
         """Count an attempt. address: None where nobody knows it; then only the account's count holds.
@@ -73,7 +74,7 @@ class LoginGuard:
         return attempt
 
     async def _is_known(self, attempt: Attempt) -> bool:
-        return attempt.address is not None and await self._throttle.spent(self._known, attempt.pair) > 0
+        return attempt.address is not None and await self._throttle.seen(self._known, attempt.pair)
 
     async def forgive(self, attempt: Attempt) -> None:
         """The attempt did not fail after all."""

@@ -10,7 +10,7 @@ Called by `api/rates.py` and `login_guard.py`. Knows neither addresses nor users
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -30,7 +30,11 @@ class SharedCounts(Protocol):
     """Counts that all nodes see."""
 
     async def add(self, key: str, amount: int, expires_s: int) -> int:
-        """The count after adding `amount` (may be 0 or negative). Raises CountsError."""
+        """The count after adding `amount` (may be negative). Raises CountsError."""
+        ...
+
+    async def read(self, key: str) -> int:
+        """The count; 0 for a key that nobody added to, which stays without one. Raises CountsError."""
         ...
 
 
@@ -40,11 +44,16 @@ class CountsError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """At most `amount` in each window of `window_s` seconds; 0: no limit."""
+    """At most `amount` in each window of `window_s` seconds; 0: no limit.
+
+    windows: how many are kept, the current one among them, for `Throttle.seen`. What was counted is seen for
+    at least `windows - 1` times `window_s`.
+    """
 
     name: str
     amount: int
     window_s: int
+    windows: int = 1
 
 
 @dataclass(slots=True)
@@ -60,10 +69,7 @@ class _Count:
         return self.known + self.unreported
 
 
-@dataclass(slots=True)
-class _Window:
-    number: int
-    counts: dict[str, _Count]
+_Window = dict[str, _Count]
 
 
 class Throttle:
@@ -85,7 +91,8 @@ class Throttle:
         self._shared = shared
         self._on_alone = on_alone
         self._on_full = on_full
-        self._windows: dict[str, _Window] = {}
+        self._windows: dict[str, dict[int, _Window]] = {}
+        """Of each limit the windows that are kept, by number."""
         self._asking = 0
         self._silent_until_s = 0.0
 
@@ -97,10 +104,22 @@ class Throttle:
         """Take one back that was spent."""
         await self._count(limit, who, -1)
 
-    async def spent(self, limit: Limit, who: str) -> int:
-        """How many are counted, as far as this node can tell."""
-        count = await self._count(limit, who, 0)
-        return 0 if count is None else count.total
+    async def seen(self, limit: Limit, who: str) -> bool:
+        """Was anything counted in the windows that are kept, as far as this node can tell?
+
+        Asking leaves nothing behind: it cannot fill the book.
+        """
+        windows = self._kept(limit)
+        if any(window[who].total > 0 for window in windows.values() if who in window):
+            return True
+        number = self._number(limit)
+        for past in range(limit.windows):
+            if await self._read(_key(limit, number - past, who)):
+                return True
+        return False
+
+    async def _read(self, key: str) -> int | None:
+        return await self._ask(lambda shared: shared.read(key))
 
     def _verdict(self, limit: Limit, count: _Count | None) -> int | None:
         if count is None or count.total <= limit.amount:
@@ -111,54 +130,74 @@ class Throttle:
         """The count of somebody after adding; None where nothing is counted."""
         if limit.amount == 0:
             return None
-        window = self._window(limit)
-        count = window.counts.get(who)
+        number = self._number(limit)
+        window = self._kept(limit).setdefault(number, {})
+        count = window.get(who)
         if count is None:
-            if len(window.counts) >= MAX_KEYS:
+            if len(window) >= MAX_KEYS:
                 self._on_full()
                 return None
-            count = window.counts[who] = _Count()
+            count = window[who] = _Count()
         count.own += amount
         count.unreported += amount
-        if self._shared is not None and self._worth_asking(limit, count, amount):
-            await self._ask(self._shared, limit, f"{limit.name}:{window.number}:{who}", count)
+        if self._worth_asking(limit, count, amount):
+            await self._report(limit, _key(limit, number, who), count)
         return count
 
-    def _window(self, limit: Limit) -> _Window:
-        number = int(self._clock.now().timestamp() // limit.window_s)
-        window = self._windows.get(limit.name)
-        if window is None or window.number != number:
-            window = self._windows[limit.name] = _Window(number, {})
-        return window
+    def _number(self, limit: Limit) -> int:
+        return int(self._clock.now().timestamp() // limit.window_s)
+
+    def _kept(self, limit: Limit) -> dict[int, _Window]:
+        """The windows of a limit that are not too far away; a clock may be set back a little."""
+        windows = self._windows.setdefault(limit.name, {})
+        now = self._number(limit)
+        if now not in windows:
+            for number in [number for number in windows if abs(number - now) >= limit.windows]:
+                del windows[number]
+        return windows
 
     @staticmethod
     def _worth_asking(limit: Limit, count: _Count, amount: int) -> bool:
         if amount < 0:
             return count.known != 0  # nobody else was told of what is taken back
-        if amount == 0:
-            return True
         # Who is over the limit already is refused by what we know: a flood stays on this node.
         return count.own > limit.amount * SHARED_FROM and count.total - amount <= limit.amount
 
-    async def _ask(self, shared: SharedCounts, limit: Limit, key: str, count: _Count) -> None:
+    async def _report(self, limit: Limit, key: str, count: _Count) -> None:
+        """Tell the shared count what it does not know of this one, and hear what it has."""
+        report, count.unreported = count.unreported, 0
+        answer = None
+        # Expires after the windows that are kept for sure: clocks of nodes differ a little.
+        expires_s = (limit.windows + 1) * limit.window_s
+        try:
+            answer = await self._ask(lambda shared: shared.add(key, report, expires_s))
+        finally:
+            if answer is None:
+                count.unreported += report
+            else:
+                count.known = answer
+
+    async def _ask(self, question: Callable[[SharedCounts], Awaitable[int]]) -> int | None:
+        """What the shared counts say; None where there are none, or while they do not answer."""
+        if self._shared is None:
+            return None
         now_s = asyncio.get_running_loop().time()
         if now_s < self._silent_until_s or self._asking >= ASKING_AT_ONCE:
             self._on_alone()
-            return
-        report, count.unreported = count.unreported, 0
+            return None
         self._asking += 1
         try:
             async with asyncio.timeout(PATIENCE_S):
-                # Expires after the window for sure: clocks of nodes differ a little.
-                count.known = await shared.add(key, report, 2 * limit.window_s)
+                return await question(self._shared)
         except (CountsError, TimeoutError) as error:
-            count.unreported += report
             self._on_alone()
             if now_s >= self._silent_until_s:
                 _log.warning("shared limits do not answer, this node counts alone: %s", error or "too late")
             self._silent_until_s = asyncio.get_running_loop().time() + RETRY_AFTER_S
-        except asyncio.CancelledError:
-            count.unreported += report
-            raise
+            return None
         finally:
             self._asking -= 1
+
+
+def _key(limit: Limit, number: int, who: str) -> str:
+    return f"{limit.name}:{number}:{who}"
