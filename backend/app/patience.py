@@ -13,12 +13,35 @@ from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from .contracts.rest import Problem
+
 MAX_HEAD_BYTES = 32_768
 SWEEP_S = 0.5
-_TOO_LARGE = (
-    b"HTTP/1.1 431 Request Header Fields Too Large\r\nConnection: close\r\n"
-    b"Content-Type: text/plain; charset=utf-8\r\nContent-Length: 31\r\n\r\nThe request's head is too large."
-)
+
+
+def _refusal(status: int, phrase: str, code: str, detail: str) -> bytes:
+    """A whole answer with a problem document, after which the connection ends."""
+    title = code.replace("_", " ").capitalize()
+    problem = Problem(
+        type=f"urn:vouchstorm:problem:{code}", title=title, status=status, detail=detail, code=code
+    )
+    body = problem.model_dump_json(exclude_none=True).encode()
+    head = (
+        f"HTTP/1.1 {status} {phrase}\r\nConnection: close\r\n"
+        f"Content-Type: application/problem+json\r\nContent-Length: {len(body)}\r\n\r\n"
+    )
+    return head.encode() + body
+
+
+REFUSALS = {
+    431: _refusal(
+        431,
+        "Request Header Fields Too Large",
+        "head_too_large",
+        f"The request's head is longer than {MAX_HEAD_BYTES} bytes; send fewer or shorter headers.",
+    )
+}
+"""Status -> all that is written to the client, head and body."""
 
 
 class Patience:
@@ -110,7 +133,7 @@ class PatientProtocol(HttpToolsProtocol):
         if self._in_head:
             self._head_bytes += len(data)
             if self._head_bytes > MAX_HEAD_BYTES and not self.transport.is_closing():
-                self.transport.write(_TOO_LARGE)
+                self.transport.write(REFUSALS[431])
                 self.transport.close()
 
     def pause_writing(self) -> None:

@@ -89,6 +89,15 @@ async def test_a_head_without_end_is_refused_and_not_kept(node: Node) -> None:
     assert node.metrics()["process_resident_memory_bytes"] - before < 6 * 2**20
 
 
+async def test_the_refusal_of_a_head_is_a_whole_answer(node: Node) -> None:
+    reader, writer = await opened(node)
+    beginning = b"GET / HTTP/1.1\r\nHost: x\r\nX-A: "
+    writer.write(beginning.ljust(MAX_HEAD_BYTES + 1, b"x"))  # nothing is left unread when it is refused
+    head, _, body = (await ended(reader)).partition(b"\r\n\r\n")
+    assert f"Content-Length: {len(body)}".encode() in head.split(b"\r\n")
+    writer.transport.abort()
+
+
 async def test_a_head_below_the_bound_is_read(node: Node) -> None:
     reader, writer = await opened(node)
     padding = b"x" * (MAX_HEAD_BYTES - 1_000)
