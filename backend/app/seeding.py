@@ -138,7 +138,7 @@ def plan_seed(size: SeedSize, seed: int, now: datetime) -> SeedPlan:
         _claim(size, seed, number, users[number % len(users)], rng, now + timedelta(microseconds=number))
         for number in range(size.claims)
     ]
-    return SeedPlan(users, claims, list(_answers(size, claims, rng)))
+    return SeedPlan(users, claims, list(_answers(size, rng)))
 
 
 def _user(prefix: str, seed: int, number: int, rng: random.Random, now: datetime) -> User:
@@ -165,15 +165,13 @@ def _claim(size: SeedSize, seed: int, number: int, owner: User, rng: random.Rand
     )
 
 
-def _answers(size: SeedSize, claims: list[Claim], rng: random.Random) -> Iterator[tuple[int, int, Action]]:
-    pairs = [
-        (user, claim)
-        for claim in range(size.claims)
-        for user in range(size.users)
-        if claim % size.users != user
-    ]
-    for user, claim in rng.sample(pairs, size.validations):
-        yield user, claim, rng.choices(list(Action), weights=(7, 2, 1))[0]
+def _answers(size: SeedSize, rng: random.Random) -> Iterator[tuple[int, int, Action]]:
+    """A sample of all pairs, by their numbers: there may be billions, and none is made that is not drawn."""
+    others = size.users - 1
+    for number in rng.sample(range(size.claims * max(0, others)), size.validations):
+        claim, user = divmod(number, others)
+        owner = claim % size.users
+        yield user if user < owner else user + 1, claim, rng.choices(list(Action), weights=(7, 2, 1))[0]
 
 
 async def write_seed(
