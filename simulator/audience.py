@@ -21,11 +21,12 @@ MAX_NAMED = 20
 @dataclass(slots=True)
 class Bounds:
     """closed_ns: end of observation. grace_ns: what a message may take before its absence counts as loss for
-    a client that left meanwhile. late_ns: latency above which a live receipt is late."""
+    a client that left meanwhile. late_ns: latency above which a live receipt is late. start_ns: of the load."""
 
     closed_ns: int
     grace_ns: int
     late_ns: int
+    start_ns: int = 0
 
 
 @dataclass(slots=True)
@@ -46,6 +47,7 @@ class Judged:
         self.at_ns += other.at_ns
         self.latency_us += other.latency_us
         self.delivered_ns += other.delivered_ns
+        self.lost = (self.lost + other.lost)[:MAX_NAMED]
 
 
 def close_rooms(book: RoomBook, bounds: Bounds) -> dict[Kind, Judged]:
@@ -71,20 +73,23 @@ def _count_belated(tally: Tally, times: int, *, was_away: bool) -> None:
         tally.duplicate += times
 
 
-def retire_rooms(book: RoomBook, bounds: Bounds, before_ns: int, limit: int) -> dict[Kind, Judged]:
+def retire_rooms(
+    book: RoomBook, bounds: Bounds, before_ns: int, given_up_ns: int, limit: int
+) -> dict[Kind, Judged]:
     """Judge and let go of at most `limit` messages to which nothing happened since `before_ns`.
 
-    Only what no later receipt can change: a message that somebody still misses stays, and all after it; so
-    do the newest of each stream, which may be asked for, and what a durable room holds, for its members may
-    come back for it.
+    Only what no later receipt can change: a message that somebody still misses stays, and all after it, until
+    it is older than `given_up_ns` and lost for good. The newest of each stream stays, which may be asked for,
+    and what a durable room holds, for its members may come back for it.
     """
     found = {kind: Judged() for kind in Kind}
     judging = _Judging(book, bounds)
     for stream in book.streams.values():
         while limit > 0 and (oldest := _oldest(stream, before_ns)) is not None:
-            trial = judging.trial(stream.rows[oldest])
+            row = stream.rows[oldest]
+            trial = judging.trial(row)
             limit -= 1
-            if trial.tally.lost:
+            if trial.tally.lost and row.sent_ns >= given_up_ns:
                 break
             found[stream.kind].add(trial)
             stream.retire(oldest)
@@ -265,10 +270,10 @@ class _Judge:
                 if client in self.audience.durable:
                     self.judged.holes[client] = max(row.sent_ns, self.judged.holes.get(client, 0))
                 if len(self.judged.lost) < MAX_NAMED:
-                    before_s = (bounds.closed_ns - row.sent_ns) / 1e9
+                    at_s = (row.sent_ns - bounds.start_ns) / 1e9
                     number = row.stream.book.first + client
                     self.judged.lost.append(
-                        f"{row.stream.name} #{row.position} at client {number}, {before_s:.1f} s from the end"
+                        f"{row.stream.name} #{row.position} at client {number}, {at_s:.1f} s into the load"
                     )
 
     def _was_away(self, client: int, end_ns: int, sent_ns: int) -> bool:

@@ -87,7 +87,6 @@ class Watch:
         self._ledger = ledger
         self._late_ns = late_ns
         self._watched: dict[int, _Watched] = {}
-        self._newest: Row | None = None
         self._unexplained: list[Item] = []
 
     def look(self, now_ns: int) -> Beat:
@@ -127,14 +126,11 @@ class Watch:
             beat.record(np.array(live, dtype=np.int64))
 
     def _take_new(self) -> None:
-        """Rows that were published since the last look; `recent` holds the newest at its right end."""
-        newest = self._newest
-        for row in reversed(self._ledger.rooms.recent):
-            if row is newest or len(self._watched) >= MAX_WATCHED:
-                break
-            self._watched.setdefault(id(row), _Watched(row))
-        if self._ledger.rooms.recent:
-            self._newest = self._ledger.rooms.recent[-1]
+        """Rows that were published since the last look; those beyond the bound are not watched."""
+        recent = self._ledger.rooms.recent
+        for row in [recent.popleft() for _ in range(len(recent))]:
+            if len(self._watched) < MAX_WATCHED:
+                self._watched.setdefault(id(row), _Watched(row))
 
 
 class _Audience:

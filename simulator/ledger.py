@@ -89,13 +89,15 @@ class Ledger:
                 holes[client] = NEVER_NS
         return self._account(judged, closed, holes)
 
-    def retire(self, bounds: Bounds, before_ns: int, limit: int) -> Account:
+    def retire(self, bounds: Bounds, before_ns: int, given_up_ns: int, limit: int) -> Account:
         """Judge and let go of messages of rooms that are settled; what they came to is in the account.
 
-        before_ns: only messages to which nothing happened since. limit: of messages. Durable messages of
-        mailboxes stay: only the truth at the end can judge them.
+        before_ns: only messages to which nothing happened since. given_up_ns: what was sent before it and is
+        missed is lost. limit: of messages. Durable messages of mailboxes stay: only the truth at the end can
+        judge them.
         """
-        return self._account(retire_rooms(self.rooms, bounds, before_ns, limit), Closed(), {})
+        found = retire_rooms(self.rooms, bounds, before_ns, given_up_ns, limit)
+        return self._account(found, Closed(), {})
 
     def _account(self, judged: dict[Kind, Judged], closed: Closed, holes: dict[int, int]) -> Account:
         by_kind = {"snapshot": judged[Kind.SNAPSHOT].tally, "event": judged[Kind.EVENT].tally}

@@ -1,4 +1,5 @@
-"""What a long run lets go of: messages that everybody has are judged early, so that memory does not grow.
+"""What a long run lets go of: messages that everybody has, and those that somebody misses for good, are judged
+early, so that memory does not grow.
 
 Their counts, latencies and seconds are kept added up, as those of another process would be. Refuses short
 runs, where nothing is gained. Called by the shards, once in a while and at the end.
@@ -16,6 +17,8 @@ WORTH_S = 120.0
 EVERY_S = 2.0
 AT_ONCE = 200
 MARGIN_S = 15.0
+GIVEN_UP_S = 120.0
+"""No recovery takes so long after the margin: what is missed then is lost, as it would be at the end."""
 MAX_CELLS_WAITING = 1_000_000
 
 
@@ -33,7 +36,9 @@ class Retirement:
     def retire(self, now_ns: int) -> None:
         """Let go of what is settled, a bounded number of messages at a time."""
         grace_ns, late_ns = round(self._windows.grace_ms * 1e6), round(self._windows.late_ms * 1e6)
-        account = self._ledger.retire(Bounds(now_ns, grace_ns, late_ns), now_ns - self._age_ns, AT_ONCE)
+        before_ns = now_ns - self._age_ns
+        bounds = Bounds(now_ns, grace_ns, late_ns, self._start_ns)
+        account = self._ledger.retire(bounds, before_ns, before_ns - round(GIVEN_UP_S * NS), AT_ONCE)
         if not account.total.expected and not account.total.received:
             return
         account.overflow = 0  # counted by the ledger at its end

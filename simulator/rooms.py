@@ -17,7 +17,8 @@ from enum import Enum
 from .tally import Class
 
 NEVER_NS = 2**62
-RECENT_ROWS = 256
+RECENT_ROWS = 10_000
+"""Published since somebody looked last, which is once a second."""
 NOTHING_RETIRED = -(2**62)
 MAX_GAP = 1_000
 """Versions skipped at once that are marked one by one; a larger jump is judged at the end."""
@@ -248,7 +249,7 @@ class RoomBook:
     """All rooms and streams of a process. clients: how many it has; they are numbered from 0.
 
     first: the number in the whole run of client 0, for naming. max_rows: messages kept; those beyond are not
-    judged, and counted in `overflow`.
+    judged, and counted in `overflow`. recent: rows as they are published, for watchers, who take them out.
     """
 
     def __init__(self, clients: int, first: int = 0, max_rows: int = 1_000_000) -> None:

@@ -171,7 +171,8 @@ class Shard:
 
     async def close(self, closing: Closing) -> Statement:
         """Judge everything that the clients of this process were owed."""
-        bounds, witness = closing.bounds, self.profile.witness()
+        bounds = replace(closing.bounds, start_ns=closing.load_start_ns)
+        witness = self.profile.witness()
         truth = {**closing.truth, **witness.truth}
         account = self.ledger.close(bounds, truth, self._away)
         count = seconds_between(closing.load_start_ns, bounds.closed_ns)

@@ -38,6 +38,14 @@ def latencies(*values_ms: float) -> Beat:
     return beat
 
 
+def test_every_receipt_of_a_busy_second_is_seen() -> None:
+    ledger = ledger_with(1)
+    watch = Watch(ledger, LATE_NS)
+    for position in range(1_000):
+        publish(ledger, position, 10 * MS).receive(0, 11 * MS)
+    assert watch.look(20 * MS).received["event"] == 1_000
+
+
 def test_a_receipt_is_seen_once() -> None:
     ledger = ledger_with(2)
     watch, row = Watch(ledger, LATE_NS), publish(ledger, 0, 10 * MS)

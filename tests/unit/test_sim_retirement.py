@@ -106,6 +106,11 @@ def test_every_figure_is_that_of_judging_at_the_end(seed: int, kind: Kind) -> No
 
 
 def steady(seconds: int, *, hole_at: int = 0, durable: bool = False) -> Ledger:
+    """The ledger of a steady run, see `steady_run`."""
+    return steady_run(seconds, hole_at=hole_at, durable=durable)[0]
+
+
+def steady_run(seconds: int, *, hole_at: int = 0, durable: bool = False) -> tuple[Ledger, Retirement]:
     """Ten messages a second that everybody gets, but for one that one client never gets."""
     ledger, stream = ready(Kind.EVENT, durable=durable)
     retirement = Retirement(ledger, SCENARIO, 0)
@@ -116,7 +121,7 @@ def steady(seconds: int, *, hole_at: int = 0, durable: bool = False) -> Ledger:
             stream.row(position).receive(client, at_ns + MS)
         if position % 20 == 0:
             retirement.retire(at_ns)
-    return ledger
+    return ledger, retirement
 
 
 def rows(ledger: Ledger) -> int:
@@ -131,6 +136,14 @@ def test_a_message_that_somebody_misses_stays_and_is_lost_at_the_end() -> None:
     ledger = steady(100, hole_at=50)
     assert rows(ledger) == 1_000 - 49
     assert ledger.close(Bounds(200 * NS, *BOUNDS)).total.lost == 1
+
+
+def test_what_is_missed_for_good_is_lost_and_let_go_of_with_all_after_it() -> None:
+    ledger, retirement = steady_run(400, hole_at=50)
+    assert rows(ledger) < 300
+    assert retirement.books is not None
+    assert retirement.books.total.lost == 1
+    assert retirement.books.lost == ["claim #50 at client 4, 5.0 s into the load"]
 
 
 def test_what_a_durable_room_holds_stays() -> None:
@@ -198,5 +211,5 @@ def test_a_version_nobody_has_seen_yet_is_waited_for(base: int, kept: int) -> No
         for client in range(CLIENTS):
             stream.row(position).receive(client, NS + MS)
     stream.rows.pop(1, None)
-    ledger.retire(Bounds(100 * NS, *BOUNDS), 50 * NS, 10)
+    ledger.retire(Bounds(100 * NS, *BOUNDS), 50 * NS, 0, 10)
     assert len(stream.rows) == kept
