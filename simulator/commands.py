@@ -6,11 +6,14 @@ here knows the backend. Imports happen inside the commands: `vouchstorm --help` 
 """
 
 import os
+import signal
 import sys
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from enum import StrEnum
 from pathlib import Path
+from types import FrameType
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -47,16 +50,46 @@ class Quantity(StrEnum):
 
 @contextmanager
 def _one_sentence() -> Iterator[None]:
-    """Expected trouble becomes one sentence and an exit code."""
-    from .errors import SimulatorError
+    """Expected trouble becomes one sentence and an exit code; SIGTERM is taken for Ctrl-C."""
+    from .errors import InterruptedRunError, SimulatorError
 
+    with _terminable():
+        try:
+            yield
+        except InterruptedRunError as error:
+            _ignore_signals()
+            typer.echo(f"vouchstorm: {error}", err=True)
+            raise typer.Exit(EXIT_INTERRUPTED) from error
+        except SimulatorError as error:
+            typer.echo(f"vouchstorm: {error}", err=True)
+            raise typer.Exit(error.exit_code) from error
+        except KeyboardInterrupt:
+            _ignore_signals()
+            raise typer.Exit(EXIT_INTERRUPTED) from None
+
+
+@contextmanager
+def _terminable() -> Iterator[None]:
+    """Outside of a run, which has its own way, SIGTERM raises KeyboardInterrupt as SIGINT does."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
     try:
         yield
-    except SimulatorError as error:
-        typer.echo(f"vouchstorm: {error}", err=True)
-        raise typer.Exit(error.exit_code) from error
-    except KeyboardInterrupt:
-        raise typer.Exit(EXIT_INTERRUPTED) from None
+    finally:
+        if signal.getsignal(signal.SIGTERM) is interrupt:
+            signal.signal(signal.SIGTERM, before)
+
+
+def _ignore_signals() -> None:
+    """On the way out with nothing left to end: one signal more must not change the exit code."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
 
 
 @app.command()

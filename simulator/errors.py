@@ -3,6 +3,7 @@
     SimulatorError
     +-- ScenarioError    the scenario, an override or an option is wrong: exit 2, all errors at once
     +-- SetupError       the target does not answer or could not be prepared: exit 3
+    +-- InterruptedRunError   the user ended it before there was a result: exit 130
 
 Raised by the pure rooms and the set-up; the command line prints `str(error)` and exits with `exit_code`.
 """
@@ -30,3 +31,9 @@ class SetupError(SimulatorError):
     """The target is unreachable, or users, claims and sockets could not be made ready."""
 
     exit_code = 3
+
+
+class InterruptedRunError(SimulatorError):
+    """The user ended the run during its set-up, or asked for its end twice: there is no result."""
+
+    exit_code = 130

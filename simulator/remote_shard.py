@@ -88,6 +88,9 @@ class RemoteShard:
         except (TimeoutError, PipeError, ShardLostError) as error:
             await self._end()
             raise SetupError(f"A process of the generator did not start: {self._lost or error}") from error
+        except BaseException:
+            await self._end()
+            raise
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -226,10 +229,13 @@ class RemoteShard:
         try:
             await asyncio.wait_for(self._process.wait(), STOP_TIMEOUT_S)
         except TimeoutError:
-            self._process.kill()
-            await self._process.wait()
-        for task in self._tasks:
-            task.cancel()
+            pass
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                self._process.kill()  # it did not help, or nobody waits any longer
+            for task in self._tasks:
+                task.cancel()
+        await self._process.wait()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     def _start(self, work: "asyncio._CoroutineLike[None]") -> None:

@@ -9,12 +9,13 @@ import signal
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import uvloop
 
 from .course import Course, Place
-from .errors import ScenarioError
-from .findings import findings_of
+from .errors import InterruptedRunError, ScenarioError
+from .findings import Measured, findings_of
 from .progress import Silent, Ui
 from .result import Result
 from .scenario import Scenario
@@ -43,7 +44,7 @@ class RunOptions:
 def run_scenario(options: RunOptions, ui: Ui | None = None) -> Result:
     """Run on an event loop of its own. Ctrl-C ends the run early with a partial result; twice, at once.
 
-    Raises ScenarioError (exit 2), SetupError (exit 3), KeyboardInterrupt.
+    Raises ScenarioError (exit 2), SetupError (exit 3), InterruptedRunError (exit 130), KeyboardInterrupt.
     """
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(run(options, ui or Silent()))
@@ -57,29 +58,49 @@ async def run(options: RunOptions, ui: Ui) -> Result:
         options.url, options.commands, options.path, options.tokens_file, options.claims_file, options.pin
     )
     course = Course(options.scenario, place, ui)
-    with _interrupts(course):
-        measured = await course.run()
+    measured = await _heeding(course)
     honesty = Honesty(**options.scenario.honesty.model_dump())
     return judge(findings_of(measured), options.scenario.slo, honesty)
 
 
+async def _heeding(course: Course) -> Measured:
+    """Run to the end, or to the user's. Raises InterruptedRunError where that leaves nothing to judge.
+
+    A cancellation of ours ends here: only asyncio's own SIGINT handler, which ours replaces, would make a
+    KeyboardInterrupt of it.
+    """
+    with _interrupts(course):
+        try:
+            return await course.run()
+        except asyncio.CancelledError:
+            if not course.measured.interrupted:
+                raise
+    main = asyncio.current_task()
+    while main is not None and main.cancelling():
+        main.uncancel()
+    raise InterruptedRunError("Interrupted: ended at once, without a result.")
+
+
 @contextlib.contextmanager
 def _interrupts(course: Course) -> Iterator[None]:
-    """SIGINT and SIGTERM end the run early; a second one cancels it."""
+    """SIGINT and SIGTERM end the run early; a second one, or one during the set-up, cancels it."""
     loop, main = asyncio.get_running_loop(), asyncio.current_task()
 
     def interrupted() -> None:
-        if course.measured.interrupted and main is not None:
-            main.cancel()
+        again, began = course.measured.interrupted, bool(course.measured.phases)  # the set-up is the first
         course.interrupt()
+        if main is not None and (again or not began):
+            main.cancel()
 
-    numbers: list[signal.Signals] = []
+    before: dict[signal.Signals, Any] = {}
     with contextlib.suppress(NotImplementedError, RuntimeError, ValueError):
         for number in (signal.SIGINT, signal.SIGTERM):
+            handler = signal.getsignal(number)
             loop.add_signal_handler(number, interrupted)
-            numbers.append(number)
+            before[number] = handler
     try:
         yield
     finally:
-        for number in numbers:
+        for number, handler in before.items():
             loop.remove_signal_handler(number)
+            signal.signal(number, handler)  # not what the loop takes for the default

@@ -8,13 +8,13 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Literal
 
-from .errors import ScenarioError, SetupError, SimulatorError
+from .errors import InterruptedRunError, ScenarioError, SetupError, SimulatorError
 from .knee import Outcome, Part, Step, step_of
 from .result import Result
 
 RunStep = Callable[[float], Awaitable[Result]]
 """Run the scenario at a load. Raises ScenarioError where no such run can be described, SetupError where it
-could not be prepared."""
+could not be prepared, InterruptedRunError where the user ended it."""
 
 Bound = Literal["server", "generator", "ceiling", "floor", "interrupted", "budget"]
 Quantity = Literal["clients", "rate"]
@@ -106,6 +106,8 @@ class Capacity(Part):
     def sentence(self) -> str:
         """The answer for a person."""
         unit = "clients" if self.quantity == "clients" else "publishes per second"
+        if self.passing is None and self.bound == "interrupted":
+            return "No load held its service levels before the search was interrupted."
         if self.passing is None:
             return "No load held its service levels: " + (self.steps[-1].reasons or ["nothing was run."])[0]
         held = f"{self.passing:,g} {unit} held"
@@ -201,6 +203,8 @@ class _Search:
             raise _Ended("budget")
         try:
             result = await self.run_step(load)
+        except InterruptedRunError:
+            raise _Ended("interrupted") from None
         except (ScenarioError, SetupError) as error:
             if not self.steps:
                 raise

@@ -230,19 +230,26 @@ class ManagedServer:
             await asyncio.sleep(SAMPLE_S)
 
     async def _stop(self) -> None:
-        """Ask it to end, then make it."""
+        """Ask it to end, then make it; at once when this is cancelled."""
         self._stopping = True
         process = self._process
         if process is None:
             return
-        for number, timeout_s in ((signal.SIGTERM, STOP_TIMEOUT_S), (signal.SIGKILL, KILL_TIMEOUT_S)):
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, number)
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(process.wait(), timeout_s)
-                break
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(process.pid, signal.SIGKILL)  # workers that outlived their parent
+        try:
+            for number, timeout_s in ((signal.SIGTERM, STOP_TIMEOUT_S), (signal.SIGKILL, KILL_TIMEOUT_S)):
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(process.pid, number)
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(process.wait(), timeout_s)
+                    break
+        except asyncio.CancelledError:
+            for pid in host.family(process.pid):  # in whatever group
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+            raise
+        finally:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(process.pid, signal.SIGKILL)  # workers that outlived their parent
 
 
 def _fill(word: str, values: Mapping[str, str]) -> str:

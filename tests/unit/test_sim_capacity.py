@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from simulator.errors import ScenarioError, SetupError
+from simulator.errors import InterruptedRunError, ScenarioError, SetupError
 from simulator.knee import Step, step_of
 from simulator.result import Level, Result
 from simulator.search import Capacity, Plan, search
@@ -277,3 +277,12 @@ def test_a_machine_without_a_free_core_is_named() -> None:
         1, result(host={"cpus": 2}, generator={"cpu_share": 0.6}, server={"cpu_share": 1.3, "managed": True})
     )
     assert "machine: server and generator use 190% of 2 cores" in step.pressure.saturated
+
+
+def test_an_interruption_before_anything_was_run_is_an_answer_too() -> None:
+    async def run_step(load: float) -> Result:
+        raise InterruptedRunError("Interrupted.")
+
+    answer = found(Plan(start=100), run_step)
+    assert (answer.bound, answer.exit_code) == ("interrupted", 130)
+    assert "before the search was interrupted" in answer.sentence()
