@@ -21,7 +21,8 @@ MAX_NAMED = 20
 @dataclass(slots=True)
 class Bounds:
     """closed_ns: end of observation. grace_ns: what a message may take before its absence counts as loss for
-    a client that left meanwhile. late_ns: latency above which a live receipt is late. start_ns: of the load."""
+    a client that left meanwhile. late_ns: latency above which a live receipt is late. start_ns: when the load
+    began, which the names of what is lost count from."""
 
     closed_ns: int
     grace_ns: int
