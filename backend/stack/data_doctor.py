@@ -15,9 +15,9 @@ from ..app.errors import SetupError, UnavailableError
 from ..app.store import schema
 from ..app.store.schema import Name, Table
 from ..app.store.sqlite_file import select, update
-from .backup import check_ours, opened_file, path_of
 from .data_checks import Finding, Repair, check
 from .data_facts import TABLES, Facts, Row
+from .store_file import check_ours, opened_file, path_of
 
 _TABLES: dict[Name, Table] = {
     table.name: table
