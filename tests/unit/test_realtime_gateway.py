@@ -81,6 +81,99 @@ def failing(error: BaseException) -> Callable[..., Awaitable[Any]]:
     return fail
 
 
+class Held:
+    """A way into the store that is open until `hold`: who asks then hears at `release` what was true when asked.
+
+    asked: how many answers were held.
+    """
+
+    def __init__(self, method: Callable[..., Awaitable[Any]]) -> None:
+        self._method = method
+        self._open = asyncio.Event()
+        self._open.set()
+        self.asked = 0
+
+    async def __call__(self, *arguments: Any) -> Any:
+        answer = await self._method(*arguments)
+        if not self._open.is_set():
+            self.asked += 1
+            await self._open.wait()
+        return answer
+
+    def hold(self) -> None:
+        self._open.clear()
+
+    def release(self) -> None:
+        self._open.set()
+
+
+def held(world: World, monkeypatch: pytest.MonkeyPatch, name: str) -> Held:
+    """One of the store's methods, held from now on."""
+    way = Held(getattr(world.services.store, name))
+    monkeypatch.setattr(world.services.store, name, way)
+    way.hold()
+    return way
+
+
+async def log_out(world: World, token: str) -> None:
+    await world.services.accounts.logout(world.services.accounts.read(token))
+
+
+# ---------------------------------------------------------------- while the store is read
+
+
+async def test_a_token_that_is_logged_out_while_it_is_looked_at_prolongs_nothing(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old = await world.user("ann")
+    new = world.services.tokens.issue(UserId("ann")).token
+    sid = await world.connect(old)
+    await world.hear(sid)
+    (peer,) = world.peers()
+    before = (peer.jti, list(peer.token_life))
+    store = held(world, monkeypatch, "user")
+    asking = asyncio.create_task(world.say(sid, "421" + json.dumps(["reauth", {"token": new}])))
+    await until(lambda: store.asked == 1)
+    await log_out(world, new)
+    store.release()
+    await asking
+    (answer,) = await world.hear(sid)
+    assert "token_revoked" in answer
+    assert (peer.jti, peer.token_life) == before
+
+
+async def test_prolonging_a_socket_that_left_meanwhile_leaves_nothing_behind(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    token = await world.user("ann")
+    sid = await world.connect(token)
+    (peer,) = world.peers()
+    store = held(world, monkeypatch, "user")
+    asking = asyncio.create_task(world.say(sid, "421" + json.dumps(["reauth", {"token": token}])))
+    await until(lambda: store.asked == 1)
+    await world.say(sid, "1")
+    await until(lambda: not world.peers())
+    store.release()
+    await asking
+    assert peer.token_life == []
+
+
+async def test_a_socket_that_left_while_it_authenticated_leaves_nothing_behind(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    token = await world.user("ann")
+    sid = await world.connect()
+    (peer,) = world.peers()
+    store = held(world, monkeypatch, "newcomers")
+    asking = asyncio.create_task(world.say(sid, "421" + json.dumps(["authenticate", {"token": token}])))
+    await until(lambda: store.asked == 1)
+    await world.say(sid, "1")
+    await until(lambda: not world.peers())
+    store.release()
+    await asking
+    assert (peer.token_life, len(world.application.realtime.channels)) == ([], 0)
+
+
 # ---------------------------------------------------------------- nothing is left behind
 
 

@@ -202,13 +202,21 @@ class Gateway:
         arrival = self._channels.arrive(claims.user_id)
         try:
             arrival.newest = accounts.judge(await self._newcomers.look_up(claims.user_id, claims.jti))
-            if self.tokens.kicked_lately(claims.jti):
-                # Revoked while the store was read: the answer may be older than that.
-                accounts.judge(Newcomer(arrival.newest, revoked=True))
+            self._refuse_the_kicked(claims)
         except BaseException:
             self._channels.give_up(arrival)
             raise
         return claims, arrival
+
+    def _refuse_the_kicked(self, claims: TokenClaims) -> None:
+        """Was it revoked while the store was read? The answer may be older than that. Raises RefusedError."""
+        if self.tokens.kicked_lately(claims.jti):
+            self._services.accounts.judge(Newcomer(None, revoked=True))
+
+    def _refuse_the_gone(self, peer: Peer) -> None:
+        """Its token must not be remembered any more: nothing would forget it. Raises RefusedError."""
+        if self._peers.gone(peer):
+            raise RefusedError("The connection is going away.", Code.STORE_UNAVAILABLE)
 
     def _keep_to_the_newest(self, user_id: UserId) -> None:
         """One socket more than a user may have ends the oldest, which is told."""
@@ -378,8 +386,10 @@ class Gateway:
             try:
                 if wanted.user_id is not None and wanted.user_id != claims.user_id:
                     raise RefusedError("The token belongs to another user.", Code.WRONG_SUBJECT)
-                if peer.user_id is not None:  # while the token was looked at
+                # What follows happened while the token was looked at.
+                if peer.user_id is not None:
                     raise RefusedError("This socket is authenticated already.", Code.ALREADY_AUTHENTICATED)
+                self._refuse_the_gone(peer)
             except RefusedError:
                 self._channels.give_up(arrival)
                 raise
@@ -398,6 +408,8 @@ class Gateway:
         user, claims = await self._services.accounts.authenticate(wanted.token)
         if user.id != peer.user_id:
             raise RefusedError("The token belongs to another user.", Code.WRONG_SUBJECT)
+        self._refuse_the_kicked(claims)
+        self._refuse_the_gone(peer)
         self.tokens.remember(peer, claims)
         last_seq = self._channels.known_seq(user.id) or 0
         return events.Authenticated(user_id=user.id, message="Prolonged.", last_seq=last_seq).model_dump(
