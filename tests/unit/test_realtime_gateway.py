@@ -82,7 +82,7 @@ def failing(error: BaseException) -> Callable[..., Awaitable[Any]]:
 
 
 class Held:
-    """A way into the store that is open until `hold`: who asks then hears at `release` what was true when asked.
+    """A way into the store that is open until `hold`: who asks then hears at `release` what held when asked.
 
     asked: how many answers were held.
     """
