@@ -20,6 +20,7 @@ from .lean_socket import LeanSocket, LeanSocketError
 from .ledgers import Totals
 from .load_room import LoadRoom, count, room_of
 from .people import Person
+from .returns import Return
 
 PASSWORD = "a password of no importance"  # noqa: S105 - of throw-away users
 CONNECT_TIMEOUT_S = 15.0
@@ -109,6 +110,8 @@ class SocketMember(Member):
         self.caught_up = Event()
         self._authenticated: Any = AsyncResult()
         self._returning: Any = None
+        self._lost_again_s: float | None = None
+        self._return = Return()
         self._leaving = False
         self._draining_ms = 0
         self._established = False
@@ -148,6 +151,7 @@ class SocketMember(Member):
         self._leaving = True
         if self._returning is not None:
             self._returning.kill()
+        self.room.recoveries["drops"] -= self._return.cut_short(time.monotonic_ns())
         try:
             self.settle()
         finally:
@@ -215,28 +219,45 @@ class SocketMember(Member):
             self.room.fail("WS", "disconnect", MemberError(reason))
         away_s = self._draining_ms / 1000 or self.rng.uniform(*RETURN_S)
         self._draining_ms = 0
-        self.go_away(away_s)
+        if self._is_returning():
+            self._lost_again_s = away_s  # while it was still catching up: the return begins anew
+        else:
+            self.go_away(away_s)
 
     # -------------------------------------------------------------- going and coming back
 
     def go_away(self, away_s: float) -> None:
         """Be without a connection for a while, then come back and catch up; nobody who leaves does."""
-        if not self._leaving and (self._returning is None or self._returning.dead):
+        if not self._leaving and not self._is_returning():
             self._let_go(goodbye=False)
             self._returning = gevent.spawn(self._come_back, away_s)
+
+    def _is_returning(self) -> bool:
+        return self._returning is not None and not self._returning.dead
 
     def drop(self) -> None:
         """Lose the connection on purpose."""
         self.go_away(self.rng.uniform(*AWAY_S))
 
     def _come_back(self, away_s: float) -> None:
+        """Until it is back, and has not lost the connection while it caught up."""
+        self._lost_again_s = None
+        self._return_after(away_s)
+        while (again_s := self._lost_again_s) is not None:
+            self._lost_again_s = None
+            self._let_go(goodbye=False)
+            self._return_after(again_s)
+
+    def _return_after(self, away_s: float) -> None:
         room = self.room
         room.recoveries["drops"] += 1
+        self._return.begin(time.monotonic_ns(), away_s)
         gevent.sleep(away_s)
         allowed_ns = time.monotonic_ns()
         self.caught_up.clear()
         while (body := self._open()) is None:
             gevent.sleep(self.rng.uniform(*BACK_OFF_S))
+        self._return.end()
         room.recoveries["reconnected"] += 1
         room.time_of("reconnect", time.monotonic_ns() - allowed_ns)
         self.catch_up(body)

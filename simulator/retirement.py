@@ -1,5 +1,5 @@
-"""What a long run lets go of: messages that everybody has, or that somebody misses for good, are judged early,
-so that memory does not grow.
+"""What a long run lets go of: messages that everybody has, or that somebody misses for good, are judged
+early, so that memory does not grow.
 
 Their counts, latencies and seconds are kept added up, as those of another process would be. Refuses short
 runs, where nothing is gained. Called by the shards, once in a while and at the end.
