@@ -1,7 +1,7 @@
 """A shard in a process of its own, as the first process sees it: started, asked, told, ended.
 
-Every wait is bounded. A process that dies or falls silent fails each question with a `ShardLostError`, and
-says so once through `gone`. Called by the crowd.
+Every wait is bounded. A process that dies, falls silent or fails at what it is asked is lost: each question
+ends with a `ShardLostError`, and `gone` is told once. Called by the crowd.
 """
 
 import asyncio
@@ -38,7 +38,7 @@ class ShardLostError(Exception):
 class RemoteShard:
     """`async with RemoteShard(order, gone, note) as shard:` starts the process and ends it.
 
-    gone: called once when the process ends before its time. note: what it wants a person to know.
+    gone: called once when the process is lost before its time. note: what it wants a person to know.
     """
 
     def __init__(self, order: Order, gone: Callable[[str], None], note: Callable[[str], None]) -> None:
@@ -200,7 +200,7 @@ class RemoteShard:
                 if waiting is None or waiting.done():
                     return
                 if message.failure:
-                    waiting.set_exception(ShardLostError(message.failure))
+                    self._lose(f"its answer failed ({message.failure})")
                 else:
                     waiting.set_result(message.value)
 

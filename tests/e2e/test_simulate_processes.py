@@ -161,6 +161,24 @@ def kill_second(course: Course) -> None:
     os.kill(shard.pid, signal.SIGKILL)
 
 
+async def test_a_process_whose_answer_fails_makes_the_run_invalid_and_is_named() -> None:
+    """It lives, but half of the ledger would be missing."""
+    spec = scenario(processes=2, duration_s=20)
+    async with server("lying_server.py") as port:
+        place = Place(f"http://127.0.0.1:{port}", None, None, None, None, False)
+        course = Course(spec, place, Once(lambda: make_second_fail(course)))
+        measured = await course.run()
+    result = judge(findings_of(measured), spec.slo, Honesty(**spec.honesty.model_dump()))
+    assert result.verdict == "INVALID"
+    assert result.reasons[0].startswith("Process 2 of 2, which held 6 clients, was lost: its answer failed")
+
+
+def make_second_fail(course: Course) -> None:
+    shard = course.crowd.shards[1]
+    assert isinstance(shard, RemoteShard)
+    shard.sample = lambda **_: shard._ask("nudge", "no number")  # type: ignore[method-assign]
+
+
 async def test_whoever_watches_sees_all_processes_together() -> None:
     ui = Once(lambda: None)
     async with server("lying_server.py") as port:
