@@ -12,10 +12,12 @@ from enum import StrEnum
 from pathlib import Path
 
 from ..app.errors import SetupError
+from .nodejs import installed_version, node_trouble
 from .programs import caddy_program, mongod_program, valkey_program
 
 ENOUGH_FILES = 10_000
 ENOUGH_MEMORY_BYTES = 2 * 2**30
+NODE_BUILDS = "building and testing the web UI"
 
 
 class Level(StrEnum):
@@ -41,6 +43,7 @@ def examine(port: int, data_dir: Path) -> list[Finding]:
         _port(port),
         _writable(data_dir),
         *_services(),
+        _node(),
         *_tools(),
     ]
 
@@ -105,9 +108,15 @@ def _services() -> Iterator[Finding]:
             yield Finding(name, Level.MISSING, str(error), "--stack full")
 
 
+def _node() -> Finding:
+    trouble = node_trouble()
+    if trouble is None:
+        return Finding("Node.js", Level.OK, f"{installed_version()} at {shutil.which('node')}", NODE_BUILDS)
+    return Finding("Node.js", Level.MISSING, trouble, NODE_BUILDS)
+
+
 def _tools() -> Iterator[Finding]:
     tools = (
-        ("Node.js", ("node",), "apt-get install nodejs npm", "building the web UI"),
         ("Chromium", ("chromium", "chromium-browser"), "apt-get install chromium", "browser tests"),
         ("Prometheus", ("prometheus",), "apt-get install prometheus", "make observe, dashboards check"),
     )
