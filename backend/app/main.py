@@ -199,7 +199,7 @@ async def issue_token(settings: Settings, username: str) -> str:
     finally:
         await store.close()
     if known is None:
-        raise SetupError(f"There is no user {username!r} in {settings.resolved_store_url}.")
+        raise SetupError(f"There is no user {username!r} in {settings.store_place}.")
     return Tokens(signing_secret(settings), settings.token_ttl_s, clock).issue(known.user.id).token
 
 

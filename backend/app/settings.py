@@ -58,7 +58,7 @@ class Settings(BaseSettings):
     )
 
     # store and bus
-    store_url: str | None = Field(
+    store_url: SecretStr | None = Field(
         None, description="`sqlite:///path` or `mongodb://...`; None: SQLite in `data_dir`."
     )
     store_timeout_s: float = Field(5.0, gt=0, le=60, description="Longest wait for one store call, seconds.")
@@ -303,8 +303,9 @@ class Settings(BaseSettings):
 
     @field_validator("store_url")
     @classmethod
-    def _known_store(cls, value: str | None) -> str | None:
-        if value is not None and not value.startswith(("sqlite:///", "mongodb://", "mongodb+srv://")):
+    def _known_store(cls, value: SecretStr | None) -> SecretStr | None:
+        known = ("sqlite:///", "mongodb://", "mongodb+srv://")
+        if value is not None and not value.get_secret_value().startswith(known):
             raise ValueError("must start with sqlite:/// or mongodb://")
         return value
 
@@ -363,8 +364,20 @@ class Settings(BaseSettings):
 
     @property
     def resolved_store_url(self) -> str:
-        """The store to open: as set, or the embedded default in the data directory."""
-        return self.store_url or f"sqlite:///{self.data_dir / 'vouchstorm.db'}"
+        """The store to open: as set, or the embedded default in the data directory. May hold a password."""
+        if self.store_url is not None:
+            return self.store_url.get_secret_value()
+        return f"sqlite:///{self.data_dir / 'vouchstorm.db'}"
+
+    @property
+    def store_place(self) -> str:
+        """The store as a sentence may name it: without user, password and options."""
+        scheme, _, rest = self.resolved_store_url.partition("://")
+        if scheme == "sqlite":
+            return self.resolved_store_url
+        where, _, options = rest.partition("?")
+        # An @ behind the question mark: a password that is not escaped. Where it ends, nobody knows.
+        return f"{scheme}://{'...' if '@' in options else where.rpartition('@')[2]}"
 
 
 def _listed(secrets_: SecretStr) -> list[str]:

@@ -1,5 +1,7 @@
 """Which Redis a bus URL means."""
 
+from typing import Any
+
 import pytest
 from redis.asyncio.sentinel import SentinelConnectionPool
 
@@ -7,7 +9,7 @@ from backend.app.errors import SetupError
 from backend.app.realtime.redis_client import connect
 
 
-def arguments(url: str, attempt: int = 0) -> dict:
+def arguments(url: str, attempt: int = 0) -> dict[str, Any]:
     return connect(url, blocking=False, attempt=attempt).connection_pool.connection_kwargs
 
 
@@ -50,6 +52,23 @@ def test_a_sentinel_url_without_its_service_is_refused(url: str) -> None:
 def test_another_scheme_is_refused_with_what_to_write() -> None:
     with pytest.raises(SetupError, match="VOUCHSTORM_BUS_URL must start with"):
         connect("amqp://example", blocking=False)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "redis://:hunter/2@example:6379",
+        "redis+cluster://ann:hunter/2@example:6379",
+        "redis+sentinel://ann:x@example:hunter/0/mymaster",
+        "rediss://ann:hunter@example?socket_timeout=hunter",
+        "redis://ann:hunter@[example",
+    ],
+)
+def test_a_url_that_cannot_be_read_is_one_sentence_that_repeats_nothing_of_it(url: str) -> None:
+    with pytest.raises(SetupError, match="special characters escaped") as caught:
+        connect(url, blocking=False)
+    assert "hunter" not in str(caught.value)
+    assert caught.value.__suppress_context__  # the library's own words would
 
 
 def test_a_subscriber_waits_without_limit_and_others_do_not() -> None:

@@ -119,6 +119,43 @@ def test_every_field_says_what_it_is() -> None:
     assert [name for name, field in Settings.model_fields.items() if not field.description] == []
 
 
+# ---------------------------------------------------------------- what may be shown
+
+
+@pytest.mark.parametrize("name", ["store_url", "bus_url"])
+def test_settings_can_be_printed_without_the_passwords_in_their_urls(name: str) -> None:
+    scheme = {"store_url": "mongodb", "bus_url": "redis"}[name]
+    settings = load_settings(**{name: f"{scheme}://ann:hunter2@host/db"})
+    assert "hunter2" not in f"{settings!r} {settings} {settings.model_dump()}"
+
+
+@pytest.mark.parametrize(
+    ("url", "place"),
+    [
+        ("mongodb://host:27017/db", "mongodb://host:27017/db"),
+        ("mongodb://ann:hunter2@one:1,two:2/db", "mongodb://one:1,two:2/db"),
+        ("mongodb+srv://ann:hunter2@host/db", "mongodb+srv://host/db"),
+        ("mongodb://host/db?authMechanismProperties=AWS_SESSION_TOKEN:hunter2", "mongodb://host/db"),
+        ("mongodb://ann:p@hunter2@host/db", "mongodb://host/db"),
+        ("mongodb://ann:p/hunter2@host/db", "mongodb://host/db"),
+        ("mongodb://ann:hunter2?x@host/db", "mongodb://..."),
+        ("mongodb://host/db?options=x@hunter2", "mongodb://..."),
+        ("sqlite:///data/a@b?c.db", "sqlite:///data/a@b?c.db"),
+    ],
+)
+def test_the_place_of_the_store_is_named_without_credentials(url: str, place: str) -> None:
+    assert load_settings(store_url=url).store_place == place
+
+
+def test_the_default_store_has_a_place(tmp_path: Path) -> None:
+    assert load_settings(data_dir=tmp_path).store_place == f"sqlite:///{tmp_path}/vouchstorm.db"
+
+
+def test_the_store_is_opened_with_its_credentials() -> None:
+    url = "mongodb://ann:hunter2@host/db?replicaSet=rs0"
+    assert load_settings(store_url=url).resolved_store_url == url
+
+
 # ---------------------------------------------------------------- the development secret
 
 

@@ -33,6 +33,18 @@ def connect(url: str, *, blocking: bool, attempt: int = 0) -> Redis:
     attempt: counts up; picks another of several listed hosts each time.
     Raises SetupError for a URL that means no Redis.
     """
+    try:
+        return _client(url, blocking, attempt)
+    except ValueError:
+        # Not chained: the libraries' words repeat what they took for a port, which may be of a password.
+        raise SetupError(
+            "VOUCHSTORM_BUS_URL is not a usable URL; it looks like redis://user:password@host:6379/0, "
+            "with special characters escaped."
+        ) from None
+
+
+def _client(url: str, blocking: bool, attempt: int) -> Redis:
+    """Raises SetupError, ValueError."""
     parts = urlsplit(url)
     if parts.scheme not in SCHEMES:
         raise SetupError(
