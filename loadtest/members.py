@@ -241,12 +241,12 @@ class SocketMember(Member):
 
     def _come_back(self, away_s: float) -> None:
         """Until it is back, and has not lost the connection while it caught up."""
-        self._lost_again_s = None
-        self._return_after(away_s)
-        while (again_s := self._lost_again_s) is not None:
-            self._lost_again_s = None
-            self._let_go(goodbye=False)
+        again_s: float | None = away_s
+        while again_s is not None:
             self._return_after(again_s)
+            again_s, self._lost_again_s = self._lost_again_s, None
+            if again_s is not None:
+                self._let_go(goodbye=False)
 
     def _return_after(self, away_s: float) -> None:
         room = self.room

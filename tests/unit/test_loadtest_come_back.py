@@ -41,7 +41,8 @@ Member.__init__ = lambda self, environment: None
 SocketMember.__init__(person, None)
 person.go_away(0.0)
 person._returning.join(timeout=20)
-print(json.dumps({"opened": len(opened), "recoveries": dict(room.recoveries), "dead": person._returning.dead}))
+dead = person._returning.dead
+print(json.dumps({"opened": len(opened), "recoveries": dict(room.recoveries), "dead": dead}))
 """
 
 
