@@ -8,7 +8,7 @@ sync). Processes that only want to send an event and have no access to the store
 `socketio.AsyncRedisManager(url, write_only=True)` on the same Redis and emit to a room.
 """
 
-import asyncio
+import logging
 import os
 import random
 import socket
@@ -26,7 +26,9 @@ from .services.notification_service import NotificationService
 from .services.websocket_service import WebSocketService
 from .settings import Settings
 from .store.open import build_store
-from .tasks import end
+from .tasks import Tasks
+
+log = logging.getLogger(__name__)
 
 FLUSH_TIMEOUT_S = 5.0
 
@@ -52,7 +54,11 @@ class BusEmitter:
 
 @asynccontextmanager
 async def outside(settings: Settings) -> AsyncIterator[Outside]:
-    """Services of a process beside the nodes; what was pushed has been sent when the block ends.
+    """Services of a process beside the nodes.
+
+    When the block ends, what was pushed has been sent, or every node was told to compare with the store.
+    Where the bus does not answer within FLUSH_TIMEOUT_S that is logged; the nodes' next comparison finds the
+    rows.
 
     Raises SetupError, UnavailableError.
     """
@@ -71,14 +77,16 @@ async def outside(settings: Settings) -> AsyncIterator[Outside]:
     )
     emitter: Emitter = BusEmitter(bus)
     websocket = WebSocketService(emitter)
-    publisher = asyncio.create_task(bus.run_publisher()) if bus is not None else None
+    tasks = Tasks()
+    if bus is not None:
+        tasks.start("bus publisher", bus.run_publisher)
     try:
         await store.open()
         yield Outside(NotificationService(store, websocket, ids), websocket)
-        if bus is not None:
-            await bus.flush(FLUSH_TIMEOUT_S)
     finally:
-        if publisher is not None and bus is not None:
-            await end([publisher])
+        if bus is not None:
+            if not await bus.flush(FLUSH_TIMEOUT_S):
+                log.warning("the bus did not answer in time, the nodes find the rows when they next compare")
+            await tasks.close()
             await bus.close()
         await store.close()

@@ -70,7 +70,9 @@ class Bus:
         self._wake = asyncio.Event()
         self._sending = False
         self._sent = asyncio.Event()
-        self._failed_to_publish = False
+        self._queued_since_s = 0.0
+        self._untold_since_s: float | None = None
+        """Since when messages of this node were lost on their way out, until the others have been told."""
         self._publisher: Redis | None = None
         self._publishers: list[Redis] = []
         self._masters: Masters | None = None
@@ -118,11 +120,20 @@ class Bus:
         self._put(wire.CONTROL_CHANNEL, wire.RESYNC)
 
     def _put(self, channel: str, data: bytes) -> None:
+        now = asyncio.get_running_loop().time()
         if len(self._queue) >= QUEUE_MESSAGES:
             self._metrics.bus_messages.inc("failed")
-            self._failed_to_publish = True
+            self._lost_since(now)
             return
+        if not self._queue:
+            self._queued_since_s = now
         self._queue.append((channel, data))
+        self._wake.set()
+
+    def _lost_since(self, since_s: float) -> None:
+        """The publisher has to tell the others, if need be with a batch that holds nothing else."""
+        known_s = self._untold_since_s
+        self._untold_since_s = since_s if known_s is None else min(since_s, known_s)
         self._wake.set()
 
     def want(self, room: str) -> None:
@@ -171,25 +182,32 @@ class Bus:
         """Send what is queued, in order, for ever. What cannot be sent is dropped, a resync follows."""
         while True:
             await self._wake.wait()
+            since_s = self._queued_since_s if self._queue else asyncio.get_running_loop().time()
             batch = [self._queue.popleft() for _ in range(min(BATCH, len(self._queue)))]
+            # Taken before anything is awaited: what is lost while this batch is sent is told with the next.
+            untold_s, self._untold_since_s = self._untold_since_s, None
+            lost_since_s = since_s if untold_s is None else min(untold_s, since_s)
             self._sending = True
             if not self._queue:
                 self._wake.clear()
             try:
-                await self._send(batch)
+                await self._send(batch, resync=untold_s is not None)
             except TROUBLE as error:
+                self._lost_since(lost_since_s)
                 heed_cancellation()
                 self._metrics.bus_messages.inc("failed", len(batch))
-                if not self._failed_to_publish:
+                if untold_s is None:
                     log.warning("cannot publish to the bus, other nodes catch up from the store: %s", error)
-                self._failed_to_publish = True
                 await self._drop_publisher()
                 await asyncio.sleep(0.05 + 0.1 * self._rng.random())
+            except BaseException:
+                self._lost_since(lost_since_s)
+                raise
             finally:
                 self._sending = False
                 self._sent.set()
 
-    async def _send(self, batch: list[tuple[str, bytes]]) -> None:
+    async def _send(self, batch: list[tuple[str, bytes]], *, resync: bool) -> None:
         async with asyncio.timeout(2.0):
             if self._publisher is None:
                 self._publisher = connect(self._url, blocking=False, attempt=self._attempt)
@@ -203,11 +221,10 @@ class Bus:
             async with self._publisher.pipeline(transaction=False) as pipeline:
                 for channel, data in ordinary:
                     pipeline.publish(channel, data)
-                if self._failed_to_publish:
+                if resync:
                     pipeline.publish(wire.CONTROL_CHANNEL, wire.RESYNC)
                 await pipeline.execute()
-        if self._failed_to_publish:
-            self._failed_to_publish = False
+        if resync:
             log.info("publishing to the bus again")
         self._metrics.bus_messages.inc("published", len(batch))
 
@@ -435,13 +452,18 @@ class Bus:
         if masters is not None:
             await masters.close()
 
-    async def flush(self, timeout_s: float) -> None:
-        """Wait until what is queued has been sent, for a process that is about to end. Bounded."""
+    async def flush(self, timeout_s: float) -> bool:
+        """Wait until what is queued has been sent, for a process that is about to end.
+
+        What got lost counts as sent once the others were told to compare. False if that took too long.
+        """
         with suppress(TimeoutError):
             async with asyncio.timeout(timeout_s):
-                while self._queue or self._sending:
+                while self._queue or self._sending or self._untold_since_s is not None:
                     self._sent.clear()
                     await self._sent.wait()
+                return True
+        return False
 
     async def close(self) -> None:
         """Let go of the connections."""
