@@ -7,6 +7,11 @@ from browser_stack import Person
 from playwright.async_api import Browser, BrowserContext, ConsoleMessage, Page
 
 FOUND_WITHIN_MS = 15_000
+"""For everything that has to appear, expectations included; machines may be busy."""
+REFUSED_LINE = r"error: Failed to load resource: the server responded with a status of 401"
+"""Chromium itself reports every 401; no page can prevent that."""
+GIVEN_UP_LINE = r"warning: WebSocket connection to .* failed: WebSocket is closed before the connection"
+"""Chromium's word for a socket that the page no longer wanted while it was being opened."""
 
 
 class Visitors:

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 from browser_stack import Community, MissingError, Server, build_web_client
-from browser_visitors import Visitors
-from playwright.async_api import Browser, async_playwright
+from browser_visitors import FOUND_WITHIN_MS, Visitors
+from playwright.async_api import Browser, async_playwright, expect
 
 CHROMIUM_ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
 
@@ -46,6 +46,7 @@ def web_client() -> None:
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def browser() -> AsyncIterator[Browser]:
     path = chromium_path()
+    expect.set_options(timeout=FOUND_WITHIN_MS)  # what a context is told does not hold for expectations
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(executable_path=path, args=CHROMIUM_ARGUMENTS)
         yield browser

@@ -147,7 +147,7 @@ async def test_bell_tells_screen_readers_once(visitors: Visitors, people: Commun
     await expect_unread(page, 0)
     status = page.locator(".bell [role=status]")
     # The announcer waits for the number to settle before it takes it as known.
-    await page.wait_for_timeout(1_000)
+    await expect(status).to_have_attribute("data-known", "0")
     for voter in voters:
         await people.vote(voter, claim)
     await expect(status).to_have_text("5 unread notifications")

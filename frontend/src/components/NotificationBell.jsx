@@ -4,7 +4,7 @@
  * Needs nothing but its ports, so that it can be copied: a notification store (`state`, `markRead`, `markAllRead`,
  * `compare`), the browser's alerts (`permission`, `ask`), and `open(path)` / `href(path)` of the page's router.
  */
-import { useEffect, useRef, useState } from "react";
+import { useEffect, useState } from "react";
 import { usePopover } from "../hooks/usePopover.js";
 import { useStore } from "../hooks/useStore.js";
 import { badgeLabel, plural } from "../wording.js";
@@ -119,21 +119,22 @@ function AlertsOffer({ alerts }) {
 
 /** Tells a screen reader the number, once it has settled: a burst of fifty is one sentence. */
 function Announcer({ unread, ready }) {
-  const [words, setWords] = useState("");
-  const said = useRef(/** @type {number | null} */ (null));
+  const [said, setSaid] = useState({ known: /** @type {number | null} */ (null), words: "" });
   useEffect(() => {
     if (!ready) return undefined;
-    const timer = setTimeout(() => {
-      if (said.current !== null && unread > said.current) setWords(plural(unread, "unread notification"));
-      said.current = unread;
-    }, ANNOUNCE_AFTER_MS);
+    const timer = setTimeout(() => setSaid((before) => settled(before, unread)), ANNOUNCE_AFTER_MS);
     return () => clearTimeout(timer);
   }, [unread, ready]);
   return (
-    <span className="visually-hidden" role="status">
-      {words}
+    <span className="visually-hidden" role="status" data-known={said.known}>
+      {said.words}
     </span>
   );
+}
+
+/** The number is known now; only one that grew is worth words. */
+function settled({ known, words }, unread) {
+  return { known: unread, words: known !== null && unread > known ? plural(unread, "unread notification") : words };
 }
 
 /** Arrow keys, Home and End move among what can be activated in the panel. */
