@@ -85,7 +85,7 @@ def generator_of(
         rss_bytes=sum(part.rss_bytes for part in parts),
         bytes_per_connection=grown_bytes // max(1, clients),
         source_addresses=max((each.source_addresses for each in diligence), default=1),
-        handler_errors=sum(each.handler_errors for each in diligence),
+        handler_errors=sum(each.handler_errors for each in diligence) + publishes.doubts,
         overrun=overrun,
     )
 

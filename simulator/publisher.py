@@ -52,12 +52,16 @@ class Outcome:
 
 
 Publish = Callable[[Publication, int], Awaitable[Outcome]]
-"""Publish one item; the second argument is its intended time in monotonic nanoseconds. Must not raise."""
+"""Publish one item; the second argument is its intended time in monotonic nanoseconds. One that raises has
+failed, and left a doubt."""
 
 
 @dataclass(slots=True)
 class Dispatch:
-    """What became of a schedule; adds up over processes."""
+    """What became of a schedule; adds up over processes.
+
+    doubts: publishes that ended so that the harness does not know what is owed.
+    """
 
     counts: Counter[str] = field(default_factory=Counter)
     refusals: Counter[str] = field(default_factory=Counter)
@@ -65,6 +69,7 @@ class Dispatch:
     schedule_lag: Histogram = field(default_factory=Histogram)
     http: Histogram = field(default_factory=Histogram)
     sent_ns: list[int] = field(default_factory=list)
+    doubts: int = 0
 
     def add(self, other: "Dispatch") -> None:
         """Add another process's publishes to these."""
@@ -74,6 +79,7 @@ class Dispatch:
         self.schedule_lag.merge(other.schedule_lag)
         self.http.merge(other.http)
         self.sent_ns += other.sent_ns
+        self.doubts += other.doubts
 
     def summary(self) -> Publishes:
         """The figures of the result."""
@@ -136,7 +142,17 @@ class Publisher:
             done.counts["late"] += 1
         if item.measured:
             done.schedule_lag.record(max(0, lag_ns) // 1000)
-        outcome = await self.publish(item, intended_ns)
+        self._take(item, await self._outcome(item, intended_ns))
+
+    async def _outcome(self, item: Publication, intended_ns: int) -> Outcome:
+        try:
+            return await self.publish(item, intended_ns)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the publish must not vanish from the counts
+            self.done.doubts += 1
+            return Outcome("failed", f"{type(error).__name__}: it may have been published")
+
+    def _take(self, item: Publication, outcome: Outcome) -> None:
+        done = self.done
         done.counts[outcome.kind] += 1
         if outcome.kind == "refused":
             done.refusals[outcome.code] += 1
@@ -145,7 +161,11 @@ class Publisher:
         if item.measured and outcome.http_us:
             done.http.record(outcome.http_us)
         if outcome.fact is not None:
-            self.tell(outcome.fact)
+            try:
+                self.tell(outcome.fact)
+            except Exception as error:  # noqa: BLE001 - published, and the ledger does not know it
+                done.doubts += 1
+                done.failures[f"{type(error).__name__}: accepted, not entered"] += 1
 
     def summary(self) -> Publishes:
         """The figures of the result."""

@@ -3,7 +3,7 @@
 import asyncio
 import time
 
-from simulator.publisher import Outcome, Publisher
+from simulator.publisher import Dispatch, Fact, Outcome, Publisher
 from simulator.schedule import Publication
 
 NS = 1_000_000_000
@@ -83,6 +83,43 @@ async def test_refusals_and_failures_keep_their_reasons() -> None:
     await publisher.run(items(3, 0.0), time.monotonic_ns())
     summary = publisher.summary()
     assert (summary.refusals, summary.failures) == ({"claim_settled": 2}, {"status 500": 1})
+
+
+async def broken(item: Publication, intended_ns: int) -> Outcome:
+    raise ValueError(f"no JSON in answer {item.n}")
+
+
+async def test_a_publish_that_raises_has_failed_and_is_named() -> None:
+    publisher = Publisher(broken, 4, NS)
+    await publisher.run(items(3, 0.0), time.monotonic_ns())
+    summary = publisher.summary()
+    assert (summary.sent, summary.failed) == (3, 3)
+    assert summary.failures == {"ValueError: it may have been published": 3}
+
+
+async def test_a_publish_that_raises_is_a_doubt() -> None:
+    """Nobody knows whether it was published, so nobody can say what is owed."""
+    publisher = Publisher(broken, 4, NS)
+    await publisher.run(items(3, 0.0), time.monotonic_ns())
+    assert publisher.done.doubts == 3
+
+
+async def test_an_accepted_publish_that_cannot_be_told_is_a_doubt() -> None:
+    async def accepted(item: Publication, intended_ns: int) -> Outcome:
+        return Outcome("accepted", fact=Fact(0, item.n, intended_ns, 0, 0, measured=True))
+
+    def tell(fact: Fact) -> None:
+        raise KeyError(fact.position)
+
+    publisher = Publisher(accepted, 4, NS, tell)
+    await publisher.run(items(3, 0.0), time.monotonic_ns())
+    assert (publisher.summary().accepted, publisher.done.doubts) == (3, 3)
+
+
+def test_doubts_add_up_over_processes() -> None:
+    whole = Dispatch(doubts=1)
+    whole.add(Dispatch(doubts=2))
+    assert whole.doubts == 3
 
 
 async def test_the_warm_up_is_not_timed() -> None:
