@@ -238,6 +238,34 @@ describe("reading", () => {
     expect(shown()).toMatchObject({ unread: 3, exact: true, error: null });
   });
 
+  it("is taken back without the one that was marked since", async () => {
+    await started(3);
+    server.hold();
+    const first = store.markRead("n1");
+    const { held } = server;
+    server.held = null;
+    await store.markRead("n2");
+    server.failing = true;
+    for (const resolve of held) resolve();
+    await first;
+    expect(shown().items.map((item) => item.read)).toEqual([false, true, false]);
+    expect(shown().unread).toBe(2);
+    server.failing = false;
+  });
+
+  it("says nothing of a store that was restored: its new ones are unread", async () => {
+    await started(5);
+    await store.markAllRead();
+    server.rows = server.rows.slice(0, 2);
+    service.trigger("resync", { reason: "not_recovered" });
+    await settle();
+    live();
+    expect(shown().items[0]).toMatchObject({ seq: 3, read: false });
+    expect(shown().unread).toBe(1);
+    await store.markRead("n3");
+    expect(server.calls.at(-1)).toEqual(["markRead", "n3"]);
+  });
+
   it("all marks up to the newest that is shown, not beyond", async () => {
     await started(30);
     server.hold();

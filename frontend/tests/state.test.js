@@ -235,6 +235,14 @@ describe("Api", () => {
     await expect(slow.badges()).rejects.toMatchObject({ message: "The server takes too long to answer." });
   });
 
+  it("has a sentence for an answer that breaks off, comes too late, or is somebody else's", async () => {
+    const answers = (body) => new Api({ token: () => null, request: async () => new Response(body, { status: 200 }) });
+    const failing = (error) => answers(new ReadableStream({ start: (controller) => controller.error(error) }));
+    await expect(answers("<html>Welcome to our wireless network").badges()).rejects.toMatchObject({ message: "What answered is not this server.", code: "unreachable" });
+    await expect(failing(new TypeError("terminated")).badges()).rejects.toMatchObject({ message: "The server cannot be reached.", code: "unreachable" });
+    await expect(failing(new DOMException("", "TimeoutError")).badges()).rejects.toMatchObject({ message: "The server takes too long to answer.", code: "unreachable" });
+  });
+
   it("says when the session is over, but not for a wrong password", async () => {
     const refused = vi.fn();
     const expired = respond(401, { detail: "Expired.", code: "token_expired" });

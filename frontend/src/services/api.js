@@ -101,7 +101,7 @@ export class Api {
       body: body && JSON.stringify(body),
       signal: AbortSignal.timeout(TIMEOUT_MS),
     });
-    if (response.ok) return response.status === 204 ? undefined : response.json();
+    if (response.ok) return response.status === 204 ? undefined : this.#body(response);
     const error = await problem(response);
     if (token && SESSION_CODES.has(error.code)) this.ports.refused(token, error);
     throw error;
@@ -112,11 +112,26 @@ export class Api {
     try {
       return await this.ports.request(url, options);
     } catch (error) {
-      const slow = error instanceof DOMException && error.name === "TimeoutError";
-      const message = slow ? "The server takes too long to answer." : "The server cannot be reached.";
-      throw new ApiError(message, UNREACHABLE, 0);
+      throw unreachable(error);
     }
   }
+
+  /** @param {Response} response */
+  async #body(response) {
+    try {
+      return await response.json();
+    } catch (error) {
+      // A whole answer that is no JSON came from somebody else: a portal, a proxy.
+      if (error instanceof SyntaxError) throw new ApiError("What answered is not this server.", UNREACHABLE, 0);
+      throw unreachable(error);
+    }
+  }
+}
+
+/** @param {unknown} error why no answer came, or not the whole of it */
+function unreachable(error) {
+  const slow = error instanceof DOMException && error.name === "TimeoutError";
+  return new ApiError(slow ? "The server takes too long to answer." : "The server cannot be reached.", UNREACHABLE, 0);
 }
 
 /** @param {Record<string, any>} query entries without a value are left out */

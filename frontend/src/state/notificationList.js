@@ -69,6 +69,11 @@ export class NotificationList {
   adopt(items, lastSeq, more) {
     const top = Math.max(lastSeq, items[0]?.seq ?? 0);
     const pageFloor = more ? items[items.length - 1].seq : 1;
+    if (this.broken) {
+      // Perhaps another store, restored: what was read in the old one says nothing of its numbers.
+      this.readUpTo = 0;
+      this.readIds.clear();
+    }
     if (this.broken || this.newestSeq === null || pageFloor > this.newestSeq + 1) {
       this.known.clear();
       this.floor = this.unreadFloor = Infinity;
@@ -118,15 +123,20 @@ export class NotificationList {
     return this.unreadFloor <= this.readUpTo + 1 ? this.unreadItems().length : null;
   }
 
-  /** @returns {() => void} takes back everything that was marked read since */
-  remember() {
-    const readIds = new Set(this.readIds);
+  /**
+   * Call before these are marked read.
+   *
+   * @param {string[]} ids @param {number} upToSeq
+   * @returns {() => void} takes just that back, not what was marked since
+   */
+  remember(ids, upToSeq) {
+    const added = ids.filter((id) => !this.readIds.has(id));
     const { readUpTo } = this;
-    const unread = [...this.known.values()].filter((item) => !item.read);
+    const unread = [...this.known.values()].filter((item) => !item.read && (item.seq <= upToSeq || ids.includes(item.id)));
     return () => {
-      this.readIds = readIds;
-      this.readUpTo = readUpTo;
-      for (const item of unread) this.known.set(item.id, item);
+      for (const id of added) this.readIds.delete(id);
+      if (this.readUpTo === upToSeq) this.readUpTo = readUpTo;
+      for (const { id } of unread) this.#untouch(id);
     };
   }
 
@@ -145,6 +155,12 @@ export class NotificationList {
   #touch(id) {
     const item = this.known.get(id);
     if (item && !item.read && this.isRead(item)) this.known.set(id, { ...item, read: true });
+  }
+
+  /** @param {string} id */
+  #untouch(id) {
+    const item = this.known.get(id);
+    if (item?.read && item.seq > this.readUpTo && !this.readIds.has(id)) this.known.set(id, { ...item, read: false });
   }
 
   /** Forget the older half of a list that grew for days. */

@@ -207,7 +207,7 @@ export class NotificationStore {
    */
   async #change(message, send) {
     const { epoch } = this;
-    const undo = this.list.remember();
+    const undo = this.list.remember(message.ids ?? [], message.up_to_seq ?? 0);
     const unreadBefore = this.unread;
     this.pending += 1;
     this.#applyRead(message);
