@@ -174,6 +174,62 @@ async def test_a_socket_that_left_while_it_authenticated_leaves_nothing_behind(
     assert (peer.token_life, len(world.application.realtime.channels)) == ([], 0)
 
 
+async def revoke_unheard(world: World, token: str) -> None:
+    """Another node logs it out, and the bus loses the kick and closes the gap at once."""
+    claims = world.services.accounts.read(token)
+    await world.services.store.revoke_token(claims.jti, claims.expires_at)
+    await world.gateway.tokens.recheck()
+
+
+async def test_a_kick_that_the_bus_lost_is_seen_by_who_is_being_let_in(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    token = await world.user("ann")
+    sid = await world.open()
+    store = held(world, monkeypatch, "newcomers")
+    coming = asyncio.create_task(world.say(sid, "40" + json.dumps({"token": token})))
+    await until(lambda: store.asked == 1)
+    await revoke_unheard(world, token)
+    store.release()
+    await coming
+    assert "token_revoked" in "".join(await world.hear(sid))
+
+
+async def test_a_kick_that_the_bus_lost_is_seen_by_who_prolongs(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old = await world.user("ann")
+    new = world.services.tokens.issue(UserId("ann")).token
+    sid = await world.connect(old)
+    await world.hear(sid)
+    store = held(world, monkeypatch, "user")
+    asking = asyncio.create_task(world.say(sid, "421" + json.dumps(["reauth", {"token": new}])))
+    await until(lambda: store.asked == 1)
+    await revoke_unheard(world, new)
+    store.release()
+    await asking
+    (answer,) = await world.hear(sid)
+    assert "token_revoked" in answer
+
+
+# ---------------------------------------------------------------- draining in between
+
+
+async def test_who_is_looked_at_when_the_node_begins_to_leave_is_not_let_in(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    token = await world.user("ann")
+    sid = await world.open()
+    store = held(world, monkeypatch, "newcomers")
+    coming = asyncio.create_task(world.say(sid, "40" + json.dumps({"token": token})))
+    await until(lambda: store.asked == 1)
+    world.services.health.drain()
+    await world.gateway.drain(0.0)
+    store.release()
+    await coming
+    assert (world.application.realtime.engine.sockets, world.peers()) == ({}, [])
+
+
 # ---------------------------------------------------------------- nothing is left behind
 
 

@@ -170,8 +170,7 @@ class Gateway:
         self._manager.basic_disconnect(peer.sid, "/")
 
     async def _admit(self, sid: SocketId, session: Session, auth: Any) -> tuple[Peer, Arrival | None]:
-        if self._services.health.draining:
-            raise RefusedError("This node is going away; connect again.", Code.DRAINING)
+        self._refuse_while_draining()
         try:
             wanted = events.ConnectAuth.model_validate({} if auth is None else auth)
         except ValidationError as error:
@@ -188,9 +187,18 @@ class Gateway:
         if wanted.token is None:
             return peer, None
         claims, arrival = await self._recognise(wanted.token)
+        try:
+            self._refuse_while_draining()  # `drain` did not see it, and would end it without a word
+        except RefusedError:
+            self._channels.give_up(arrival)
+            raise
         peer.user_id = claims.user_id
         self.tokens.remember(peer, claims)
         return peer, arrival
+
+    def _refuse_while_draining(self) -> None:
+        if self._services.health.draining:
+            raise RefusedError("This node is going away; connect again.", Code.DRAINING)
 
     async def _recognise(self, token: str) -> tuple[TokenClaims, Arrival]:
         """Whose token this is, and their arrival: what they are sent is kept from before the store is read.
@@ -201,7 +209,8 @@ class Gateway:
         claims = accounts.read(token)
         arrival = self._channels.arrive(claims.user_id)
         try:
-            arrival.newest = accounts.judge(await self._newcomers.look_up(claims.user_id, claims.jti))
+            found = await self.tokens.as_of_now(lambda: self._newcomers.look_up(claims.user_id, claims.jti))
+            arrival.newest = accounts.judge(found)
             self._refuse_the_kicked(claims)
         except BaseException:
             self._channels.give_up(arrival)
@@ -405,7 +414,8 @@ class Gateway:
         return answer.model_dump(mode="json")
 
     async def _reauth(self, peer: Peer, wanted: events.Reauth) -> Mapping[str, Any]:
-        user, claims = await self._services.accounts.authenticate(wanted.token)
+        accounts = self._services.accounts
+        user, claims = await self.tokens.as_of_now(lambda: accounts.authenticate(wanted.token))
         if user.id != peer.user_id:
             raise RefusedError("The token belongs to another user.", Code.WRONG_SUBJECT)
         self._refuse_the_kicked(claims)

@@ -4,7 +4,8 @@ Called by the gateway, by the service that logs out, and by the bus for the kick
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
 
 from ..contracts import events
 from ..contracts.errors import Code
@@ -19,6 +20,8 @@ from .peers import Peer, Roster, control
 EXPIRY_NOTICE_S = 60.0
 RECHECK_BATCH = 500
 
+T = TypeVar("T")
+
 
 class TokenWatch:
     """Ends the sockets whose token has come to its end."""
@@ -28,12 +31,25 @@ class TokenWatch:
         self._deadlines = deadlines
         self._peers = peers
         self._kicked = KickedLately()
+        self._rechecks = 0
         self.on_kick: Callable[[Kick], None] | None = None
         """Told of each kick that began here: the other nodes have to hear of it."""
 
     def kicked_lately(self, jti: str | None) -> bool:
         """Was this token kicked within the last minute?"""
         return self._kicked.holds(jti, _now_s())
+
+    async def as_of_now(self, look: Callable[[], Awaitable[T]]) -> T:
+        """What the store says of a token that no socket here carries yet.
+
+        Asked again if a `recheck` began meanwhile: that looks at sockets only, and the answer may be older
+        than the kick it makes up for.
+        """
+        while True:
+            before = self._rechecks
+            found = await look()
+            if self._rechecks == before:
+                return found
 
     def remember(self, peer: Peer, claims: TokenClaims) -> None:
         """From now on the socket lives as long as this token."""
@@ -86,6 +102,7 @@ class TokenWatch:
         Raises UnavailableError.
         """
         ended = 0
+        self._rechecks += 1
         peers = [peer for peer in self._peers.values() if peer.user_id is not None and peer.jti is not None]
         for start in range(0, len(peers), RECHECK_BATCH):
             batch = peers[start : start + RECHECK_BATCH]
