@@ -197,6 +197,19 @@ def test_a_hole_that_opened_before_the_first_socket_was_in_is_filled(slow: World
     assert bell.seqs == [1, 2]
 
 
+def test_what_a_comparison_found_while_the_first_socket_joined_is_read(slow: World) -> None:
+    """The room was heard only then, and nobody compares it again for half a minute."""
+    bell = slow.join(after_seq=0)
+    slow.store.reads[0].take()
+    slow.store.newest = 1  # and its push is lost
+    slow.loop.begin(slow.channels.catch_up_many([ANN]))
+    slow.store.reads[1].give()
+    slow.answer_all()
+    slow.loop.advance(0.2)
+    slow.answer_all()
+    assert bell.seqs == [1]
+
+
 def test_two_first_sockets_whose_reads_answer_in_the_other_order(slow: World) -> None:
     early = slow.join_and_read_rows()
     slow.store.newest = 3

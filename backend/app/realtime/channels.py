@@ -228,8 +228,13 @@ class Channels:
         for start in range(0, len(users), BATCH):
             newest = await self._store.last_seqs(users[start : start + BATCH])
             for user_id, seq in newest.items():
-                known = self.known_seq(user_id)
-                if known is not None and seq > known:
+                channel = self._channels.get(user_id)
+                if channel is None:
+                    continue
+                if not channel.ready:
+                    # What its first socket is reading may be older than this: it fills the hole then.
+                    channel.newest = max(channel.newest, seq)
+                elif seq > channel.known:
                     behind += 1
                     await self.catch_up(user_id)
         self.counts.behind += behind
