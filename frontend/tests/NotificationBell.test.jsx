@@ -168,4 +168,17 @@ describe("NotificationBell", () => {
     expect(status()).toBe("53 unread notifications");
     vi.useRealTimers();
   });
+
+  it("says the same number again when it was lower meanwhile", async () => {
+    vi.useFakeTimers();
+    show({ unread: 0 });
+    const said = [];
+    for (const unread of [0, 1, 0, 1]) {
+      act(() => store.state.patch({ unread }));
+      await act(() => vi.advanceTimersByTimeAsync(1_000));
+      said.push(document.querySelector("[role=status]").textContent);
+    }
+    expect(said).toEqual(["", "1 unread notification", "", "1 unread notification"]);
+    vi.useRealTimers();
+  });
 });

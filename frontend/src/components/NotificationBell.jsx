@@ -132,9 +132,10 @@ function Announcer({ unread, ready }) {
   );
 }
 
-/** The number is known now; only one that grew is worth words. */
+/** The number is known now; only one that grew is worth words, and words that stand there already are not said again. */
 function settled({ known, words }, unread) {
-  return { known: unread, words: known !== null && unread > known ? plural(unread, "unread notification") : words };
+  if (known === null || unread === known) return { known: unread, words };
+  return { known: unread, words: unread > known ? plural(unread, "unread notification") : "" };
 }
 
 /** Arrow keys, Home and End move among what can be activated in the panel. */
