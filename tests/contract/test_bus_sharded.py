@@ -43,7 +43,7 @@ class Ear:
         self.bus.on_kick = self.kicks.append
         self.bus.on_missed = self._missed
 
-    async def _missed(self, rooms: list[str] | None) -> None:
+    async def _missed(self, rooms: list[str] | None, silent_s: float) -> None:
         self.missed.append(rooms)
 
     @property

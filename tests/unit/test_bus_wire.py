@@ -88,3 +88,24 @@ def test_a_heartbeat_is_no_kick() -> None:
 def test_a_broken_kick_is_refused(data: bytes) -> None:
     with pytest.raises(wire.BusFormatError):
         wire.unpack_kick(data)
+
+
+@pytest.mark.parametrize(
+    ("silent_s", "said_s"), [(0.0, 0), (0.2, 1), (61.0, 61), (-3.0, 0), (1e12, 2_592_000)]
+)
+def test_a_resync_says_for_how_long(silent_s: float, said_s: float) -> None:
+    assert wire.unpack_resync(wire.pack_resync(silent_s)) == said_s
+
+
+def test_a_resync_of_the_older_form_says_nothing_about_it() -> None:
+    assert wire.unpack_resync(b"resync") == 0
+
+
+@pytest.mark.parametrize("data", [b"resync -1", b"resync soon", b"resync 1 2", b"resync " + b"9" * 13])
+def test_a_broken_resync_is_refused(data: bytes) -> None:
+    with pytest.raises(wire.BusFormatError):
+        wire.unpack_resync(data)
+
+
+def test_other_control_messages_are_no_resync() -> None:
+    assert wire.unpack_resync(wire.pack_heartbeat(wire.Heartbeat("n", 1, 1))) is None

@@ -15,7 +15,7 @@ from backend.app.metrics import Metrics
 from backend.app.outside import outside
 from backend.app.realtime import bus as bus_module
 from backend.app.realtime.bus import Bus
-from backend.app.realtime.bus_wire import RESYNC
+from backend.app.realtime.bus_wire import unpack_resync
 from backend.app.realtime.frames import encode
 from backend.app.settings import load_settings
 from backend.app.tasks import end
@@ -60,7 +60,7 @@ class Client:
 
     @property
     def resyncs(self) -> int:
-        return self.published.count(RESYNC)
+        return sum(unpack_resync(data) is not None for data in self.published)
 
     def pipeline(self, *, transaction: bool) -> Pipeline:
         return Pipeline(self)
@@ -107,7 +107,7 @@ async def test_after_a_failure_the_others_are_told_to_compare(
         await until(lambda: not client.troubles, "the failure")
         bus.publish("room", encode([("y", {})], DeliveryClass.CONTROL))
         await until(lambda: client.published, "the next one")
-        assert RESYNC in client.published
+        assert client.resyncs == 1
     finally:
         await end([publisher])
 

@@ -11,17 +11,18 @@ import random
 import secrets
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
 from redis.asyncio import Redis
 from redis.asyncio.client import PubSub
 
-from ..errors import UnavailableError, VouchstormError
+from ..errors import UnavailableError
 from ..metrics import Metrics
 from ..tasks import heed_cancellation
 from . import bus_wire as wire
+from .bus_gaps import Compare, Gaps
 from .bus_shards import Layout, Masters, OneConnection, connect_masters, discover
 from .frames import Message
 from .redis_client import TROUBLE, connect, let_go
@@ -47,7 +48,8 @@ class Bus:
     on_message: a message for a room of this node. on_raw: anything on the python-socketio channel.
     on_kick: sockets of a user that must end, also when this node asked for it itself.
     on_missed: messages may have been missed, in these rooms (just subscribed: what was published a moment
-    ago), or None for all rooms (a gap): compare with the store. Tried again if it raises.
+    ago), or None for all rooms (a gap), since so many seconds: compare with the store. Tried again if it
+    raises.
     users_here: how many users are connected to this node.
     """
 
@@ -82,21 +84,20 @@ class Bus:
         self._beats_heard_s: list[float] = []
         self._pubsub: PubSub | None = None
         self._wanted: dict[str, float | None] = {}
-        self._subscribed: set[str] = set()
+        self._subscribed: dict[str, float] = {}
+        """Room -> since when it has been wanted here and not heard, as the subscription was asked for."""
         self._changed = asyncio.Event()
         self._beat = 0
         self._beats_sent: dict[int, float] = {}
+        self._listening_s: float | None = None
         self._heard_s: float | None = None
-        self._gap_s = 0.0
+        self._gaps = Gaps(metrics, self._compare)
         self._nodes: dict[str, tuple[float, int]] = {}
         self._attempt = 0
-        self._missed_rooms: list[str] = []
-        self._missed_all = False
-        self._missed = asyncio.Event()
         self.on_message: Callable[[str, Message], None] = lambda room, message: None
         self.on_raw: Callable[[bytes], None] = lambda data: None
         self.on_kick: Callable[[wire.Kick], None] = lambda kick: None
-        self.on_missed: Callable[[list[str] | None], Awaitable[None]] = _nothing
+        self.on_missed: Compare = _nothing
         self.users_here: Callable[[], int] = lambda: 0
         metrics.bus_queue.source = self._queue.__len__
         metrics.bus_nodes.source = lambda: 1 + len(self._nodes)
@@ -117,7 +118,7 @@ class Bus:
 
     def publish_resync(self) -> None:
         """Have every node, this one too, compare its sockets with the store."""
-        self._put(wire.CONTROL_CHANNEL, wire.RESYNC)
+        self._put(wire.CONTROL_CHANNEL, wire.pack_resync(0.0))
 
     def _put(self, channel: str, data: bytes) -> None:
         now = asyncio.get_running_loop().time()
@@ -162,10 +163,6 @@ class Bus:
             return False
         return now - min([self._heard_s, *self._beats_heard_s]) < DEAF_AFTER_S
 
-    def silent_s(self) -> float:
-        """Seconds that the last gap may have lasted: since this node last heard itself."""
-        return self._gap_s
-
     def users_elsewhere(self) -> int:
         """Users connected to the other nodes; a node that died is forgotten within NODE_GONE_AFTER_S."""
         now = asyncio.get_running_loop().time()
@@ -191,7 +188,7 @@ class Bus:
             if not self._queue:
                 self._wake.clear()
             try:
-                await self._send(batch, resync=untold_s is not None)
+                await self._send(batch, untold_s)
             except TROUBLE as error:
                 self._lost_since(lost_since_s)
                 heed_cancellation()
@@ -207,7 +204,7 @@ class Bus:
                 self._sending = False
                 self._sent.set()
 
-    async def _send(self, batch: list[tuple[str, bytes]], *, resync: bool) -> None:
+    async def _send(self, batch: list[tuple[str, bytes]], untold_since_s: float | None) -> None:
         async with asyncio.timeout(2.0):
             if self._publisher is None:
                 self._publisher = connect(self._url, blocking=False, attempt=self._attempt)
@@ -221,10 +218,11 @@ class Bus:
             async with self._publisher.pipeline(transaction=False) as pipeline:
                 for channel, data in ordinary:
                     pipeline.publish(channel, data)
-                if resync:
-                    pipeline.publish(wire.CONTROL_CHANNEL, wire.RESYNC)
+                if untold_since_s is not None:
+                    silent_s = asyncio.get_running_loop().time() - untold_since_s
+                    pipeline.publish(wire.CONTROL_CHANNEL, wire.pack_resync(silent_s))
                 await pipeline.execute()
-        if resync:
+        if untold_since_s is not None:
             log.info("publishing to the bus again")
         self._metrics.bus_messages.inc("published", len(batch))
 
@@ -273,6 +271,8 @@ class Bus:
     async def run_listener(self) -> None:
         """Listen for ever; each new connection starts with a gap."""
         delay_s = 0.05
+        if self._listening_s is None:
+            self._listening_s = asyncio.get_running_loop().time()
         while True:
             try:
                 await self._listen()
@@ -295,10 +295,11 @@ class Bus:
             async with asyncio.timeout(3.0):
                 await pubsub.subscribe(wire.CONTROL_CHANNEL, self._raw_channel)
                 shards = await self._listen_to_masters()
-            self._pubsub, self._subscribed = pubsub, set()
+            self._pubsub, self._subscribed = pubsub, {}
             self._changed.set()
             async with asyncio.TaskGroup() as group:
-                keeper = group.create_task(self._keep_subscriptions(shards or OneConnection(pubsub)))
+                connections = shards or OneConnection(pubsub)
+                keeper = group.create_task(self._keep_subscriptions(connections, started_s))
                 readers = [group.create_task(self._read_shard(shards, index)) for index in shards or ()]
                 try:
                     await self._read(pubsub, started_s)
@@ -338,8 +339,7 @@ class Bus:
             elif message["type"] == "smessage":
                 self._take(channel, message["data"])
             elif message["type"] == "ssubscribe" and (room := _room(channel)) is not None:
-                self._missed_rooms.append(room)
-                self._missed.set()
+                self._room_heard(room)
             elif message["type"] == "sunsubscribe" and _room(channel) in self._subscribed:
                 raise OSError("slots of the cluster have moved")
 
@@ -357,42 +357,31 @@ class Bus:
             elif message["type"] == "subscribe":
                 room = _room(message["channel"])
                 if room is not None:
-                    self._missed_rooms.append(room)
-                    self._missed.set()
+                    self._room_heard(room)
                 elif fresh:
                     fresh = False
-                    self._gap()
+                    self._gaps.everything(self._last_heard_s(started_s))
 
-    def _gap(self) -> None:
-        now = asyncio.get_running_loop().time()
-        self._gap_s = now - self._heard_s if self._heard_s is not None else 0.0
-        self._metrics.bus_gaps.inc()
-        self._metrics.bus_gap_open.set(1)
-        self._missed_all = True
-        self._missed.set()
+    def _last_heard_s(self, started_s: float) -> float:
+        """Until when nothing was missed; before the listener began, nobody was here to miss anything."""
+        if self._heard_s is not None:
+            return self._heard_s
+        return self._listening_s if self._listening_s is not None else started_s
+
+    def _room_heard(self, room: str) -> None:
+        since_s = self._subscribed.get(room)
+        self._gaps.room(room, since_s if since_s is not None else asyncio.get_running_loop().time())
+
+    async def _compare(self, rooms: list[str] | None, silent_s: float) -> None:
+        await self.on_missed(rooms, silent_s)
 
     async def run_repairs(self) -> None:
         """Have what was missed looked up, for ever; beside the listener, which must never wait."""
-        while True:
-            await self._missed.wait()
-            self._missed.clear()
-            everything, self._missed_all = self._missed_all, False
-            rooms, self._missed_rooms = self._missed_rooms, []
-            try:
-                await self.on_missed(None if everything else rooms)
-            except VouchstormError as error:
-                log.warning("cannot look up what the bus missed yet: %s", error)
-                self._missed_rooms += rooms
-                self._missed_all = self._missed_all or everything
-                self._missed.set()
-                await asyncio.sleep(1.0)
-            else:
-                if everything:
-                    self._metrics.bus_gaps_closed.inc()
-                    self._metrics.bus_gap_open.set(self._missed_all)
+        await self._gaps.run_repairs()
 
-    async def _keep_subscriptions(self, connections: OneConnection | Masters) -> None:
+    async def _keep_subscriptions(self, connections: OneConnection | Masters, started_s: float) -> None:
         """Bring the subscriptions in line with what is wanted, in batches."""
+        looked_s = started_s
         loop = asyncio.get_running_loop()
         while True:
             with suppress(TimeoutError):
@@ -406,12 +395,14 @@ class Bus:
             extra = [room for room in self._subscribed if room not in self._wanted]
             for start in range(0, len(missing), SUBSCRIBE_BATCH):
                 rooms = missing[start : start + SUBSCRIBE_BATCH]
-                self._subscribed.update(rooms)
+                self._subscribed.update(dict.fromkeys(rooms, looked_s))
                 await connections.subscribe([wire.room_channel(room) for room in rooms])
             for start in range(0, len(extra), SUBSCRIBE_BATCH):
                 rooms = extra[start : start + SUBSCRIBE_BATCH]
-                self._subscribed.difference_update(rooms)
+                for room in rooms:
+                    del self._subscribed[room]
                 await connections.unsubscribe([wire.room_channel(room) for room in rooms])
+            looked_s = now
 
     def _take(self, channel: str, data: bytes) -> None:
         try:
@@ -437,8 +428,8 @@ class Bus:
             kick = wire.unpack_kick(data)
             if kick is not None:
                 self.on_kick(kick)
-            elif data == wire.RESYNC:
-                self._gap()
+            elif (silent_s := wire.unpack_resync(data)) is not None:
+                self._gaps.everything(now - silent_s)
         elif beat.node != self._node:
             self._nodes[beat.node] = (now, beat.users)
         elif (sent_s := self._beats_sent.pop(beat.sequence, None)) is not None:
@@ -446,7 +437,9 @@ class Bus:
             self._metrics.bus_heartbeat_seconds.observe(time.monotonic() - sent_s)
 
     async def _drop_pubsub(self) -> None:
-        self._pubsub, self._subscribed = None, set()
+        self._pubsub, self._subscribed = None, {}
+        if self._heard_s is not None:
+            self._heard_s = min([self._heard_s, *self._beats_heard_s])  # a deaf master counts
         self._beat_channels, self._beats_heard_s = [], []
         masters, self._masters = self._masters, None
         if masters is not None:
@@ -475,5 +468,5 @@ def _room(channel: Any) -> str | None:
     return wire.room_of(name) if name.startswith(wire.ROOM_PREFIX) else None
 
 
-async def _nothing(rooms: list[str] | None) -> None:
+async def _nothing(rooms: list[str] | None, silent_s: float) -> None:
     return None

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Awaitable, Callable
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from ..contracts.rooms import LIVE_ROOM, claim_room, user_of_room, user_room
 from ..contracts.words import ClaimId, UserId
@@ -67,30 +67,37 @@ class BusListener:
         else:
             self._bus.unwant(room)
 
-    async def repair(self, rooms: list[str] | None) -> None:
-        """Compare these rooms (None: all) with the store, send what is missing. Raises UnavailableError."""
+    async def repair(self, rooms: list[str] | None, silent_s: float) -> None:
+        """Compare these rooms (None: all) with the store, send what is missing. Raises UnavailableError.
+
+        silent_s: for how long messages may have been missed. What they said of a claim that nobody here
+        watches alone can only be found by when it moved.
+        """
+        since = self._clock.now() - timedelta(seconds=silent_s + CLOCKS_APART_S)
         if rooms is None:
-            revoked = await self.recheck()
-            behind = await self._channels.catch_up_all()
-            refreshed = await self._refresh(await self._live_claims())
-            log.info(
-                "bus gap closed: %d users were behind, %d claims sent again, %d sockets had lost their token",
-                behind,
-                refreshed,
-                revoked,
-            )
+            await self._repair_everything(since)
             return
         users = [user_id for room in rooms if (user_id := user_of_room(room)) is not None]
         await self._channels.catch_up_many(users)
-        await self._refresh([_claim_of(room) for room in rooms if room.startswith(CLAIM_PREFIX)])
+        await self._refresh(await self._claims_of(rooms, since))
 
-    async def _live_claims(self) -> list[ClaimId]:
-        """Claims that somebody here watches, and those that moved since this node last heard the others."""
-        watched = [_claim_of(room) for room in self._manager.room_names() if room.startswith(CLAIM_PREFIX)]
-        deaf_s = self._bus.silent_s() + CLOCKS_APART_S
-        moved = await self._store.claims_moved(
-            self._clock.now() - timedelta(seconds=deaf_s), REFRESHED_CLAIMS
+    async def _repair_everything(self, since: datetime) -> None:
+        revoked = await self.recheck()
+        behind = await self._channels.catch_up_all()
+        refreshed = await self._refresh(
+            await self._claims_of([LIVE_ROOM, *self._manager.room_names()], since)
         )
+        log.info(
+            "bus gap closed: %d users were behind, %d claims sent again, %d sockets had lost their token",
+            behind,
+            refreshed,
+            revoked,
+        )
+
+    async def _claims_of(self, rooms: list[str], since: datetime) -> list[ClaimId]:
+        """The claims whose rooms these are; with LIVE_ROOM, also those that moved since then."""
+        watched = [_claim_of(room) for room in rooms if room.startswith(CLAIM_PREFIX)]
+        moved = await self._store.claims_moved(since, REFRESHED_CLAIMS) if LIVE_ROOM in rooms else []
         return list(dict.fromkeys([*watched, *moved]))
 
     async def _refresh(self, claim_ids: list[ClaimId]) -> int:

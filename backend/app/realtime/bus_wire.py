@@ -4,6 +4,7 @@ The receiver learns from the channel name which room it is for and from fixed of
 nothing else before it knows that the room is wanted, and it never decodes or encodes JSON.
 """
 
+import math
 import struct
 from dataclasses import dataclass
 
@@ -15,6 +16,9 @@ _HEAD = struct.Struct("!B8sBQHBd")
 _SEPARATOR = b"\x1e"  # never occurs in JSON text
 _CLASSES = tuple(DeliveryClass)
 MAX_BYTES = 1_048_576
+
+MAX_SILENT_S = 30 * 86_400
+MAX_SILENT_DIGITS = 12
 
 MAX_ID_CHARS = 64
 ALL_OF_USER = "*"
@@ -123,4 +127,21 @@ def unpack_kick(data: bytes) -> Kick | None:
 
 
 RESYNC = b"resync"
-"""Control: some node could not publish for a while; compare with the store now."""
+"""Control: compare with the store now. With a number behind it: some node could not publish for so long."""
+
+
+def pack_resync(silent_s: float) -> bytes:
+    """silent_s: for how long something may be missing, seconds; rounded up."""
+    return b"%b %d" % (RESYNC, min(MAX_SILENT_S, max(0, math.ceil(silent_s))))
+
+
+def unpack_resync(data: bytes) -> float | None:
+    """Seconds; 0 where it was not said. None for other control messages. Raises BusFormatError."""
+    name, _, said = data.partition(b" ")
+    if name != RESYNC:
+        return None
+    if not said:
+        return 0.0
+    if not said.isdigit() or len(said) > MAX_SILENT_DIGITS:
+        raise BusFormatError("a broken resync")
+    return float(min(MAX_SILENT_S, int(said)))
