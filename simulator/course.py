@@ -26,6 +26,7 @@ from .findings import Measured
 from .ledger import Ledger
 from .limits import allow_sockets, free_processors, split_processors
 from .meters import Meter, generator_of, read, server_of
+from .node_metrics import left_out, scrape
 from .orders import Order
 from .outages import Outages
 from .profiles.base import Profile, Reconciled, Stage
@@ -41,7 +42,7 @@ from .schedule import Publication, Workload, at_once, claims_needed, marks, publ
 from .shard import Closing, Shard
 from .slices import Slice, processes, slices
 from .statement import Sample, Statement
-from .target import Commands, ManagedServer, Needs, scrape
+from .target import Commands, ManagedServer, Needs
 from .timeline import Presence, seconds
 from .wire import Endpoint
 
@@ -356,6 +357,8 @@ class Course:
         measured, publishes = self.measured, self.publisher.done
         measured.faults, measured.hostile = self._marks(), self.sabotage.hostile
         measured.server = server_of(before, after, self.server, unreachable=truth.unreachable)
+        if without := left_out(before.metrics, after.metrics):
+            self._note(without)
         if statement is not None:
             publishes.add(statement.dispatch)
             self._take_statement(statement, publishes, truth)
@@ -396,7 +399,8 @@ class Course:
         return sorted([*marks(troubles(self.scenario)), *self.sabotage.marks], key=lambda mark: mark.at_s)
 
     async def _meter(self) -> Meter:
-        metrics = {} if self.stop.is_set() else await scrape(self.endpoint)
+        ready = self.server.ready if self.server is not None else {}
+        metrics = {} if self.stop.is_set() else await scrape(self.endpoint, ready)
         return read(self.server, await self.crowd.samples(), metrics)
 
     def _note(self, text: str) -> None:

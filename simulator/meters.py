@@ -6,10 +6,11 @@ from dataclasses import dataclass, field
 
 from . import host
 from .histogram import Histogram
+from .node_metrics import Pages, growth
 from .publisher import Dispatch
 from .result import Generator, GeneratorProcess, Server
 from .statement import Diligence, Sample
-from .target import ManagedServer, growth
+from .target import ManagedServer
 
 NS = 1_000_000_000
 
@@ -18,7 +19,7 @@ NS = 1_000_000_000
 class Meter:
     """Readings at one moment. own_cpu_s: of this process. shards: of the processes that hold the clients.
 
-    metrics: the server's counters, empty when it has none.
+    metrics: the counters of the server's nodes, empty when they have none.
     """
 
     at_ns: int
@@ -27,7 +28,7 @@ class Meter:
     server_rss_bytes: int
     service_cpu_s: dict[str, float]
     shards: Sequence[Sample]
-    metrics: dict[str, float] = field(default_factory=dict)
+    metrics: Pages = field(default_factory=dict)
 
     @property
     def events(self) -> int:
@@ -35,7 +36,7 @@ class Meter:
         return sum(shard.events for shard in self.shards)
 
 
-def read(server: ManagedServer | None, shards: Sequence[Sample], metrics: dict[str, float]) -> Meter:
+def read(server: ManagedServer | None, shards: Sequence[Sample], metrics: Pages) -> Meter:
     """Read everything now."""
     return Meter(
         at_ns=time.monotonic_ns(),

@@ -19,8 +19,6 @@ from typing import Any
 
 from . import host
 from .errors import SetupError
-from .rest import RestClient, RestError
-from .wire import Endpoint
 
 READY_TIMEOUT_S = 60.0
 STOP_TIMEOUT_S = 10.0
@@ -275,38 +273,3 @@ class _Tasks:
     def start(self, work: "asyncio._CoroutineLike[None]") -> None:
         """Run a coroutine until it ends or the block does."""
         self._tasks.add(asyncio.get_running_loop().create_task(work))
-
-
-async def scrape(endpoint: Endpoint, path: str = "/metrics", timeout_s: float = 5.0) -> dict[str, float]:
-    """Prometheus counters of the target, summed over their labels; empty when there are none to read."""
-    client = RestClient(endpoint)
-    try:
-        reply = await client.request("GET", path, timeout_s=timeout_s)
-    except RestError:
-        return {}
-    finally:
-        await client.close()
-    return counters(reply.body.decode(errors="replace")) if reply.status == 200 else {}
-
-
-def counters(text: str) -> dict[str, float]:
-    """Sums per counter name in the Prometheus text format; gauges and buckets are left out."""
-    sums: dict[str, float] = {}
-    for line in text.splitlines():
-        if line.startswith("#") or not line.strip():
-            continue
-        series, _, value = line.rpartition(" ")
-        name = series.partition("{")[0]
-        if name.endswith(("_total", "_count", "_sum")):
-            with contextlib.suppress(ValueError):
-                sums[name] = sums.get(name, 0.0) + float(value)
-    return sums
-
-
-def growth(before: Mapping[str, float], after: Mapping[str, float]) -> dict[str, float]:
-    """What grew, by how much; unchanged counters are left out."""
-    return {
-        name: round(value - before.get(name, 0.0), 6)
-        for name, value in sorted(after.items())
-        if value != before.get(name, 0.0)
-    }
