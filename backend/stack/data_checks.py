@@ -2,8 +2,10 @@
 
 A repair puts right what follows from other rows that are whole: a tally from its validations, a counter from
 what it counts. Where rows are missing, or two stored facts contradict each other, nothing is guessed: the
-finding says what is wrong and has no repair. Not checked: the accuracy streak, which depends on the order in
-which effects were applied, and the tokens. Called by `data_doctor`.
+finding says what is wrong and has no repair. Of the accuracy streak only the impossible is found: it depends
+on the order in which effects were applied (`data_standing`). Not checked: the tokens.
+
+Called by `data_doctor`.
 """
 
 from collections.abc import Iterator
@@ -15,6 +17,7 @@ from ..app.domain.consensus import ConsensusPolicy, Decision, decide
 from ..app.domain.trust import START_SCORE
 from ..app.store.schema import Name
 from .data_facts import Answers, Bell, Facts, Row
+from .data_standing import Limits, Standings
 
 LOWEST_THRESHOLD = ConsensusPolicy(501)
 """A claim may have been settled under any policy: whatever leads with a majority may have been enough."""
@@ -44,21 +47,25 @@ def check(facts: Facts) -> Iterator[Finding]:
     orphans = list(_references(facts))
     yield from orphans
     incomplete: set[str] = set()
+    standings = Standings(facts)
     lost = bool(orphans)
     for claim in facts.claims.values():
         answers = facts.answers.get(claim["id"], Answers())
-        tally = list(_tally(claim, answers))
+        tally, consensus = list(_tally(claim, answers)), list(_consensus(claim, answers))
         yield from tally
+        yield from consensus
         lost = lost or any(finding.repair is None for finding in tally)
-        yield from _consensus(claim, answers)
+        standings.add(claim, answers, whole=not tally and not consensus)
         missing = _without_change(facts, claim, answers)
         incomplete.update(missing)
         if missing and not claim["pending"]:
-            yield _unannounced(claim, missing)
+            yield _unannounced(facts, claim, missing)
     for user in facts.users.values():
         yield from _notifications(user, facts.bells.get(user["id"], Bell()))
         yield from _trust(facts, user, user["id"] in incomplete)
         yield from _counters(facts, user, lost)
+        for limits in standings.limits(user["id"]):
+            yield from _standing(user, limits, lost)
 
 
 def _repair(table: Name, row: Row, changes: dict[str, Any]) -> Repair:
@@ -71,9 +78,17 @@ def _repair(table: Name, row: Row, changes: dict[str, Any]) -> Repair:
 def _references(facts: Facts) -> Iterator[Finding]:
     for claim_id in sorted(facts.answers.keys() - facts.claims.keys()):
         yield Finding("references", f"There are validations of claim {claim_id}, which does not exist.")
-    told = facts.bells.keys() | facts.moved.keys()
-    for user_id in sorted(told - facts.users.keys()):
-        yield Finding("references", f"There are rows of user {user_id}, who does not exist.")
+    for claim_id in sorted(facts.changed_by - facts.claims.keys()):
+        yield Finding("references", f"There are trust changes from claim {claim_id}, which does not exist.")
+    referring = {
+        "claims": {claim["owner_id"] for claim in facts.claims.values()},
+        "validations": facts.finished.keys() | facts.unfinished.keys(),
+        "notifications": facts.bells.keys(),
+        "trust changes": facts.changes.keys(),
+    }
+    for user_id in sorted(set().union(*referring.values()) - facts.users.keys()):
+        kinds = ", ".join(kind for kind, users in referring.items() if user_id in users)
+        yield Finding("references", f"There are {kinds} of user {user_id}, who does not exist.")
 
 
 # ------------------------------------------------------------------ claims
@@ -154,15 +169,17 @@ def _without_change(facts: Facts, claim: Row, answers: Answers) -> list[str]:
     if claim["status"] == ClaimStatus.OPEN.value:
         return []
     concerned = [claim["owner_id"], *answers.authors]
-    return [user for user in concerned if f"consensus:{claim['id']}:{user}" not in facts.trust_keys]
+    return [user for user in concerned if not facts.was_told(claim["id"], user)]
 
 
-def _unannounced(claim: Row, missing: list[str]) -> Finding:
+def _unannounced(facts: Facts, claim: Row, missing: list[str]) -> Finding:
+    # The reconciler applies what was not applied, and nothing twice; but it would fail again and again at
+    # somebody who does not exist.
+    possible = facts.users.keys() >= set(missing)
     return Finding(
         "consensus",
         f"Claim {claim['id']} is settled, but its consensus never reached {len(missing)} of those concerned.",
-        # The reconciler applies what was not applied, and nothing twice.
-        _repair(Name.CLAIMS, claim, {"pending": True}),
+        _repair(Name.CLAIMS, claim, {"pending": True}) if possible else None,
     )
 
 
@@ -222,3 +239,17 @@ def _counters(facts: Facts, user: Row, lost: bool) -> Iterator[Finding]:
             f"User {user['id']} has a badge twice.",
             _repair(Name.USERS, user, {"badges": kept}),
         )
+
+
+def _standing(user: Row, limits: Limits, lost: bool) -> Iterator[Finding]:
+    """lost: as above. Each consensus that reaches a validator moves consensus_count: seen, with the rest."""
+    said = user[limits.column]
+    if limits.low <= said <= limits.high:
+        return
+    follows = limits.low == limits.high and not lost
+    seen = {column: user[column] for column in (limits.column, "consensus_count")}
+    yield Finding(
+        "counters",
+        f"User {user['id']} says {limits.column} {said}; the consensuses that came make {limits.sentence}.",
+        Repair(Name.USERS, user["id"], seen, {limits.column: limits.low}) if follows else None,
+    )

@@ -18,12 +18,13 @@ Row = Mapping[str, Any]
 
 @dataclass
 class Answers:
-    """The validations of one claim. last_us: when the newest of them was made."""
+    """The validations of one claim. authors, actions: in one order. last_us: when the newest was made."""
 
     tally: Tally = field(default_factory=Tally)
     weights: Tally = field(default_factory=Tally)
     versions: set[int] = field(default_factory=set)
     authors: list[str] = field(default_factory=list)
+    actions: list[Action] = field(default_factory=list)
     last_us: int = 0
 
     @property
@@ -38,6 +39,7 @@ class Answers:
         self.weights = self.weights.plus(action, row["weight"])
         self.versions.add(row["version"])
         self.authors.append(row["user_id"])
+        self.actions.append(action)
         self.last_us = max(self.last_us, row["created_at_us"])
 
 
@@ -68,7 +70,8 @@ class Bell:
 class Facts:
     """users, claims: their rows by id. trust_keys: the keys of applied effects with a trust change.
 
-    moved: what these add up to, per user. finished, unfinished: validations per author.
+    changes, moved: how many these are, and what they add up to, per user. changed_by: the claims they come
+    from. finished, unfinished: validations per author.
     """
 
     users: dict[str, Row] = field(default_factory=dict)
@@ -76,7 +79,9 @@ class Facts:
     answers: defaultdict[str, Answers] = field(default_factory=lambda: defaultdict(Answers))
     bells: defaultdict[str, Bell] = field(default_factory=lambda: defaultdict(Bell))
     trust_keys: set[str] = field(default_factory=set)
+    changes: Counter[str] = field(default_factory=Counter)
     moved: Counter[str] = field(default_factory=Counter)
+    changed_by: set[str] = field(default_factory=set)
     finished: Counter[str] = field(default_factory=Counter)
     unfinished: Counter[str] = field(default_factory=Counter)
 
@@ -91,6 +96,10 @@ class Facts:
         }[name]
         for row in rows:
             taken(row)
+
+    def was_told(self, claim_id: str, user_id: str) -> bool:
+        """Has the consensus on this claim reached this user, owner or validator?"""
+        return f"consensus:{claim_id}:{user_id}" in self.trust_keys
 
     def _user(self, row: Row) -> None:
         self.users[row["id"]] = row
@@ -108,6 +117,8 @@ class Facts:
     def _effect(self, row: Row) -> None:
         if row["claim_id"] is not None:
             self.trust_keys.add(row["key"])
+            self.changed_by.add(row["claim_id"])
+            self.changes[row["user_id"]] += 1
             self.moved[row["user_id"]] += row["new_score"] - row["old_score"]
 
 

@@ -54,6 +54,14 @@ def everything(path: Path) -> list[list[tuple[Any, ...]]]:
 SETTLED = "id = (SELECT min(id) FROM claims WHERE status <> 'open')"
 OPEN = "id = (SELECT min(id) FROM claims WHERE status = 'open' AND version > 1)"
 SOMEBODY = "id = (SELECT min(id) FROM users WHERE last_seq > 2)"
+VALIDATOR = "id = (SELECT min(user_id) FROM validations)"
+DISAGREED = """SELECT user_id FROM validations JOIN claims ON claims.id = claim_id
+    WHERE status <> 'open' AND action <> 'unsure' AND action <> decision_action"""
+AGREED = """SELECT user_id FROM validations JOIN claims ON claims.id = claim_id
+    WHERE status <> 'open' AND action = decision_action AND action <> 'unsure'"""
+NEVER_WRONG = f"id = (SELECT min(id) FROM users WHERE id IN ({AGREED}) AND id NOT IN ({DISAGREED}))"
+NEVER_RIGHT = f"id = (SELECT min(id) FROM users WHERE id IN ({DISAGREED}) AND id NOT IN ({AGREED}))"
+ONCE_WRONG = f"id = (SELECT min(id) FROM users WHERE id IN ({AGREED}) AND id IN ({DISAGREED}))"
 
 REPAIRABLE = {
     "a tally counts too many": ("tally", f"UPDATE claims SET vouch = vouch + 1 WHERE {OPEN}"),
@@ -87,6 +95,26 @@ REPAIRABLE = {
         "counters",
         f"UPDATE users SET validations = validations + 2 WHERE {SOMEBODY}",
     ),
+    "a streak is longer than all agreements of one who never disagreed": (
+        "counters",
+        f"UPDATE users SET accurate_streak = accurate_streak + 1 WHERE {NEVER_WRONG}",
+    ),
+    "a streak is shorter than the agreements of one who never disagreed": (
+        "counters",
+        f"UPDATE users SET accurate_streak = accurate_streak - 1 WHERE {NEVER_WRONG}",
+    ),
+    "one who never agreed has a streak": (
+        "counters",
+        f"UPDATE users SET accurate_streak = 1 WHERE {NEVER_RIGHT}",
+    ),
+    "consensuses are miscounted": (
+        "counters",
+        f"UPDATE users SET consensus_count = consensus_count + 1 WHERE {VALIDATOR}",
+    ),
+    "verified claims are miscounted": (
+        "counters",
+        f"UPDATE users SET claims_verified = claims_verified + 1 WHERE {SOMEBODY}",
+    ),
 }
 LOST = {
     "a validation is gone": (
@@ -112,6 +140,34 @@ LOST = {
         f"DELETE FROM notifications WHERE user_id = (SELECT id FROM users WHERE {SOMEBODY})",
     ),
     "a claim is gone": ("references", f"DELETE FROM claims WHERE {OPEN}"),
+    "the owner of an open claim does not exist": (
+        "references",
+        f"UPDATE claims SET owner_id = 'nobody' WHERE {OPEN}",
+    ),
+    "the owner of a settled claim does not exist": (
+        "references",
+        f"UPDATE claims SET owner_id = 'nobody' WHERE {SETTLED}",
+    ),
+    "the author of a validation does not exist": (
+        "references",
+        f"""UPDATE validations SET user_id = 'nobody'
+        WHERE version = 1 AND claim_id = (SELECT id FROM claims WHERE {OPEN})""",
+    ),
+    "a participant of a settled claim does not exist": (
+        "references",
+        f"""UPDATE validations SET user_id = 'nobody'
+        WHERE version = 1 AND claim_id = (SELECT id FROM claims WHERE {SETTLED})""",
+    ),
+    "a trust change comes from no claim": (
+        "references",
+        """UPDATE effects SET claim_id = 'nowhere'
+        WHERE key = (SELECT min(key) FROM effects WHERE claim_id IS NOT NULL)""",
+    ),
+    "a streak is longer than all agreements": (
+        "counters",
+        f"UPDATE users SET accurate_streak = 99 WHERE {ONCE_WRONG}",
+    ),
+    "a streak is negative": ("counters", f"UPDATE users SET accurate_streak = -1 WHERE {ONCE_WRONG}"),
     "status and decision contradict the validations": (
         "consensus",
         f"UPDATE claims SET status = 'verified', decision_action = 'vouch' WHERE {SETTLED}",
@@ -177,6 +233,21 @@ def test_a_consensus_that_did_not_reach_everybody_is_given_to_the_reconciler(
     with closing(sqlite3.connect(path)) as connection:
         pending = connection.execute(f"SELECT pending FROM claims WHERE {SETTLED}").fetchone()
     assert ([finding.law for finding in examined.repaired], pending) == (["consensus"], (1,))
+
+
+@pytest.mark.parametrize("who", ["owner_id", "user_id"])
+def test_what_cannot_reach_somebody_who_does_not_exist_is_not_given_to_the_reconciler(
+    url: str, path: Path, damage: Callable[[str], None], who: str
+) -> None:
+    if who == "owner_id":
+        damage(f"UPDATE claims SET owner_id = 'nobody' WHERE {SETTLED}")
+    else:
+        damage(LOST["a participant of a settled claim does not exist"][1])
+    left = examine_data(url, repair=True).left
+    with closing(sqlite3.connect(path)) as connection:
+        pending = connection.execute("SELECT count(*) FROM claims WHERE pending = 1").fetchone()
+    told = [finding.sentence for finding in left if finding.law == "references"]
+    assert (len(told), "nobody, who does not exist" in told[0], pending) == (1, True, (0,))
 
 
 def test_a_score_with_missing_changes_is_not_made_up(url: str, damage: Callable[[str], None]) -> None:
