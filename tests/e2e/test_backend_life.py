@@ -251,17 +251,31 @@ async def test_nothing_acknowledged_is_lost_when_a_node_is_killed(tmp_path: Path
             traffic = await prepare(rest, ann, claims=15, validators=10)
             clients = [Returning(node, ann, transports) for transports in TRANSPORTS]
             async with staying(*clients):
-                flow = asyncio.create_task(traffic.flow(0.001))
-                for _ in range(2):
-                    await traffic.more(25)
-                    node.kill()
-                    await asyncio.to_thread(node.start)
-                await flow
+                for kills in range(2):
+                    await everybody_came(clients, kills + 1)
+                    await killed_under(traffic, node)
+                await everybody_came(clients, 3)
+                await traffic.flow(0.001)
                 await everything_is_there(rest, traffic)
                 told = [row["seq"] for row in await rest.bell(ann)]
                 await until(lambda: all(client.seqs[-1:] == told[-1:] for client in clients))
             assert [client.seqs for client in clients] == [told] * 3
             assert all(client.returns > 2 for client in clients)
+
+
+async def everybody_came(clients: list[Returning], times: int) -> None:
+    await until(lambda: all(client.returns >= times for client in clients), f"there for the {times}. time")
+
+
+async def killed_under(traffic: Traffic, node: Node) -> None:
+    """Kill and start the node while validations come in; what then is under way is answered."""
+    flow = asyncio.create_task(traffic.flow(0.001))
+    await traffic.more(25)
+    node.kill()
+    await asyncio.to_thread(node.start)
+    traffic.stopping = True
+    await flow
+    traffic.stopping = False
 
 
 async def everything_is_there(rest: Rest, traffic: Traffic) -> None:
@@ -290,14 +304,14 @@ async def everything_is_there(rest: Rest, traffic: Traffic) -> None:
 @pytest.fixture(scope="module")
 def plain_uvicorn(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
     """The application under uvicorn's own websocket class: `cd backend && uvicorn app.main:app`."""
-    with UvicornNode(tmp_path_factory.mktemp("uvicorn"), auth_deadline_s=1) as node:
+    with UvicornNode(tmp_path_factory.mktemp("uvicorn"), auth_deadline_s=2) as node:
         yield node
 
 
 @pytest.fixture(scope="module")
 def stock_fanout(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
     """A node that sends the library's way."""
-    with running_node(tmp_path_factory.mktemp("stock"), fast_fanout=False, auth_deadline_s=1) as node:
+    with running_node(tmp_path_factory.mktemp("stock"), fast_fanout=False, auth_deadline_s=2) as node:
         yield node
 
 

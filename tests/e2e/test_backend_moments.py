@@ -137,12 +137,10 @@ async def test_who_is_refused_hears_nothing_to_the_end(
         assert (names(first.heard), set(names(second.heard)) - HARMLESS) == ([], set())
 
 
-async def test_whose_token_expires_hears_nothing_afterwards(
-    shared_node: Node, stream: tuple[Account, Traffic]
-) -> None:
-    ann, traffic = stream
-    async with raw_socket(shared_node) as raw:
-        await raw.send(f'40{{"token":"{token_of(ann.id, "short", 2)}"}}')
+async def test_whose_token_expires_hears_nothing_afterwards(shared_node: Node, rest: Rest) -> None:
+    ann = await rest.account()
+    async with flowing(rest, ann, claims=400) as traffic, raw_socket(shared_node) as raw:
+        await raw.send(f'40{{"token":"{token_of(ann.id, "short", 5)}"}}')
         await raw.until_heard('"authenticated"')
         await raw.until_closed()
         await traffic.more(3)

@@ -7,6 +7,8 @@ import pytest
 from dashboards.check import main
 from tests.support.watched_stack import need_prometheus
 
+pytestmark = pytest.mark.timeout(300)  # a stack, Prometheus and a run, on machines that may be busy
+
 
 @pytest.fixture(autouse=True)
 def _prometheus() -> None:

@@ -192,7 +192,7 @@ def test_the_web_page_starts_and_stops_a_test(backend: Backend, tmp_path: Path) 
     )
     try:
         until(lambda: "Locust" in read(base), "the web page")
-        assert json.loads(read(f"{base}/swarm", b"user_count=10&spawn_rate=10"))["success"]
+        assert json.loads(read(f"{base}/swarm", b"user_count=10&spawn_rate=10", timeout_s=30))["success"]
 
         def pushes() -> int:
             rows = json.loads(read(f"{base}/stats/requests") or "{}").get("stats", [])

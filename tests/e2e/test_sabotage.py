@@ -14,7 +14,7 @@ from simulator.errors import ScenarioError, SetupError
 from simulator.sabotage import Sabotage
 from simulator.scenario import Scenario, build
 from simulator.wire import Endpoint
-from tests.support.waiting import until
+from tests.support.waiting import DEADLINE_S, until
 
 URL = "http://127.0.0.1:9"
 SLEEPER = "import time; print('up', flush=True); time.sleep(600)"
@@ -212,10 +212,10 @@ async def echo() -> AsyncIterator[int]:
         yield server.sockets[0].getsockname()[1]
 
 
-async def asked(port: int) -> bytes:
+async def asked(port: int, within_s: float = DEADLINE_S) -> bytes:
     """One round trip on a connection of its own; nothing if that takes too long, or breaks."""
     try:
-        async with asyncio.timeout(0.3):
+        async with asyncio.timeout(within_s):
             reader, writer = await asyncio.open_connection("127.0.0.1", port)
             try:
                 writer.write(b"hello")
@@ -234,7 +234,7 @@ async def test_a_broken_line_carries_nothing_until_it_is_over(echo: int, kind: s
         assert await asked(port) == b"hello"
         sabotage.start(time.monotonic_ns(), Endpoint.parse(url))
         await until(lambda: sabotage.marks, "it has begun")
-        assert await asked(port) == b""
+        assert await asked(port, within_s=0.3) == b""
         await sabotage.finish()
         assert await asked(port) == b"hello"
 

@@ -16,6 +16,7 @@ from wire_subjects import DEADLINE_S, QUICK, Witness, connected, gives_up, make_
 from simulator.wire import Endpoint, HeartbeatSweep, LeanClient, ReconnectPolicy
 
 NEVER = ReconnectPolicy.none()
+PATIENCE_S = 0.5
 
 
 @pytest.fixture
@@ -222,6 +223,12 @@ async def test_a_server_without_a_heartbeat_is_dead(witness: Witness) -> None:
         assert witness.times_ns[1] - witness.times_ns[0] >= 200_000_000
 
 
+def gave_up_all_but_the_last(client: LeanClient) -> bool:
+    """Once, but for a machine that stalls: then the good server, too, may come too late."""
+    counters = client.counters
+    return counters.timed_out == counters.attempts - 1 >= 1
+
+
 async def test_a_server_that_never_answers_connect_is_given_up(witness: Witness) -> None:
     async def mute(talk: Conversation) -> None:
         await talk.accept_websocket()
@@ -229,8 +236,8 @@ async def test_a_server_that_never_answers_connect_is_given_up(witness: Witness)
         while True:
             await talk.receive()
 
-    async with scripted(mute, hold) as port, connected(port, witness, connect_timeout_s=0.2) as client:
-        assert client.counters.timed_out == 1
+    async with scripted(mute, hold) as port, connected(port, witness, connect_timeout_s=PATIENCE_S) as client:
+        assert gave_up_all_but_the_last(client)
         assert witness.disconnects == []
 
 
@@ -238,8 +245,11 @@ async def test_a_server_that_accepts_and_says_nothing_is_given_up(witness: Witne
     async def nothing(talk: Conversation) -> None:
         await talk.reader.read()
 
-    async with scripted(nothing, hold) as port, connected(port, witness, connect_timeout_s=0.2) as client:
-        assert client.counters.timed_out == 1
+    async with (
+        scripted(nothing, hold) as port,
+        connected(port, witness, connect_timeout_s=PATIENCE_S) as client,
+    ):
+        assert gave_up_all_but_the_last(client)
 
 
 async def test_a_server_that_ignores_the_goodbye_delays_it_by_the_grace_only(witness: Witness) -> None:

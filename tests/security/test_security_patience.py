@@ -12,7 +12,7 @@ from tests.support.rest import Rest
 from tests.support.sockets import connected
 from tests.support.waiting import DEADLINE_S, until_async
 
-DEADLINE = 1.0
+DEADLINE = 2.0
 
 
 @pytest.fixture(scope="module")
@@ -84,7 +84,8 @@ async def test_a_head_without_end_is_refused_and_not_kept(node: Node) -> None:
     before = node.metrics()["process_resident_memory_bytes"]
     reader, writer = await opened(node)
     writer.write(b"GET / HTTP/1.1\r\nHost: x\r\nX-A: " + b"x" * 8 * 2**20)
-    assert b" 431 " in await ended(reader) or reader.at_eof()
+    heard = await ended(reader)
+    assert b" 431 " in heard or not heard  # the answer is lost where the kernel resets for what nobody read
     writer.transport.abort()
     assert node.metrics()["process_resident_memory_bytes"] - before < 6 * 2**20
 
