@@ -9,6 +9,8 @@ import platform
 import resource
 import signal
 import time
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from .histogram import Histogram
@@ -67,7 +69,7 @@ def rss_bytes(pid: int) -> int:
 
 def cpu_s(pid: int) -> float:
     """CPU seconds of a process and its living descendants; 0 when it is gone."""
-    return sum(_cpu_of(each) for each in family(pid))
+    return sum(spent.cpu_s for each in family(pid) if (spent := spent_by(each)))
 
 
 def family(pid: int) -> list[int]:
@@ -92,9 +94,59 @@ def _stat(pid: int) -> list[str]:
         return []
 
 
-def _cpu_of(pid: int) -> float:
+@dataclass(frozen=True, slots=True)
+class Spent:
+    """CPU of one process. started: clock ticks after boot, which tells it from a later one of its number."""
+
+    started: int
+    cpu_s: float
+
+
+def spent_by(pid: int) -> Spent | None:
+    """What a process used so far, without its children; None when it is gone."""
     stat = _stat(pid)
-    return (int(stat[11]) + int(stat[12])) / os.sysconf("SC_CLK_TCK") if stat else 0.0
+    if not stat:
+        return None
+    return Spent(int(stat[19]), (int(stat[11]) + int(stat[12])) / os.sysconf("SC_CLK_TCK"))
+
+
+class FamilyCpu:
+    """CPU of a process and of all descendants that were ever seen, also of those that ended since.
+
+    What one used between the last look and its end is not known: look often.
+    """
+
+    def __init__(
+        self,
+        pid: int,
+        *,
+        family: Callable[[int], Sequence[int]] = family,
+        spent: Callable[[int], Spent | None] = spent_by,
+    ) -> None:
+        self.pid = pid
+        self._family = family
+        self._spent = spent
+        self._newest: dict[tuple[int, int], float] = {}
+        first = spent(pid)
+        self._started = first.started if first is not None else None
+
+    def look(self, members: Collection[int]) -> None:
+        """Read these, and again those that were seen before: one whose parent ended is in no family."""
+        for pid in {*members, *(pid for pid, _ in self._newest)}:
+            if (spent := self._spent(pid)) is not None:
+                known_s = self._newest.get((pid, spent.started))
+                if known_s is not None or pid in members:
+                    self._newest[pid, spent.started] = max(spent.cpu_s, known_s or 0.0)
+
+    def total_s(self) -> float:
+        """All CPU seconds so far; never less than before."""
+        self.look(self._family(self.pid))
+        return sum(self._newest.values())
+
+    def alive(self) -> bool:
+        """Whether the first process still is the one it was."""
+        spent = self._spent(self.pid)
+        return spent is not None and spent.started == self._started
 
 
 def rss_of(pid: int) -> int:

@@ -82,6 +82,8 @@ class ManagedServer:
         self.claims_file = Path()
         self.gone = asyncio.Event()
         self.peak_rss_bytes = 0
+        self._cpu: host.FamilyCpu | None = None
+        self._service_cpu: dict[str, host.FamilyCpu] = {}
 
     @property
     def pid(self) -> int:
@@ -100,14 +102,16 @@ class ManagedServer:
         await self._stack.aclose()
 
     def cpu_s(self) -> float:
-        """CPU seconds used so far, workers included."""
-        return host.cpu_s(self.pid)
+        """CPU seconds used so far, workers included, also those that ended or were replaced; never falls."""
+        return self._cpu.total_s() if self._cpu else 0.0
 
     def cpu_s_by_service(self) -> dict[str, float]:
         """The same per service that the ready line named; one that was started again since is left out."""
-        pids = self.ready.get("pids")
-        named = {name: pid for name, pid in pids.items() if pid} if isinstance(pids, dict) else {}
-        return {str(name): used for name, pid in named.items() if (used := host.cpu_s(int(pid)))}
+        return {
+            name: used_s
+            for name, cpu in self._service_cpu.items()
+            if cpu.alive() and (used_s := cpu.total_s())
+        }
 
     def rss_bytes(self) -> int:
         """Resident memory now, workers included."""
@@ -166,6 +170,7 @@ class ManagedServer:
     async def _serve(self, command: list[str]) -> None:
         process = self._process = await self._spawn(command, asyncio.subprocess.PIPE)
         self._stack.push_async_callback(self._stop)
+        self._cpu = host.FamilyCpu(process.pid)
         if self._cpus:
             host.pin(process.pid, self._cpus)
         group = await self._stack.enter_async_context(_Tasks())
@@ -174,6 +179,9 @@ class ManagedServer:
             await asyncio.wait_for(self._ready(process), READY_TIMEOUT_S)
         except TimeoutError as error:
             raise SetupError(f"The server was not ready within {READY_TIMEOUT_S:g} s.") from error
+        pids = self.ready.get("pids")
+        named = {str(name): int(pid) for name, pid in pids.items() if pid} if isinstance(pids, dict) else {}
+        self._service_cpu = {name: host.FamilyCpu(pid) for name, pid in named.items()}
         group.start(self._collect(process.stdout))
         group.start(self._watch(process))
         group.start(self._sample())
@@ -224,7 +232,10 @@ class ManagedServer:
 
     async def _sample(self) -> None:
         while True:
-            self.peak_rss_bytes = max(self.peak_rss_bytes, self.rss_bytes())
+            members = host.family(self.pid)
+            self.peak_rss_bytes = max(self.peak_rss_bytes, sum(map(host.rss_of, members)))
+            if self._cpu is not None:
+                self._cpu.look(members)
             await asyncio.sleep(SAMPLE_S)
 
     async def _stop(self) -> None:

@@ -1,0 +1,78 @@
+"""CPU of a family of processes: what was used stays used, whoever ends in between."""
+
+import pytest
+
+from simulator.host import FamilyCpu, Spent
+
+
+class Machine:
+    """Processes by number, each with its start and its CPU seconds; the first is everybody's parent."""
+
+    def __init__(self, **cpu_s: float) -> None:
+        self.spent = {int(name[1:]): Spent(int(name[1:]), used) for name, used in cpu_s.items()}
+
+    def family(self, pid: int) -> list[int]:
+        return list(self.spent) if pid in self.spent else []
+
+    def spent_by(self, pid: int) -> Spent | None:
+        return self.spent.get(pid)
+
+    def cpu(self, pid: int = 1) -> FamilyCpu:
+        return FamilyCpu(pid, family=self.family, spent=self.spent_by)
+
+
+def test_the_sum_is_over_the_family() -> None:
+    assert Machine(p1=1.0, p2=2.5).cpu().total_s() == 3.5
+
+
+def test_what_a_killed_child_used_stays() -> None:
+    machine = Machine(p1=1.0, p2=2.5)
+    cpu = machine.cpu()
+    cpu.total_s()
+    del machine.spent[2]
+    machine.spent[1] = Spent(1, 1.25)
+    assert cpu.total_s() == 3.75
+
+
+def test_a_replacement_adds_to_what_it_replaced() -> None:
+    machine = Machine(p1=1.0, p2=2.5)
+    cpu = machine.cpu()
+    cpu.total_s()
+    del machine.spent[2]
+    machine.spent[3] = Spent(3, 0.5)
+    assert cpu.total_s() == 4.0
+
+
+def test_a_number_that_is_used_again_is_another_process() -> None:
+    machine = Machine(p1=1.0, p2=2.5)
+    cpu = machine.cpu()
+    cpu.total_s()
+    machine.spent[2] = Spent(900, 0.25)
+    assert cpu.total_s() == 3.75
+
+
+def test_a_child_that_lost_its_parent_is_still_followed() -> None:
+    machine = Machine(p1=1.0, p2=2.5)
+    cpu = machine.cpu()
+    cpu.total_s()
+    machine.family = lambda pid: []  # type: ignore[method-assign]
+    machine.spent[2] = Spent(2, 3.0)
+    assert cpu.total_s() == 4.0
+
+
+def test_whether_the_first_lives_is_known() -> None:
+    machine = Machine(p1=1.0)
+    cpu = machine.cpu()
+    alive = cpu.alive()
+    machine.spent[1] = Spent(900, 0.0)
+    assert (alive, cpu.alive()) == (True, False)
+
+
+@pytest.mark.parametrize("steps", [["12", "1", "13", "3", ""], ["1", "12", "2", "123"]])
+def test_the_sum_never_falls(steps: list[str]) -> None:
+    machine = Machine()
+    cpu, seen = machine.cpu(), [0.0]
+    for round_number, alive in enumerate(steps):
+        machine.spent = {int(pid): Spent(int(pid), 1.0 + round_number) for pid in alive}
+        seen.append(cpu.total_s())
+    assert seen == sorted(seen)
