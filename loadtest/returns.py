@@ -25,5 +25,5 @@ class Return:
         self.allowed_ns = 0
 
     def cut_short(self, now_ns: int) -> bool:
-        """Whether an absence that ends with the test says nothing: it was not, or hardly, allowed back yet."""
+        """Whether an absence that ends with the test says nothing: not, or hardly, allowed back yet."""
         return self.allowed_ns > 0 and now_ns < self.allowed_ns + round(PATIENCE_S * 1e9)

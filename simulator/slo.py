@@ -159,6 +159,7 @@ _ALL = (
     Slo(
         "silent_holes", "", "gaps a client was not told of", lambda f: float(f.reconnect.recovery.silent_hole)
     ),
+    Slo("drops", "", "connections that broke or were cut", lambda f: float(f.reconnect.drops)),
     Slo("censored", "", "dropped clients not back in the window", lambda f: float(f.reconnect.censored)),
     Slo("server_errors", "", "answers to strangers that blame the server", _server_errors),
     Slo("hostile_slowdown", "x", "fan-out p50 beside strangers, of that without", _hostile_slowdown),
@@ -176,8 +177,10 @@ ALWAYS: Mapping[str, float] = {
     "out_of_order": 0,
     "silent_holes": 0,
     "violations": 0,
+    "censored": 0,
 }
-"""Held in every run unless the scenario names another limit: a load test that loses data has not passed."""
+"""Held in every run unless the scenario names another limit: a load test that loses data, or clients, has
+not passed. Who means some to stay away (`reconnect.policy = "never"`) says how many, as `slo.censored`."""
 
 
 def problems(table: Mapping[str, float]) -> list[str]:

@@ -102,7 +102,7 @@ class Phases(Table):
 class Reconnect(Table):
     """How clients come back: `default` is socket.io-client's own (1 s, doubled up to 5 s, jitter 0.5),
     `tuned` what a large service should ask for (1.5 s, 30 s, 0.9), `none` has no back-off (at once, again
-    and again), `never` stays away. The rest overrides."""
+    and again), `never` stays away (`slo.censored` says how many may). The rest overrides."""
 
     policy: Literal["default", "tuned", "none", "never"] = "default"
     delay_s: float | None = Field(None, ge=0, le=600)

@@ -9,6 +9,7 @@ import pytest
 from simulator.errors import ScenarioError
 from simulator.histogram import Histogram
 from simulator.result import Findings, Result, from_json, to_json
+from simulator.scenario import list_builtin, load
 from simulator.slo import KNOWN, parse
 from simulator.verdict import ExitCode, Honesty, judge
 from tests.support.findings import findings
@@ -101,6 +102,29 @@ def test_a_storm_nobody_came_back_from_fails() -> None:
 def test_censored_clients_count_as_slower_than_all_others() -> None:
     storm = {"drops": 100, "reconnected": 98, "censored": 2, "time_to_reconnect": {"count": 98, "p99": 5}}
     assert verdict(findings(reconnect=storm), reconnect_p99_ms=100).verdict == "FAIL"
+
+
+GONE = {"drops": 10, "reconnected": 0, "censored": 10}
+
+
+@pytest.mark.parametrize("name", sorted(list_builtin()))
+def test_no_built_in_scenario_passes_when_everybody_was_cut_off_for_good(name: str) -> None:
+    result = verdict(findings(reconnect=GONE), **load(name).slo)
+    assert "censored" in {level.name for level in result.slo if not level.held}
+
+
+def test_one_who_does_not_come_back_fails_without_being_asked() -> None:
+    result = verdict(findings(reconnect={"drops": 10, "reconnected": 9, "censored": 1}))
+    assert (result.verdict, result.reasons) == ("FAIL", ["censored: 1, at most 0 was asked for."])
+
+
+def test_a_scenario_may_say_that_some_stay_away() -> None:
+    assert verdict(findings(reconnect=GONE), censored=10).verdict == "PASS"
+
+
+def test_connections_that_were_to_be_held_and_broke_fail_though_all_came_back() -> None:
+    broke = {"drops": 1, "reconnected": 1, "time_to_reconnect": {"count": 1}}
+    assert verdict(findings(reconnect=broke), **load("hold").slo).verdict == "FAIL"
 
 
 def storm(*groups: tuple[int, float], never: int) -> dict[str, Any]:
