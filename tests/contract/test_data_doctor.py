@@ -340,6 +340,15 @@ async def test_damage_in_a_database_is_undone(mongo: tuple[str, Any]) -> None:
 
 
 @pytest.mark.services
+async def test_an_impossible_streak_in_a_database_is_undone(mongo: tuple[str, Any]) -> None:
+    url, database = mongo
+    before = list(database.users.find())
+    database.users.update_one({"_id": "id-ann"}, {"$inc": {"accurate_streak": 4}})
+    assert len(examine_data(url, repair=True).repaired) == 1
+    assert list(database.users.find()) == before
+
+
+@pytest.mark.services
 async def test_what_a_database_lost_is_left_alone(mongo: tuple[str, Any]) -> None:
     url, database = mongo
     database.notifications.delete_one({"user_id": "id-owner", "seq": 1})
