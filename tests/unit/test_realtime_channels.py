@@ -9,7 +9,9 @@ import pytest
 from hypothesis import settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from backend.app.contracts.words import UserId
 from backend.app.errors import UnavailableError
+from backend.app.ports import History
 from backend.app.realtime.channels import Channels
 from backend.app.realtime.fanout import Fanout
 from tests.support.bells import ANN, ROOM, Bell, BellStore, FakeRooms, message
@@ -322,6 +324,39 @@ def test_the_last_socket_takes_the_channel_with_it(world: World) -> None:
     world.leave(one)
     world.leave(two)
     assert len(world.channels) == 0
+
+
+def test_a_user_who_cannot_be_caught_up_holds_up_nobody_else(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bell = world.join()
+    world.channels.arrive(UserId("bad"))
+    world.channels._channels[UserId("bad")].ready = True
+    history = world.store.history
+
+    async def broken(user_id: UserId, after_seq: int, limit: int) -> History:
+        if user_id == "bad":
+            raise ValueError("a row that means nothing")
+        return await history(user_id, after_seq, limit)
+
+    monkeypatch.setattr(world.store, "history", broken)
+    world.store.newest = 2
+    world.loop.begin(world.channels.catch_up_many([UserId("bad"), ANN]))
+    assert bell.seqs == [1, 2]
+
+
+def test_a_comparison_finds_what_came_while_the_first_socket_is_joining(slow: World) -> None:
+    slow.store.newest = 1
+    bell = slow.come(after_seq=1)
+    slow.store.reads[0].take()
+    slow.store.newest = 2  # and its message was published before this node heard the room
+    slow.loop.begin(slow.compare())
+    slow.store.reads[1].give()
+    slow.loop.settle()
+    slow.answer_all()
+    slow.loop.advance(0.2)
+    slow.answer_all()
+    assert bell.seqs == [2]
 
 
 # ---------------------------------------------------------------- every interleaving

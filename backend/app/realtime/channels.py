@@ -236,9 +236,18 @@ class Channels:
                     channel.newest = max(channel.newest, seq)
                 elif seq > channel.known:
                     behind += 1
-                    await self.catch_up(user_id)
+                    await self._catch_up_alone(user_id)
         self.counts.behind += behind
         return behind
+
+    async def _catch_up_alone(self, user_id: UserId) -> None:
+        """A row that cannot be sent is its user's trouble, not that of those who come after."""
+        try:
+            await self.catch_up(user_id)
+        except VouchstormError:
+            raise
+        except Exception:
+            log.exception("a user cannot be caught up")
 
     async def run(self, interval_s: float) -> None:
         """Compare for ever."""

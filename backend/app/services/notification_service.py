@@ -20,7 +20,7 @@ from ..domain.notifications import validation_draft
 from ..domain.records import Notification
 from ..errors import RefusedError
 from ..ports import Ids, ReadMark, Store
-from .websocket_service import WebSocketService
+from .websocket_service import WebSocketService, check_sendable
 
 
 class NotificationService:
@@ -46,7 +46,8 @@ class NotificationService:
         """Store a notification, then push it.
 
         key: the fact it is about; the same key never makes a second row (None then: already created).
-        Raises RefusedError(USER_NOT_FOUND), UnavailableError.
+        data: must hold what the event of this kind says (see `contracts.events`: BadgeEarned ...).
+        Raises RefusedError(USER_NOT_FOUND, INVALID_INPUT), UnavailableError.
         """
         draft = Draft(kind, title, message, priority, action_url, data or {})
         return await self._tell(user_id, key or f"note:{self._ids.new()}", draft)
@@ -123,6 +124,7 @@ class NotificationService:
         return mark
 
     async def _tell(self, user_id: UserId, key: str, draft: Draft) -> Notification | None:
+        check_sendable(user_id, draft)
         rows = await self._store.apply_effects([Told(key, user_id, draft)])
         self._websocket.notify_many(rows)
         return rows[0] if rows else None

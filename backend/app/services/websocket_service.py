@@ -4,8 +4,13 @@ Turns records into the contract's events and hands them to the `Emitter`; never 
 a client, and never fails the caller.
 """
 
+import logging
 from collections.abc import Callable, Iterable, Mapping
+from datetime import UTC, datetime
 from typing import Any
+
+import orjson
+from pydantic import ValidationError
 
 from ..contracts import events
 from ..contracts.rooms import LIVE_ROOM, claim_room, user_room
@@ -20,8 +25,12 @@ from ..contracts.words import (
     UserId,
 )
 from ..domain.consensus import Percentages, effective_weights, percentages
+from ..domain.effects import Draft
 from ..domain.records import Claim, Notification, Validation
+from ..errors import RefusedError
 from ..ports import Emitter, Push
+
+log = logging.getLogger(__name__)
 
 _TYPED: dict[NotificationType, tuple[str, type[events.Outgoing]]] = {
     NotificationType.VALIDATION_RECEIVED: ("validation_received", events.ValidationReceived),
@@ -52,17 +61,56 @@ def notification_event(notification: Notification) -> events.NewNotification:
     )
 
 
+def _typed_events(notification: Notification) -> list[tuple[str, Mapping[str, Any]]]:
+    """None or one. Raises ValidationError if the data do not hold what the event says."""
+    if (typed := _TYPED.get(notification.type)) is None:
+        return []
+    name, model = typed
+    facts = notification.data | {"id": notification.id, "seq": notification.seq}
+    payload = model.model_validate({key: facts[key] for key in model.model_fields if key in facts})
+    return [(name, payload.model_dump(mode="json"))]
+
+
+def check_sendable(user_id: UserId, draft: Draft) -> None:
+    """Before a notification is stored: its events can be made and encoded.
+
+    Once stored it must go out, whatever it holds: those that come after it wait for it.
+    Raises RefusedError(INVALID_INPUT).
+    """
+    row = Notification(
+        id=NotificationId("draft"),
+        user_id=user_id,
+        seq=0,
+        type=draft.type,
+        title=draft.title,
+        message=draft.message,
+        priority=draft.priority,
+        action_url=draft.action_url,
+        data=draft.data,
+        created_at=datetime.fromtimestamp(0, UTC),
+    )
+    try:
+        told = [*_typed_events(row), ("new_notification", notification_event(row).model_dump(mode="json"))]
+        orjson.dumps(told)
+    except ValidationError as error:
+        raise RefusedError(
+            f"The data of a {draft.type.value} notification are not right: {_faults(error)}."
+        ) from error
+    except (ValueError, TypeError, RecursionError) as error:
+        raise RefusedError(f"A {draft.type.value} notification cannot be sent as JSON: {error}.") from error
+
+
 def notification_push(notification: Notification) -> Push:
     """The events of one notification: the typed one (if its type has one), then `new_notification`.
 
-    Both carry the same id and seq, so that a client counts them once.
+    Both carry the same id and seq, so that a client counts them once. A row whose data do not hold what its
+    typed event says goes out as `new_notification` alone: its user's later ones wait for it.
     """
     events_: list[tuple[str, Mapping[str, Any]]] = []
-    if typed := _TYPED.get(notification.type):
-        name, model = typed
-        facts = {"id": notification.id, "seq": notification.seq} | notification.data
-        payload = model.model_validate({key: facts[key] for key in model.model_fields if key in facts})
-        events_.append((name, payload.model_dump(mode="json")))
+    try:
+        events_ += _typed_events(notification)
+    except ValidationError as error:
+        log.warning("notification %s goes out without its typed event: %s", notification.id, _faults(error))
     events_.append(("new_notification", notification_event(notification).model_dump(mode="json")))
     return Push(
         user_room(notification.user_id),
@@ -71,6 +119,11 @@ def notification_push(notification: Notification) -> Push:
         version=notification.seq,
         born_s=notification.created_at.timestamp(),
     )
+
+
+def _faults(error: ValidationError) -> str:
+    """What is wrong with which field, without its value."""
+    return "; ".join(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors())
 
 
 def claim_pushes(claim: Claim, born_s: float = 0.0) -> list[Push]:
