@@ -181,11 +181,16 @@ class LoopLag:
         worst_us, self._worst_us = self._worst_us, 0
         return worst_us / 1000
 
-    async def run(self) -> None:
-        """Probe until cancelled."""
+    async def run(self, since_ns: int, until_ns: int) -> None:
+        """Probe until cancelled. since_ns, until_ns: the load; what was due outside of it is not counted."""
         while True:
             due_ns = time.monotonic_ns() + int(PROBE_S * NS)
             await asyncio.sleep(PROBE_S)
-            late_us = max(0, time.monotonic_ns() - due_ns) // 1000
-            self._worst_us = max(self._worst_us, late_us)
+            self.woke(due_ns, time.monotonic_ns(), counted=since_ns <= due_ns <= until_ns)
+
+    def woke(self, due_ns: int, now_ns: int, *, counted: bool = True) -> None:
+        """The loop ran at `now_ns` what was due at `due_ns`."""
+        late_us = max(0, now_ns - due_ns) // 1000
+        self._worst_us = max(self._worst_us, late_us)
+        if counted:
             self.histogram.record(late_us)

@@ -97,7 +97,7 @@ class Shard:
         first = self.part.first
         self.swarm.start_keepalives()
         self.swarm.start_troubles([replace(each, client=each.client - first) for each in mine], load_start_ns)
-        self._start(self._lag.run())
+        self._start(self._lag.run(load_start_ns, load_start_ns + round(self._scenario.duration_s * 1e9)))
         if self._scenario.duration_s > WORTH_S:
             self._retirement = Retirement(self.ledger, self._scenario, load_start_ns)
             self._start(self._retire(self._retirement))
