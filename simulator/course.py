@@ -12,7 +12,7 @@ import os
 import time
 import uuid
 from collections.abc import Coroutine, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -33,7 +33,7 @@ from .profiles.base import Profile, Reconciled, Stage
 from .profiles.choice import endpoint_path, make_profile
 from .progress import Live, Ui
 from .publisher import Dispatch, Fact, Publisher
-from .remote_shard import RemoteShard
+from .remote_shard import RemoteShard, start_all
 from .rest import RestClient
 from .result import Conservation, FaultMark, Phase
 from .sabotage import Sabotage
@@ -48,6 +48,8 @@ from .wire import Endpoint
 
 NS = 1_000_000_000
 LEAD_NS = 200_000_000
+METER_LEAD_NS = 500_000_000
+"""Before the load: looking through /proc stops the loop for a while, and the warm-up is not timed."""
 STOP_TIMEOUT_S = 30.0
 MAX_NAMED_VIOLATIONS = 100
 PhaseName = Literal["setup", "connect", "warmup", "load", "drain", "reconcile"]
@@ -109,9 +111,7 @@ class Course:
                 await self._set_up(stack)
             with self._phase("connect"):
                 await self._connect()
-            before = await self._meter()
-            closed_ns = await self._traffic()
-            after = await self._meter()
+            before, after, closed_ns = await self._traffic()
             with self._phase("reconcile"):
                 truth = await self._reconcile()
                 statement = await self._closed(closed_ns, truth)
@@ -228,7 +228,7 @@ class Course:
             for part in parts
         ]
         started = [RemoteShard(order, self._shard_lost, self._note) for order in orders]
-        return list(await asyncio.gather(*map(stack.enter_async_context, started)))
+        return list(await start_all(stack, started))
 
     def _shard_lost(self, how: str) -> None:
         """A process died: nothing that follows can be believed, so the run ends early."""
@@ -253,22 +253,26 @@ class Course:
 
     # ---------------------------------------------------------------- traffic
 
-    async def _traffic(self) -> int:
-        """Warm-up, load, drain; the moment the observation ended."""
+    async def _traffic(self) -> tuple[Meter, Meter, int]:
+        """Warm-up, load, drain; readings around the load, and the moment the observation ended."""
         scenario = self.scenario
-        start_ns = time.monotonic_ns() + LEAD_NS
-        self.load_start_ns = start_ns + round(scenario.phases.warmup_s * NS)
+        start_ns, warmup_ns = time.monotonic_ns() + LEAD_NS, round(scenario.phases.warmup_s * NS)
+        self.load_start_ns = start_ns + warmup_ns
+        load_end_ns = self.load_start_ns + round(scenario.duration_s * NS)
         await self.crowd.start(start_ns, self.load_start_ns)
         self.sabotage.start(self.load_start_ns, self.endpoint, self.stranger)
         helpers = [asyncio.ensure_future(self._tick())]
         if self.lag is not None:
-            helpers.append(asyncio.ensure_future(self.lag.run()))
+            helpers.append(asyncio.ensure_future(self.lag.run(self.load_start_ns, load_end_ns)))
         publishing = asyncio.ensure_future(self.publisher.run(self.plan, start_ns))
         try:
             with self._phase("warmup"):
+                await self._sleep_until(self.load_start_ns - min(METER_LEAD_NS, warmup_ns // 2))
+                before = await self._meter()
                 await self._sleep_until(self.load_start_ns)
             with self._phase("load"):
-                await self._sleep_until(self.load_start_ns + round(scenario.duration_s * NS))
+                await self._sleep_until(load_end_ns)
+                after = await self._meter()
                 answered = asyncio.gather(_settled(publishing), self.crowd.settled())
                 await self._unless_stopped(_all(answered), scenario.publish.timeout_s + 5.0)
             await self.crowd.calm()
@@ -281,7 +285,7 @@ class Course:
             await asyncio.gather(publishing, *helpers, return_exceptions=True)
         closed_ns = time.monotonic_ns()
         await self.crowd.freeze()
-        return closed_ns
+        return before, after, closed_ns
 
     async def _drain(self) -> None:
         """A fixed window; a third into it every client pings once, as it would sooner or later."""
@@ -399,9 +403,10 @@ class Course:
         return sorted([*marks(troubles(self.scenario)), *self.sabotage.marks], key=lambda mark: mark.at_s)
 
     async def _meter(self) -> Meter:
+        """CPU and events at one moment; the pages, which may take their time, after that."""
+        meter = read(self.server, await self.crowd.samples(), {})
         ready = self.server.ready if self.server is not None else {}
-        metrics = {} if self.stop.is_set() else await scrape(self.endpoint, ready)
-        return read(self.server, await self.crowd.samples(), metrics)
+        return replace(meter, metrics={} if self.stop.is_set() else await scrape(self.endpoint, ready))
 
     def _note(self, text: str) -> None:
         if text not in self.measured.notes and len(self.measured.notes) < 50:

@@ -3,6 +3,7 @@
     SimulatorError
     +-- ScenarioError    the scenario, an override or an option is wrong: exit 2, all errors at once
     +-- SetupError       the target does not answer or could not be prepared: exit 3
+    |   +-- GeneratorLimitError   it is this side that could not be prepared
     +-- InterruptedRunError   the user ended it before there was a result: exit 130
 
 Raised by the pure rooms and the set-up; the command line prints `str(error)` and exits with `exit_code`.
@@ -31,6 +32,10 @@ class SetupError(SimulatorError):
     """The target is unreachable, or users, claims and sockets could not be made ready."""
 
     exit_code = 3
+
+
+class GeneratorLimitError(SetupError):
+    """So many clients are more than the generator can hold here; it says nothing about the target."""
 
 
 class InterruptedRunError(SimulatorError):

@@ -11,7 +11,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict
 
 from .result import Level, Result
-from .verdict import Honesty, death_of
+from .verdict import Honesty, cpu_shares, death_of
 
 Outcome = Literal["pass", "fail", "generator"]
 
@@ -70,13 +70,14 @@ def first_signal(levels: Sequence[Level]) -> str:
 
 
 def generator_gave_way(result: Result, honesty: Honesty) -> bool:
-    """Whether the load processes had trouble of their own."""
+    """Whether the load processes had trouble of their own, by the verdict's own measures."""
     generator, publishes = result.generator, result.publishes
     lag = generator.loop_lag_ms
     return (
         lag.p90 > honesty.loop_lag_p90_ms
         or lag.p99 > honesty.loop_lag_p99_ms
-        or generator.cpu_share > honesty.cpu_share * generator.processes
+        or any(share > honesty.cpu_share for _, share in cpu_shares(generator))
+        or bool(generator.lost_processes)
         or publishes.late > honesty.late_share * max(1, publishes.scheduled)
         or generator.handler_errors > 0
         or not result.ledger.balanced

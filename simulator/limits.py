@@ -3,16 +3,16 @@
 import os
 
 from . import host
-from .errors import SetupError
+from .errors import GeneratorLimitError
 
 DESCRIPTORS_TO_SPARE = 512
 
 
 def allow_sockets(count: int) -> None:
-    """Raise this process's limit so that `count` sockets fit. Raises SetupError when they do not."""
+    """Raise this process's limit so that `count` sockets fit. Raises GeneratorLimitError when they do not."""
     allowed = host.raise_open_files(count + DESCRIPTORS_TO_SPARE)
     if 0 <= allowed < count + DESCRIPTORS_TO_SPARE // 4:
-        raise SetupError(
+        raise GeneratorLimitError(
             f"{count} sockets do not fit into the {allowed} open files this process may have: raise the "
             "limit (ulimit -n), or use fewer clients or more --processes."
         )

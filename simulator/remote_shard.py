@@ -11,11 +11,11 @@ import signal
 import socket
 import sys
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from .errors import SetupError
+from .errors import GeneratorLimitError
 from .orders import Answer, Note, Order, Progress, Question
 from .pipe import Pipe, PipeError
 from .publisher import Fact
@@ -87,7 +87,9 @@ class RemoteShard:
             await asyncio.wait_for(asyncio.shield(self._waiting[0]), START_TIMEOUT_S)
         except (TimeoutError, PipeError, ShardLostError) as error:
             await self._end()
-            raise SetupError(f"A process of the generator did not start: {self._lost or error}") from error
+            raise GeneratorLimitError(
+                f"A process of the generator did not start: {self._lost or error}"
+            ) from error
         except BaseException:
             await self._end()
             raise
@@ -240,3 +242,14 @@ class RemoteShard:
 
     def _start(self, work: "asyncio._CoroutineLike[None]") -> None:
         self._tasks.add(asyncio.get_running_loop().create_task(work))
+
+
+async def start_all(stack: contextlib.AsyncExitStack, shards: Sequence[RemoteShard]) -> list[RemoteShard]:
+    """All processes at once, ended with the stack. Raises GeneratorLimitError once none is starting."""
+    results = await asyncio.gather(*map(stack.enter_async_context, shards), return_exceptions=True)
+    started: list[RemoteShard] = []
+    for result in results:
+        if isinstance(result, BaseException):
+            raise result
+        started.append(result)
+    return started

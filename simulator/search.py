@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Literal
 
-from .errors import InterruptedRunError, ScenarioError, SetupError, SimulatorError
+from .errors import GeneratorLimitError, InterruptedRunError, ScenarioError, SetupError, SimulatorError
 from .knee import Outcome, Part, Step, step_of
 from .result import Result
 
@@ -226,10 +226,12 @@ class _Search:
 
 
 def _unprepared(load: float, error: SimulatorError) -> Step:
-    """A run that never began: too large for a scenario, or for the server to be prepared."""
+    """A run that never began: too large for a scenario, the generator, or the server to be prepared."""
+    reasons = str(error).splitlines()
     if isinstance(error, ScenarioError):
-        return Step(load=load, outcome="generator", signal=NO_SCENARIO, reasons=str(error).splitlines())
-    return Step(load=load, outcome="fail", signal="set-up", reasons=str(error).splitlines())
+        return Step(load=load, outcome="generator", signal=NO_SCENARIO, reasons=reasons)
+    outcome: Outcome = "generator" if isinstance(error, GeneratorLimitError) else "fail"
+    return Step(load=load, outcome=outcome, signal="set-up", reasons=reasons)
 
 
 async def search(plan: Plan, run_step: RunStep, watch: Callable[[Step], None] | None = None) -> Capacity:

@@ -115,7 +115,7 @@ def _harness_doubts(findings: Findings, honesty: Honesty) -> list[str]:
             f"{honesty.loop_lag_p90_ms:g}) and {lag.p99:.0f} ms (p99, bound {honesty.loop_lag_p99_ms:g}): "
             "give it more CPU or fewer clients."
         )
-    for name, share in _cpu_shares(generator):
+    for name, share in cpu_shares(generator):
         if share > honesty.cpu_share:
             doubts.append(
                 f"{name} used {share:.0%} of a core (bound {honesty.cpu_share:.0%}): use more --processes, "
@@ -142,7 +142,7 @@ def _harness_doubts(findings: Findings, honesty: Honesty) -> list[str]:
     return doubts
 
 
-def _cpu_shares(generator: Generator) -> list[tuple[str, float]]:
+def cpu_shares(generator: Generator) -> list[tuple[str, float]]:
     """Each process of the generator and its share of a core; the whole, where they are not told apart."""
     if not generator.by_process:
         return [("The generator", generator.cpu_share / generator.processes)]

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from ..errors import SetupError
+from ..errors import GeneratorLimitError, SetupError
 from ..rest import Reply, RestClient, RestError
 from ..rooms import Kind, Room, RoomBook, Stream
 from .base import Progress
@@ -73,7 +73,7 @@ async def people(
         return await _register(rest, count, run_id, progress)
     rows = [row for row in read_lines(tokens_file) if "token" in row]
     if len(rows) < count:
-        raise SetupError(
+        raise GeneratorLimitError(
             f"{tokens_file} holds {len(rows)} users with a token, the scenario needs {count}: seed more, or "
             "use fewer clients."
         )

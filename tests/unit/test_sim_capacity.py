@@ -10,8 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from simulator.errors import InterruptedRunError, ScenarioError, SetupError
+from simulator.curve import Point
+from simulator.errors import GeneratorLimitError, InterruptedRunError, ScenarioError, SetupError
 from simulator.knee import Step, step_of
+from simulator.limits import allow_sockets
 from simulator.result import Level, Result
 from simulator.search import Capacity, Plan, search
 from simulator.verdict import Honesty, judge
@@ -286,3 +288,47 @@ def test_an_interruption_before_anything_was_run_is_an_answer_too() -> None:
     answer = found(Plan(start=100), run_step)
     assert (answer.bound, answer.exit_code) == ("interrupted", 130)
     assert "before the search was interrupted" in answer.sentence()
+
+
+def test_a_generator_that_cannot_be_prepared_is_not_blamed_on_the_server() -> None:
+    async def run_step(load: float) -> Result:
+        if load > 500:
+            raise GeneratorLimitError("1000 sockets do not fit into the 600 open files.")
+        return result()
+
+    answer = found(Plan(start=100), run_step)
+    assert (answer.bound, answer.signal, 450 <= (answer.passing or 0) <= 500) == ("generator", "set-up", True)
+    assert not Point(nodes=1, capacity=answer).exact
+
+
+def test_sockets_that_do_not_fit_are_the_generator_s_limit() -> None:
+    with pytest.raises(GeneratorLimitError, match="do not fit"):
+        allow_sockets(2**40)
+
+
+PROCESS = {"clients": 5, "loop_lag_ms": {"count": 9}}
+
+
+def test_one_process_at_its_end_is_the_generator_s_end_whatever_the_others_do() -> None:
+    parts = [
+        {"name": "clients 0-4", "cpu_share": 0.97} | PROCESS,
+        {"name": "clients 5-9", "cpu_share": 0.1} | PROCESS,
+    ]
+    dropped = {"scheduled": 100, "sent": 60, "accepted": 60, "dropped": 40}
+    generator = {"processes": 2, "cpu_share": 1.07, "by_process": parts}
+    assert step_of(1, result(generator=generator, publishes=dropped)).outcome == "generator"
+
+
+def test_several_processes_below_their_ends_are_no_end_of_the_generator() -> None:
+    """The one that publishes has no clients, and a core of its own."""
+    parts = [{"name": "clients 0-9", "cpu_share": 0.5} | PROCESS, {"name": "publishing", "cpu_share": 0.5}]
+    dropped = {"scheduled": 100, "sent": 60, "accepted": 60, "dropped": 40}
+    generator = {"processes": 1, "cpu_share": 1.0, "by_process": parts}
+    step = step_of(1, result(generator=generator, publishes=dropped))
+    assert (step.outcome, step.signal) == ("fail", "dropped publishes")
+
+
+def test_a_lost_process_is_the_generator_s_trouble() -> None:
+    dropped = {"scheduled": 100, "sent": 60, "accepted": 60, "dropped": 40}
+    generator = {"lost_processes": ["Process 2 of 2 was lost."]}
+    assert step_of(1, result(generator=generator, publishes=dropped)).outcome == "generator"
