@@ -398,10 +398,12 @@ class Bus:
                 self._subscribed.update(dict.fromkeys(rooms, looked_s))
                 await connections.subscribe([wire.room_channel(room) for room in rooms])
             for start in range(0, len(extra), SUBSCRIBE_BATCH):
-                rooms = extra[start : start + SUBSCRIBE_BATCH]
+                # Not who came back while this waited: `want` saw a subscription, and asked for none.
+                rooms = [room for room in extra[start : start + SUBSCRIBE_BATCH] if room not in self._wanted]
                 for room in rooms:
                     del self._subscribed[room]
-                await connections.unsubscribe([wire.room_channel(room) for room in rooms])
+                if rooms:
+                    await connections.unsubscribe([wire.room_channel(room) for room in rooms])
             looked_s = now
 
     def _take(self, channel: str, data: bytes) -> None:
