@@ -140,7 +140,8 @@ class GeneratorProcess(Part):
 
 
 class Generator(Part):
-    """The harness about itself; CPU and memory are those of all its processes together."""
+    """The harness about itself; CPU and memory are those of all its processes together. CPU, receipts and
+    loop lag are those of the load, without warm-up, drain and reading back."""
 
     processes: int = Field(1, description="Processes that hold clients.")
     by_process: list[GeneratorProcess] = []
@@ -158,7 +159,8 @@ class Generator(Part):
 
 
 class Server(Part):
-    """What was seen of the target; zeros where it is not a child of the run."""
+    """What was seen of the target; zeros where it is not a child of the run. CPU, deliveries, growth and
+    counters are those of the load, without warm-up and drain."""
 
     managed: bool = False
     died: str = Field("", description="How the target ended before its time; empty when it did not.")
