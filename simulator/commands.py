@@ -312,6 +312,9 @@ def capacity(
     limit: Annotated[float, typer.Option(min=1, help="The largest load to try.")] = 10_000,
     hold: Annotated[float, typer.Option(min=1, help="Seconds of load at each step.")] = 15,
     tolerance: Annotated[float, typer.Option(min=0.01, max=1, help="How near to the knee.")] = 0.1,
+    processes: Annotated[
+        int | None, typer.Option(help="Processes that hold the clients; 0: as needed.")
+    ] = None,
     url: Annotated[str | None, typer.Option(help="A running server; without it, one is started.")] = None,
     stack: Annotated[Stack, typer.Option(help="What to start without --url.")] = Stack.EMBEDDED,
     nodes: Annotated[
@@ -352,7 +355,7 @@ def capacity(
     with _one_sentence():
         outputs = Outputs(json_, markdown=markdown, github_summary=github_summary(os.environ))
         outputs.check()
-        wanted = override(load(scenario), seed=seed_number, slo=parse(slo or []))
+        wanted = override(load(scenario), processes=processes, seed=seed_number, slo=parse(slo or []))
         counts = parse_counts(nodes)
         _check_several(counts, stack, url)
         plan = Plan(start=start, most=limit, tolerance=tolerance, whole=quantity is Quantity.CLIENTS)
