@@ -36,7 +36,7 @@ def strict(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
 @pytest.fixture(scope="module")
 def nervous(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
     """A node whose heart beats fast."""
-    with running_node(tmp_path_factory.mktemp("nervous"), ping_interval_s=0.2, ping_timeout_s=0.3) as node:
+    with running_node(tmp_path_factory.mktemp("nervous"), ping_interval_s=0.2, ping_timeout_s=2.0) as node:
         yield node
 
 

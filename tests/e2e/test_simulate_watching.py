@@ -36,6 +36,7 @@ delay_s = 1.5
 kind = "drop"
 at_s = 2
 fraction = 1.0
+away_s = [2.5, 3.0]
 """
 
 

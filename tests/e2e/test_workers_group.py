@@ -22,6 +22,8 @@ from tests.support.services import running_valkey
 pytestmark = pytest.mark.services
 
 ROOT = Path(__file__).parents[2]
+DEADLINE_S = 60.0
+POLL_S = 0.05
 PROGRAM = """
 import sys
 from pathlib import Path
@@ -46,14 +48,23 @@ class Group:
         said: dict[str, Any] = json.loads(process.stdout.readline())
         self.url: str = said["url"]
 
+    def page(self) -> str:
+        """The metrics page. A connection may be given to a worker that is being killed: then try again."""
+        end_s = time.monotonic() + DEADLINE_S
+        while True:
+            try:
+                return httpx.get(f"{self.url}/metrics", timeout=30.0).text
+            except httpx.TransportError:
+                assert time.monotonic() < end_s, "the metrics page never answered"
+            time.sleep(POLL_S)
+
     def workers(self) -> dict[str, str]:
         """Slot -> name of the node that serves there, as the metrics page says."""
-        page = httpx.get(f"{self.url}/metrics", timeout=30.0).text
+        page = self.page()
         return dict(re.findall(r'^vouchstorm_build_info\{worker="(\d+)",node="([^"]+)"', page, re.MULTILINE))
 
     def restarts(self) -> int:
-        page = httpx.get(f"{self.url}/metrics", timeout=30.0).text
-        sample = re.search(r"^supervisor_worker_restarts_total (\d+)$", page, re.MULTILINE)
+        sample = re.search(r"^supervisor_worker_restarts_total (\d+)$", self.page(), re.MULTILINE)
         assert sample is not None
         return int(sample[1])
 
@@ -161,8 +172,8 @@ def test_workers_end_when_their_supervisor_is_killed(doomed):
     wait_for(lambda: all(identity(pid) is None for pid in children))
 
 
-def wait_for(condition: Callable[[], bool], deadline_s: float = 60.0) -> None:
+def wait_for(condition: Callable[[], bool], deadline_s: float = DEADLINE_S) -> None:
     end_s = time.monotonic() + deadline_s
     while not condition():
         assert time.monotonic() < end_s, "the condition never came true"
-        time.sleep(0.05)
+        time.sleep(POLL_S)

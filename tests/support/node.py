@@ -22,7 +22,7 @@ import httpx
 ROOT = Path(__file__).resolve().parents[2]
 LOOPBACK = "127.0.0.1"
 SECRET = "the-secret-of-nodes-under-test-0123456789"
-START_DEADLINE_S = 30.0
+START_DEADLINE_S = 60.0
 STOP_DEADLINE_S = 20.0
 QUICK: dict[str, object] = {
     "jwt_secret": SECRET,
