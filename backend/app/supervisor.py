@@ -89,6 +89,20 @@ class Supervisor:
         """Start a worker for the slot and make it the serving one. Raises WorkerFailedError."""
         self._generations[slot] += 1
         generation = self._generations[slot]
+        try:
+            worker = await self._start(slot, generation)
+        except WorkerFailedError:
+            raise
+        except Exception as error:
+            # No process to be had, or a report that means nothing: tried again, as after any end.
+            raise WorkerFailedError(
+                f"worker {slot} could not be started ({type(error).__name__}: {error})"
+            ) from error
+        self._serving[slot] = worker
+        self._tell_all()
+
+    async def _start(self, slot: int, generation: int) -> Worker:
+        """A worker that is ready. Raises whatever came in its way; nothing is left of it then."""
         worker = await Worker.start(slot, generation, self._make_launch(slot, generation))
         self._processes.add(worker)
         try:
@@ -98,15 +112,17 @@ class Supervisor:
             await worker.kill()
             self._processes.discard(worker)
             raise
-        self._serving[slot] = worker
-        self._tell_all()
+        return worker
 
     async def _keep(self, slot: int) -> None:
         """Whenever the worker of this slot dies, start another."""
         backoff = Backoff(self._rng, first_s=self._first_backoff_s)
         clock = asyncio.get_running_loop().time
         while True:
-            worker = self._serving[slot]
+            worker = self._serving.get(slot)
+            if worker is None:
+                await self._restart(slot, backoff)  # this loop failed before it had filled the slot
+                continue
             since_s = clock()
             how = await worker.gone()
             if self._serving.get(slot) is not worker:

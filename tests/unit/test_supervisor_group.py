@@ -103,6 +103,71 @@ async def test_a_worker_that_does_not_come_up_again_is_tried_until_it_does(tmp_p
         await until(lambda: supervisor.restarts == 3 and 1 in supervisor.serving)
 
 
+NO_PROGRAM = "/nonexistent/python"
+
+
+async def kept_alive(tmp_path, second: Callable[[], Launch]) -> None:
+    """The first restart of the one worker fails in this way; the next must follow."""
+
+    def launch(slot: int, generation: int) -> Launch:
+        if generation == 2:
+            return second()
+        environment = {**os.environ, "NEWS": str(tmp_path / f"news-{generation}")}
+        return Launch([sys.executable, "-I", "-c", GOOD], environment)
+
+    supervisor = Supervisor(launch, 1, random.Random(1), grace_s=20.0, first_backoff_s=0.01)
+    try:
+        await supervisor.start()
+        os.kill(pids(supervisor)[1], signal.SIGKILL)
+        await until(lambda: supervisor.restarts == 2 and 1 in supervisor.serving)
+    finally:
+        await supervisor.stop()
+
+
+async def test_a_worker_whose_program_cannot_be_run_for_once_is_started_again(tmp_path):
+    await kept_alive(tmp_path, lambda: Launch([NO_PROGRAM], {}))
+
+
+@pytest.mark.parametrize(
+    "said", ["no JSON", "{}", "5", "x" * 200_000], ids=["text", "empty", "number", "endless"]
+)
+async def test_a_worker_whose_report_means_nothing_is_started_again(tmp_path, said: str):
+    await kept_alive(
+        tmp_path, lambda: Launch([sys.executable, "-I", "-c", f"print({said!r})"], {**os.environ})
+    )
+
+
+async def test_a_launch_that_cannot_be_made_for_once_is_tried_again(tmp_path):
+    def launch() -> Launch:
+        raise KeyError("no such setting")
+
+    await kept_alive(tmp_path, launch)
+
+
+async def test_a_program_that_cannot_be_run_ends_the_start_with_a_sentence(tmp_path):
+    supervisor = Supervisor(lambda *_: Launch([NO_PROGRAM], {}), 1, random.Random(1), grace_s=1.0)
+    with pytest.raises(SetupError, match="could not be started"):
+        await supervisor.start()
+    await supervisor.stop()
+
+
+async def test_a_roll_that_cannot_run_the_program_leaves_the_old_worker(tmp_path):
+    def launch(slot: int, generation: int) -> Launch:
+        if generation > 1:
+            return Launch([NO_PROGRAM], {})
+        environment = {**os.environ, "NEWS": str(tmp_path / "news")}
+        return Launch([sys.executable, "-I", "-c", GOOD], environment)
+
+    supervisor = Supervisor(launch, 1, random.Random(1), grace_s=20.0)
+    try:
+        await supervisor.start()
+        before = pids(supervisor)
+        assert not await supervisor.roll()
+        assert pids(supervisor) == before
+    finally:
+        await supervisor.stop()
+
+
 async def test_a_worker_that_refuses_its_settings_ends_the_start_with_its_sentence(tmp_path):
     supervisor = supervised(tmp_path, lambda slot, _: REFUSES if slot == 2 else GOOD)
     with pytest.raises(SetupError, match=r"The cellar is full\."):
