@@ -66,6 +66,41 @@ def counter(version: int, key: str = "c") -> Message:
     return Message([f'2["{key}",{version}]'.encode()], DeliveryClass.SNAPSHOT, key, version)
 
 
+# ---------------------------------------------------------------- counters that are held back
+
+
+def test_a_counter_that_is_held_back_does_not_follow_a_newer_one(world: World) -> None:
+    session = world.member()
+    world.put(counter(1), counter(2))
+    world.run(lambda: world.fanout.note("r", "c", 3))
+    world.loop.advance(1)
+    assert session.versions == [1]
+
+
+def test_at_the_end_a_counter_that_is_held_back_does_not_follow_a_newer_one(world: World) -> None:
+    session = world.member()
+    world.put(counter(1), counter(2))
+    world.run(lambda: world.fanout.note("r", "c", 3))
+    world.run(world.fanout.finish)
+    assert session.versions == [1]
+
+
+def test_a_counter_that_is_outdated_while_it_is_held_back_is_counted(world: World) -> None:
+    world.member()
+    world.put(counter(1), counter(2))
+    world.run(lambda: world.fanout.note("r", "c", 3))
+    world.loop.advance(1)
+    assert world.fanout.counts.superseded == 1
+
+
+def test_a_counter_that_is_held_back_goes_out_if_it_is_the_newest_that_was_seen(world: World) -> None:
+    session = world.member()
+    world.put(counter(1), counter(2))
+    world.run(lambda: world.fanout.note("r", "c", 2))
+    world.loop.advance(1)
+    assert session.versions == [1, 2]
+
+
 # ---------------------------------------------------------------- order and coalescing
 
 

@@ -39,7 +39,9 @@ class FanoutCounts:
 
 
 class Fanout:
-    """The one flusher of a node. Everything that goes to a room goes through here, first in, first out.
+    """The one flusher of a node. Every push to a room goes through here, first in, first out.
+
+    Not so what the library itself emits (`RoomManager.emit`): that goes straight to each socket.
 
     on_flush: told per room: seconds since the oldest message came in, sockets written to, the messages.
     on_drop: told of each message that found the queue full.
@@ -149,7 +151,8 @@ class Fanout:
         for (room, key), (due, held) in list(self._snapshots.items()):
             if held is not None:
                 self._snapshots[room, key] = (due, None)
-                self._pending.setdefault(room, []).append(held)
+                if not self._outdated(room, key, held):
+                    self._pending.setdefault(room, []).append(held)
         self.flush()
 
     def close(self) -> None:
@@ -191,10 +194,18 @@ class Fanout:
                     continue
                 due = now + self._snapshot_interval_s
                 self._snapshots[room, key] = (due, None)
-                self._enqueue(room, held)
+                if not self._outdated(room, key, held):
+                    self._enqueue(room, held)
             next_due = due if next_due is None else min(next_due, due)
         if next_due is not None:
             self._snapshot_timer = loop.call_later(max(0.0, next_due - now), self._release)
+
+    def _outdated(self, room: str, key: str, held: Message) -> bool:
+        """Did this room see a newer version while this one was held back?"""
+        if held.version >= self._versions.get((room, key), 0):
+            return False
+        self.counts.superseded += 1
+        return True
 
 
 def _write(sessions: list[Session], messages: list[Message]) -> None:

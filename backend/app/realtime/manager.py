@@ -1,7 +1,7 @@
 """Rooms: python-socketio's manager with an index from socket to rooms, and a straight emit.
 
 A connect or disconnect costs the same with 10 rooms or 100,000, and an emit makes no task per recipient.
-Mixed in cooperatively, so that `AsyncRedisManager` can stand in front of it (`bus.py`).
+Mixed in cooperatively, so that `AsyncRedisManager` can stand in front of it (`bus_manager.py`).
 
 Overrides of python-socketio 5.18: `BaseManager` room and pending bookkeeping, `AsyncManager.emit`.
 Source: socketio/base_manager.py, async_manager.py; docs/adr/0003.
