@@ -340,7 +340,11 @@ class Bus:
                 self._take(channel, message["data"])
             elif message["type"] == "ssubscribe" and (room := _room(channel)) is not None:
                 self._room_heard(room)
-            elif message["type"] == "sunsubscribe" and _room(channel) in self._subscribed:
+            elif (
+                message["type"] == "sunsubscribe"
+                and not shards.confirms(channel)
+                and _room(channel) in self._subscribed
+            ):
                 raise OSError("slots of the cluster have moved")
 
     async def _read(self, pubsub: PubSub, started_s: float) -> None:

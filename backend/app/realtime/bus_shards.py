@@ -114,6 +114,7 @@ class Masters:
         self._layout = layout
         self._clients = connect_masters(url, layout, blocking=True)
         self.pubsubs = [client.pubsub(ignore_subscribe_messages=False) for client in self._clients]
+        self._unconfirmed: set[str] = set()
 
     def __iter__(self) -> Iterator[int]:
         return iter(range(len(self.pubsubs)))
@@ -125,7 +126,14 @@ class Masters:
 
     async def unsubscribe(self, channels: Sequence[str]) -> None:
         for channel in channels:
+            self._unconfirmed.add(channel)
             await self.pubsubs[self._layout.owner(channel)].sunsubscribe(channel)
+
+    def confirms(self, channel: str) -> bool:
+        """Was this end of a subscription, just reported, asked for? Where not, slots have moved."""
+        asked = channel in self._unconfirmed
+        self._unconfirmed.discard(channel)
+        return asked
 
     async def close(self) -> None:
         await let_go(*self.pubsubs, *self._clients)
