@@ -6,9 +6,9 @@ Imports happen inside the commands: `vouchstorm --help` answers at once.
 
 import asyncio
 import json
-import subprocess
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
@@ -16,18 +16,29 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
+from .plan import MAX_NODES
+
 if TYPE_CHECKING:
     from ..app.settings import Settings
+    from .plan import StackOptions
+    from .seeding import StackSeed
 
 app = typer.Typer()
 
 EXIT_SETUP = 3
 EXIT_INTERRUPTED = 130
+DEFAULT_NODES = 2
 OBSERVED_USERS = 120
 """Seeded for the simulator of `up --observe`."""
 
 DataDir = Annotated[Path | None, typer.Option(help="Directory of the embedded store [default: data].")]
-StoreUrl = Annotated[str | None, typer.Option(help="`sqlite:///path` or `mongodb://...`.")]
+StoreUrl = Annotated[
+    str | None,
+    typer.Option(
+        help="`sqlite:///path` or `mongodb://...`; one with a password belongs into `VOUCHSTORM_STORE_URL`, "
+        "for everybody on the machine can read a command line."
+    ),
+]
 
 
 class Stack(StrEnum):
@@ -172,10 +183,20 @@ def doctor(
 
     marks = {Level.OK: "[green]ok[/]", Level.WARN: "[yellow]warn[/]", Level.MISSING: "[red]missing[/]"}
     table = Table("", "what", "found", "needed for", box=None, pad_edge=False)
-    findings = examine(port, data_dir or Path("data"))
-    for finding in findings:
+    for finding in examine(port, data_dir or _default_data_dir()):
         table.add_row(marks[finding.level], finding.name, finding.fact, finding.needed_for)
     Console().print(table)
+
+
+def _default_data_dir() -> Path:
+    """Where a node would keep its data; with bad settings it would not start, which is said."""
+    from ..app.errors import SetupError
+
+    try:
+        return _settings(None, None, "warning").data_dir
+    except SetupError as error:
+        typer.echo(f"vouchstorm: {error}", err=True)
+        return Path("data")
 
 
 def _doctor_data(data_dir: Path | None, store_url: str | None, repair: bool) -> NoReturn:
@@ -226,7 +247,7 @@ def restore(
     with _one_sentence():
         settings = _settings(data_dir, store_url, "warning")
         copied = read_backup(settings.resolved_store_url, path, force=force)
-    typer.echo(f"Restored {settings.resolved_store_url} from {copied.path}: {copied.users} users.")
+    typer.echo(f"Restored {settings.store_place} from {copied.path}: {copied.users} users.")
 
 
 @app.command()
@@ -234,14 +255,20 @@ def up(
     stack: Annotated[
         Stack, typer.Option(help="embedded: one node on SQLite; full: everything.")
     ] = Stack.FULL,
-    nodes: Annotated[int, typer.Option(min=1, max=64, help="Nodes behind the load balancer.")] = 2,
+    nodes: Annotated[
+        int | None,
+        typer.Option(min=1, max=MAX_NODES, help="Nodes behind the load balancer [default: 2; embedded: 1]."),
+    ] = None,
     port: Annotated[int, typer.Option(min=0, max=65535, help="Public port; 0 takes free ones.")] = 8000,
     data_dir: Annotated[Path, typer.Option(help="Directory for all data and logs.")] = Path("data"),
     detach: Annotated[bool, typer.Option("--detach", help="Leave it running in the background.")] = False,
-    seed_users: Annotated[int, typer.Option(min=0, help="Seed this many users before it is ready.")] = 0,
-    seed_claims: Annotated[int, typer.Option(min=0, help="Seed this many claims.")] = 0,
-    seed_quorum: Annotated[int, typer.Option(min=1, help="Quorum of the seeded claims.")] = 3,
+    seed_users: Annotated[
+        int, typer.Option(min=0, max=200_000, help="Seed this many users before it is ready.")
+    ] = 0,
+    seed_claims: Annotated[int, typer.Option(min=0, max=100_000, help="Seed this many claims.")] = 0,
+    seed_quorum: Annotated[int, typer.Option(min=1, max=100_000, help="Quorum of the seeded claims.")] = 3,
     seed_number: Annotated[int, typer.Option("--seed", help="Seed of the seeding.")] = 1,
+    seed_prefix: Annotated[str, typer.Option("--prefix", help="Start of each seeded username.")] = "user",
     tokens: Annotated[Path | None, typer.Option(help="Write the seeded users' tokens here.")] = None,
     claims_file: Annotated[Path | None, typer.Option(help="Write the seeded claims here.")] = None,
     observe: Annotated[
@@ -255,28 +282,38 @@ def up(
     """
     from .observer import Observer
     from .plan import Kind, StackOptions
-    from .up import run_up, start_detached
+    from .seeding import StackSeed
+    from .up import run_up
 
     if observe and detach:
         raise typer.BadParameter("the observer ends with the terminal; leave out --detach.")
+    if stack is Stack.EMBEDDED and (nodes or 1) > 1:
+        raise typer.BadParameter(
+            "the embedded stack is one node, for it has no bus; use --stack full for several nodes."
+        )
     observer = Observer()
-    tokens = tokens or (data_dir / "observe-tokens.jsonl" if observe else None)
-    seed_users = max(seed_users, OBSERVED_USERS) if observe else seed_users
+    seeds = []
+    if seed_users:
+        seeds.append(
+            StackSeed(seed_users, seed_claims, seed_quorum, seed_number, seed_prefix, tokens, claims_file)
+        )
+    observed = _observed_seed(data_dir)
+    if observe:
+        seeds.append(observed)
 
     def announce(facts: dict[str, Any]) -> None:
-        if seed_users:
-            _seed_stack(
-                facts, data_dir, seed_users, seed_claims, seed_quorum, seed_number, tokens, claims_file
-            )
-        if observe and tokens is not None:
-            facts["observe"] = observer.start(facts, port, tokens.absolute())
+        for seed in seeds:
+            _seed_running(facts, seed)
+        if observe and observed.tokens is not None:
+            facts["observe"] = observer.start(facts, port, observed.tokens)
         _print_ready(facts)
 
-    options = StackOptions(Kind(stack.value), 1 if stack is Stack.EMBEDDED else nodes, port, data_dir)
+    count = 1 if stack is Stack.EMBEDDED else nodes or DEFAULT_NODES
+    options = StackOptions(Kind(stack.value), count, port, data_dir)
     with _one_sentence():
         _settings(data_dir, None, "warning")
         if detach:
-            announce(start_detached(options))
+            _leave_running(options, announce)
             return
         try:
             run_up(options, announce)
@@ -284,25 +321,37 @@ def up(
             observer.stop()
 
 
-def _seed_stack(
-    facts: dict[str, Any],
-    data_dir: Path,
-    users: int,
-    claims: int,
-    quorum: int,
-    number: int,
-    tokens: Path | None,
-    claims_file: Path | None,
-) -> None:
-    """In a process of its own: the stack's event loop must not wait for it in this one."""
-    from .programs import ROOT
+def _observed_seed(data_dir: Path) -> "StackSeed":
+    """Users for the simulator of `up --observe`, new ones at each start: what was seeded before stays."""
+    from .seeding import StackSeed
 
-    words = [sys.executable, str(ROOT / "cli.py"), "seed", "--users", str(users), "--claims", str(claims)]
-    words += ["--quorum", str(quorum), "--seed", str(number), "--data-dir", str(data_dir)]
-    words += ["--store-url", facts["mongodb"]] if facts.get("mongodb") else []
-    words += ["--tokens", str(tokens)] if tokens else []
-    words += ["--claims-file", str(claims_file)] if claims_file else []
-    subprocess.run(words, check=True, stdout=subprocess.DEVNULL)
+    tokens = data_dir.absolute() / "observe-tokens.jsonl"
+    return StackSeed(OBSERVED_USERS, prefix=f"observe-{int(time.time()):x}-", tokens=tokens)
+
+
+def _leave_running(options: "StackOptions", announce: Callable[[dict[str, Any]], None]) -> None:
+    """Start a stack in the background; it is ended again when it cannot be announced."""
+    from .down import stop_stack
+    from .up import start_detached
+
+    facts = start_detached(options)
+    try:
+        announce(facts)
+    except BaseException:
+        stop_stack(options.data_dir)
+        raise
+
+
+def _seed_running(facts: dict[str, Any], seed: "StackSeed") -> None:
+    """Raises typer.Exit where `seed` has said why it cannot, SetupError where it just ended."""
+    from ..app.errors import SetupError
+    from .seeding import seed_stack
+
+    status = seed_stack(facts, seed)
+    if status in (EXIT_SETUP, EXIT_INTERRUPTED):
+        raise typer.Exit(status)
+    if status:
+        raise SetupError(f"The stack was stopped, for `vouchstorm seed` ended with status {status}.")
 
 
 def _print_ready(facts: dict[str, Any]) -> None:

@@ -165,10 +165,12 @@ async def _keep(options: StackOptions, announce: Announce) -> signal.Signals | N
     told: list[signal.Signals] = []
     current = asyncio.current_task()
     stack: list[StackProcesses] = []
+    unannounced = asyncio.Event()
 
     def end(number: signal.Signals) -> None:
         told.append(number)
-        if len(told) == 1 and current is not None:
+        # Where the announcement failed, the end has begun: it must not be cut short.
+        if len(told) == 1 and current is not None and not unannounced.is_set():
             current.cancel()
         for processes in stack:
             if len(told) > 1:
@@ -179,10 +181,18 @@ async def _keep(options: StackOptions, announce: Announce) -> signal.Signals | N
     try:
         async with running_stack(options) as processes:
             stack.append(processes)
-            announce(ready_facts(processes))
+            try:
+                announce(ready_facts(processes))
+            except BaseException:
+                unannounced.set()
+                raise
             await asyncio.Event().wait()
     except asyncio.CancelledError:
         if not told:
+            raise
+    except Exception:
+        # A Ctrl-C reaches what the announcement waits for, too: its failure is ours to end, not to report.
+        if not (told and unannounced.is_set()):
             raise
     return told[0] if told else None
 

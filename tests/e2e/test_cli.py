@@ -150,6 +150,17 @@ def test_doctor_names_what_it_looked_at() -> None:
         assert thing in shown.stdout
 
 
+def test_doctor_looks_at_the_data_directory_of_the_environment(tmp_path: Path) -> None:
+    shown = CliRunner().invoke(app, ["doctor"], env={"COLUMNS": "200", "VOUCHSTORM_DATA_DIR": str(tmp_path)})
+    assert (shown.exit_code, str(tmp_path) in shown.stdout) == (0, True)
+
+
+def test_doctor_looks_at_the_machine_with_bad_settings_too(tmp_path: Path) -> None:
+    shown = CliRunner().invoke(app, ["doctor"], env={"COLUMNS": "200", "VOUCHSTORM_MODE": "production"})
+    assert (shown.exit_code, "open files" in shown.stdout) == (0, True)
+    assert "VOUCHSTORM_JWT_SECRET is required" in shown.stderr
+
+
 def test_simulate_lists_its_scenarios() -> None:
     shown = invoke("simulate", "--list")
     assert shown.exit_code == 0

@@ -103,6 +103,17 @@ def test_ctrl_c_ends_everything(observed: Observed) -> None:
     until(lambda: processes_of(observed.data_dir) == [], "the end of all processes", DEADLINE_S)
 
 
+def test_it_comes_up_again_on_the_same_data(observed: Observed) -> None:
+    """After the one above: the users that it seeded are still there."""
+    with subprocess.Popen(
+        command(observed.data_dir, "--observe"), cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+    ) as process:
+        assert process.stdout is not None
+        facts = json.loads(process.stdout.readline() or b"{}")
+        process.send_signal(signal.SIGINT)
+    assert ("observe" in facts, process.returncode) == (True, 130)
+
+
 def test_without_prometheus_it_is_one_sentence_and_nothing_runs(tmp_path: Path) -> None:
     done = subprocess.run(
         command(tmp_path, "--observe"),

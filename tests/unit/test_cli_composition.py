@@ -4,10 +4,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from typer.testing import CliRunner
 
 import cli
 import simulator.commands
+from backend.stack.plan import MAX_NODES
 
 ROOT = Path(__file__).resolve().parents[2]
 HEAVY = {
@@ -51,3 +53,24 @@ def test_dashboards_build_check_passes_on_the_committed_files() -> None:
 def test_a_run_starts_its_server_by_the_program_it_was_given() -> None:
     commands = simulator.commands.server_commands(("python", "x.py"), simulator.commands.Stack.FULL, 3)
     assert tuple(commands.serve[:3]) == ("python", "x.py", "up")
+
+
+def test_the_simulator_allows_as_many_nodes_as_the_stack() -> None:
+    assert simulator.commands.MAX_NODES == MAX_NODES
+
+
+NODE_COMMANDS = (["up"], ["simulate", "demo"], ["capacity"])
+
+
+@pytest.mark.parametrize("command", NODE_COMMANDS, ids=" ".join)
+def test_too_many_nodes_are_a_usage_error(command: list[str]) -> None:
+    done = CliRunner().invoke(cli.app, [*command, "--stack", "full", "--nodes", str(MAX_NODES + 1)])
+    assert (done.exit_code, str(MAX_NODES) in done.stderr) == (2, True)
+
+
+@pytest.mark.parametrize("command", NODE_COMMANDS, ids=" ".join)
+def test_several_nodes_of_the_embedded_stack_are_a_usage_error(command: list[str]) -> None:
+    done = CliRunner().invoke(
+        cli.app, [*command, "--stack", "embedded", "--nodes", "3"], env={"COLUMNS": "200"}
+    )
+    assert (done.exit_code, "use --stack full for several" in done.stderr) == (2, True)
