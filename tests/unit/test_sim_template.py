@@ -2,8 +2,8 @@
 
 import pytest
 
+from simulator.node_metrics import Page, growth, parse
 from simulator.profiles.template import fill, find, mentions, parts
-from simulator.target import counters, growth
 
 
 def test_a_text_that_is_only_a_name_keeps_the_type() -> None:
@@ -41,8 +41,9 @@ def test_pointers_lead_to_values(pointer: str, value: object) -> None:
 
 def test_counters_are_summed_over_labels_and_gauges_left_out() -> None:
     text = '# HELP x\nevents_total{type="a"} 2\nevents_total{type="b"} 3.5\nusers 7\nlag_sum 1\nbad_total x\n'
-    assert counters(text) == {"events_total": 5.5, "lag_sum": 1.0}
+    assert parse(text).counters == {"events_total": 5.5, "lag_sum": 1.0}
 
 
 def test_only_what_grew_is_told() -> None:
-    assert growth({"a": 1.0, "b": 2.0}, {"a": 1.0, "b": 5.0, "c": 1.0}) == {"b": 3.0, "c": 1.0}
+    before, after = Page({"a": 1.0, "b": 2.0}), Page({"a": 1.0, "b": 5.0, "c": 1.0})
+    assert growth({"node": before}, {"node": after}) == {"b": 3.0, "c": 1.0}
