@@ -285,14 +285,6 @@ async def test_a_claim_that_is_not_cannot_be_watched(shared_node: Node, rest: Re
         assert answer["error"]["code"] == "claim_not_found"
 
 
-async def test_a_socket_may_watch_only_so_many(shared_node: Node, rest: Rest) -> None:
-    ann = await rest.account()
-    claims = [await rest.claim(ann) for _ in range(4)]
-    async with connected(shared_node.url, ann) as socket:
-        answers = [await socket.ask("watch_claim", {"claim_id": claim_id}) for claim_id in claims * 2]
-        assert not [answer for answer in answers if "error" in answer]
-
-
 async def test_live_versions_never_go_back_and_end_with_the_newest(shared_node: Node, rest: Rest) -> None:
     ann, cid = await rest.accounts(2)
     claim_id = await rest.claim(ann, quorum=NEVER)

@@ -16,19 +16,23 @@ from tests.support.traffic import flowing
 from tests.support.waiting import until, until_async
 
 TRANSPORTS = [["websocket"], ["polling"], ["polling", "websocket"]]
+AUTH_DEADLINE_S = 2.0
+SHORT_S = 5
+"""Of a token: long enough to come in with, on a busy machine, too."""
 
 
 @pytest.fixture(scope="module")
 def strict_node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
     """A node that wants to know quickly who is there."""
-    with running_node(tmp_path_factory.mktemp("strict"), auth_deadline_s=0.5) as node:
+    with running_node(tmp_path_factory.mktemp("strict"), auth_deadline_s=AUTH_DEADLINE_S) as node:
         yield node
 
 
 @pytest.fixture(scope="module")
 def open_node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
     """A node that lets anonymous sockets watch."""
-    with running_node(tmp_path_factory.mktemp("open"), anonymous_live=True, auth_deadline_s=0.5) as node:
+    settings = {"anonymous_live": True, "auth_deadline_s": AUTH_DEADLINE_S}
+    with running_node(tmp_path_factory.mktemp("open"), **settings) as node:
         yield node
 
 
@@ -217,9 +221,9 @@ async def test_leaving_the_namespace_does_not_lift_the_deadline(strict_node: Nod
 
 async def test_reauth_prolongs_a_socket(shared_node: Node, rest: Rest) -> None:
     ann = await rest.account()
-    async with connected(shared_node.url, a_token(ann.id, 2)) as socket:
+    async with connected(shared_node.url, a_token(ann.id, SHORT_S)) as socket:
         answer = await socket.ask("reauth", {"token": ann.token})
-        async with connected(shared_node.url, a_token(ann.id, 2)) as other:
+        async with connected(shared_node.url, a_token(ann.id, SHORT_S)) as other:
             await until(lambda: other.gone, "the other token expires")
         await socket.settle()
         assert (answer["user_id"], socket.gone) == (ann.id, False)
@@ -233,7 +237,7 @@ async def test_reauth_refuses_the_token_of_another_user(shared_node: Node, rest:
 
 async def test_a_token_that_expires_is_announced_and_ends_the_socket(shared_node: Node, rest: Rest) -> None:
     ann = await rest.account()
-    async with connected(shared_node.url, a_token(ann.id, 2)) as socket:
+    async with connected(shared_node.url, a_token(ann.id, SHORT_S)) as socket:
         await until(lambda: socket.gone, "the token expires")
         assert [name for name, _ in socket.events[-2:]] == ["token_expiring", "auth_error"]
 

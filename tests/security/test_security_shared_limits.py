@@ -12,9 +12,10 @@ import pytest
 from backend.app.realtime.redis_client import connect
 from backend.app.services.throttle import CountsError, Limit, Throttle
 from backend.app.shared_counts import RedisCounts, redis_counts
-from tests.support.node import Node, free_port
+from tests.support.node import Node
 from tests.support.rest_app import ManualClock
 from tests.support.services import Valkey, running_valkey
+from tests.support.valkey_cluster import started_member
 from tests.support.waiting import until_async
 
 LIMIT = Limit("test", 10, 60)
@@ -96,7 +97,7 @@ async def test_a_redis_that_hangs_delays_nobody_for_long(valkey: Valkey) -> None
         await admitted(throttle, 3, "bert")
         valkey.pause()
         try:
-            async with asyncio.timeout(5):  # a command would wait for a second, each of them
+            async with asyncio.timeout(10):  # a command would wait for a second, each of them
                 passed = await admitted(throttle, 20, "bert")
         finally:
             valkey.resume()
@@ -174,16 +175,8 @@ async def test_no_request_fails_while_the_bus_is_down(nodes: tuple[Node, Node], 
 # ---------------------------------------------------------------- a Redis Cluster
 
 
-class ClusterValkey(Valkey):
-    """A Valkey that is a cluster of one."""
-
-    def command(self) -> list[str]:
-        return [*super().command(), "--cluster-enabled", "yes", "--cluster-port", str(free_port())]
-
-
 async def test_a_cluster_counts_too(tmp_path: Path) -> None:
-    service = ClusterValkey(tmp_path)
-    await asyncio.to_thread(service.start)
+    service = await asyncio.to_thread(started_member, tmp_path)
     try:
         async with connect(service.url(), blocking=False) as redis:
             await redis.execute_command("CLUSTER", "ADDSLOTSRANGE", 0, 16_383)

@@ -1,17 +1,19 @@
 """A cluster of Valkey masters on this machine."""
 
+import socket
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import redis
 
-from tests.support.services import LOOPBACK, START_DEADLINE_S, Valkey, free_port
+from tests.support.services import LOOPBACK, START_DEADLINE_S, ServiceError, Valkey, free_port
 
 SLOTS = 16_384
+START_TRIES = 3
 BUS_PORTS_ABOVE = 10_000
 """Each member also listens so many ports higher."""
 
@@ -23,10 +25,28 @@ class Member(Valkey):
         return [*super().command(), "--cluster-enabled", "yes", "--cluster-config-file", "nodes.conf"]
 
 
+def started_member(directory: Path) -> Member:
+    """A master without slots. Another process may take a port first, so try again on new ones."""
+    for _ in range(START_TRIES - 1):
+        with suppress(ServiceError):
+            return Member(directory, _port()).start()
+    return Member(directory, _port()).start()
+
+
 def _port() -> int:
-    while (port := free_port()) + BUS_PORTS_ABOVE > 65_535:
+    """A port that was free a moment ago, as was that of the bus above it."""
+    while not _is_free((port := free_port()) + BUS_PORTS_ABOVE):
         pass
     return port
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        try:
+            probe.bind((LOOPBACK, port))
+        except (OSError, OverflowError):  # taken, or beyond the last port
+            return False
+    return True
 
 
 @contextmanager
@@ -36,7 +56,7 @@ def running_cluster(members: int = 2) -> Iterator[list[Member]]:
         found = []
         for _ in range(members):
             directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="vouchstorm-cluster-")))
-            member = Member(directory, _port()).start()
+            member = started_member(directory)
             stack.callback(member.kill)
             found.append(member)
         share = SLOTS // members
