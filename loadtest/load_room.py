@@ -153,7 +153,8 @@ class LoadRoom:
         while True:
             due_ns = time.monotonic_ns() + int(LAG_PROBE_S * 1e9)
             gevent.sleep(LAG_PROBE_S)
-            self._histograms["loop_lag"].record(max(0, time.monotonic_ns() - due_ns) // 1000)
+            late_us = max(0, time.monotonic_ns() - due_ns) // 1000
+            self._histograms["loop_lag"].record_many(host.latenesses_us(late_us, round(LAG_PROBE_S * 1e6)))
 
     # -------------------------------------------------------------- for the users
 

@@ -193,4 +193,13 @@ class LoopLag:
         late_us = max(0, now_ns - due_ns) // 1000
         self._worst_us = max(self._worst_us, late_us)
         if counted:
-            self.histogram.record(late_us)
+            self.histogram.record_many(latenesses_us(late_us, round(PROBE_S * 1e6)))
+
+
+def latenesses_us(late_us: int, every_us: int) -> list[int]:
+    """What a probe that woke up late saw, and what those would have seen that were due meanwhile.
+
+    A probe sleeps again only after it woke up, so a loop that stands still for a second is seen once where it
+    was due a hundred times. Source: HdrHistogram's correction by the expected interval.
+    """
+    return [late_us, *range(late_us - every_us, 0, -every_us)]

@@ -143,8 +143,8 @@ class Windows(Table):
 class HonestyBounds(Table):
     """Bounds of the generator's own trouble, above which the verdict is INVALID."""
 
-    loop_lag_p90_ms: float = Field(25.0, gt=0)
-    loop_lag_p99_ms: float = Field(100.0, gt=0)
+    loop_lag_p90_ms: float = Field(50.0, gt=0)
+    loop_lag_p99_ms: float = Field(250.0, gt=0)
     late_share: Share = 0.05
     dropped_share: Share = 0.01
     cpu_share: float = Field(0.9, gt=0)
