@@ -15,7 +15,6 @@ from pydantic import ValidationError
 from ..contracts import events
 from ..contracts.rooms import LIVE_ROOM, claim_room, user_room
 from ..contracts.words import (
-    Action,
     ClaimId,
     ClaimStatus,
     DeliveryClass,
@@ -187,11 +186,17 @@ class WebSocketService:
     # -------------------------------------------------------------- pushing
 
     def emit_to_user(self, user_id: UserId, event: str, data: Mapping[str, Any]) -> None:
-        """Push one contract event to all sockets of one user, on all nodes."""
+        """Push one contract event to all sockets of one user, on all nodes.
+
+        Raises ValueError for the events of a stored row: they go together, by `notify_new_notification`.
+        """
         self._emit(user_room(user_id), event, data)
 
     def emit_to_all(self, event: str, data: Mapping[str, Any]) -> None:
-        """Push one contract event to every authenticated socket that follows everything."""
+        """Push one contract event to every authenticated socket that follows everything.
+
+        Raises ValueError as `emit_to_user`.
+        """
         self._emit(LIVE_ROOM, event, data)
 
     def notify_new_notification(self, notification: Notification) -> None:
@@ -204,51 +209,27 @@ class WebSocketService:
         if pushes:
             self._emitter.push(pushes)
 
-    def notify_validation_received(
-        self,
-        user_id: UserId,
-        seq: int,
-        row_id: NotificationId,
-        validator_name: str,
-        action: Action,
-        claim_id: ClaimId,
-    ) -> None:
-        """Push the typed event alone, for a notification whose row already exists."""
-        payload = events.ValidationReceived(
-            id=row_id, seq=seq, validator_name=validator_name, action=action, claim_id=claim_id
-        )
-        self._emitter.push([_push(user_room(user_id), "validation_received", payload, version=seq)])
+    def notify_validation_received(self, notification: Notification) -> None:
+        """As `notify_new_notification`. Raises ValueError for a row of another type."""
+        self._notify(NotificationType.VALIDATION_RECEIVED, notification)
 
-    def notify_consensus_reached(
-        self,
-        user_id: UserId,
-        seq: int,
-        row_id: NotificationId,
-        claim_id: ClaimId,
-        action: Action,
-        percentage: float,
-    ) -> None:
-        """Push the typed event alone, for a notification whose row already exists."""
-        payload = events.ConsensusReached(
-            id=row_id, seq=seq, claim_id=claim_id, action=action, percentage=percentage
-        )
-        self._emitter.push([_push(user_room(user_id), "consensus_reached", payload, version=seq)])
+    def notify_consensus_reached(self, notification: Notification) -> None:
+        """As `notify_new_notification`. Raises ValueError for a row of another type."""
+        self._notify(NotificationType.CONSENSUS_REACHED, notification)
 
-    def notify_badge_earned(
-        self, user_id: UserId, seq: int, row_id: NotificationId, badge_name: str, badge_id: str
-    ) -> None:
-        """Push the typed event alone, for a notification whose row already exists."""
-        payload = events.BadgeEarned(id=row_id, seq=seq, badge_name=badge_name, badge_id=badge_id)
-        self._emitter.push([_push(user_room(user_id), "badge_earned", payload, version=seq)])
+    def notify_badge_earned(self, notification: Notification) -> None:
+        """As `notify_new_notification`. Raises ValueError for a row of another type."""
+        self._notify(NotificationType.BADGE_EARNED, notification)
 
-    def notify_trust_score_updated(
-        self, user_id: UserId, seq: int, row_id: NotificationId, old_score: int, new_score: int
-    ) -> None:
-        """Push the typed event alone, for a notification whose row already exists."""
-        payload = events.TrustScoreUpdate(
-            id=row_id, seq=seq, old_score=old_score, new_score=new_score, change=new_score - old_score
-        )
-        self._emitter.push([_push(user_room(user_id), "trust_score_update", payload, version=seq)])
+    def notify_trust_score_updated(self, notification: Notification) -> None:
+        """As `notify_new_notification`. Raises ValueError for a row of another type."""
+        self._notify(NotificationType.TRUST_SCORE_UPDATED, notification)
+
+    def _notify(self, kind: NotificationType, notification: Notification) -> None:
+        # Never the typed event alone: a seq passes once, and `new_notification` would come too late.
+        if notification.type is not kind:
+            raise ValueError(f"a {notification.type.value} notification is no {kind.value}")
+        self.notify_new_notification(notification)
 
     def notify_read(
         self,
@@ -285,8 +266,10 @@ class WebSocketService:
 
     def _emit(self, room: str, event: str, data: Mapping[str, Any]) -> None:
         contract = events.SERVER_EVENTS[event]
+        if contract.delivery is DeliveryClass.DURABLE:
+            raise ValueError(f"{event} belongs to a stored row: push that by notify_new_notification")
         payload = contract.payload.model_validate(data)
-        version: int = getattr(payload, "seq", 0) or getattr(payload, "version", 0)
+        version: int = getattr(payload, "version", 0)
         key = getattr(payload, "claim_id", None) if contract.delivery is DeliveryClass.SNAPSHOT else None
         self._emitter.push([_push(room, event, payload, key=key, version=version)])
 
