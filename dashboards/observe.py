@@ -10,7 +10,9 @@ import signal
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import FrameType
@@ -24,6 +26,8 @@ EXIT_SETUP = 3
 INTERVAL_S = 2.0
 STOP_TIMEOUT_S = 15.0
 PAUSE_S = 2.0
+PAGE_TIMEOUT_S = 5.0
+ALERTS_PATHS = ("/alerts", "/classic/alerts")
 PROMETHEUS_OFFSET, SIMULATOR_OFFSET, LOCUST_OFFSET = 90, 91, 92
 """Ports above the public one; all free ones where that was chosen by the system."""
 
@@ -69,11 +73,19 @@ def ports(public: int) -> tuple[int, int, int]:
     return free_port(), free_port(), free_port()
 
 
+def alerts_page(server_url: str) -> str:
+    """Prometheus' page of alerts; Debian's package has it, with all pages for people, in another place."""
+    for path in ALERTS_PATHS:
+        with suppress(OSError), urllib.request.urlopen(server_url + path, timeout=PAGE_TIMEOUT_S):  # noqa: S310
+            return server_url + path
+    return server_url
+
+
 def places(server_url: str, simulator: int, locust: int) -> Places:
     """Where everything is, for people."""
     return Places(
         prometheus=server_url,
-        alerts=f"{server_url}/alerts",
+        alerts=alerts_page(server_url),
         simulator_metrics=f"http://127.0.0.1:{simulator}/metrics",
         locust_metrics=f"http://127.0.0.1:{locust}/metrics",
         dashboards=str(Path(__file__).with_name("grafana")),

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import urllib.request
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -93,6 +94,16 @@ def test_the_simulator_makes_something_to_look_at(observed: Observed) -> None:
 def test_the_rules_are_loaded(observed: Observed) -> None:
     names = {rule["name"] for group in observed.ask("rules")["groups"] for rule in group["rules"]}
     assert "NodeDown" in names
+
+
+@pytest.mark.parametrize("name", ["prometheus", "alerts", "simulator_metrics"])
+def test_the_printed_addresses_answer(observed: Observed, name: str) -> None:
+    def answers() -> bool:
+        with suppress(OSError), urllib.request.urlopen(observed.facts["observe"][name], timeout=10) as page:  # noqa: S310
+            return bool(page.status == 200)
+        return False
+
+    until(answers, name, DEADLINE_S)
 
 
 def test_ctrl_c_ends_everything(observed: Observed) -> None:
