@@ -27,6 +27,8 @@ START_TIMEOUT_S = 60.0
 ANSWER_TIMEOUT_S = 30.0
 CLOSE_TIMEOUT_S = 300.0
 STOP_TIMEOUT_S = 40.0
+END_KNOWN_S = 5.0
+"""From a broken pipe to how the process ended."""
 TAIL_LINES = 5
 PACKAGE_PARENT = Path(__file__).resolve().parent.parent
 
@@ -115,10 +117,8 @@ class RemoteShard:
     def published(self, fact: Fact) -> None:
         """A message was accepted by the server."""
         if not self._lost:
-            try:
+            with contextlib.suppress(PipeError):  # who listens finds out how the process ended
                 self._pipe.send(fact)
-            except PipeError as error:
-                self._lose(str(error))
 
     async def sample(self, *, look: bool = False) -> Sample:
         """How it stands now; look: with what came in since the last look."""
@@ -172,6 +172,8 @@ class RemoteShard:
         except TimeoutError:
             self._lose(f"it did not answer {name!r} within {timeout_s:g} s")
         except PipeError as error:
+            # Its end is known in a moment, and says more than that it is gone.
+            await asyncio.wait(self._tasks, timeout=END_KNOWN_S)
             self._lose(str(error))
         finally:
             self._waiting.pop(number, None)

@@ -1,13 +1,38 @@
-"""Processes of the generator that do not all start: those that did are ended with the block."""
+"""Processes of the generator: those that started end with the block, and how one was lost is said."""
 
 import asyncio
 import contextlib
+from types import SimpleNamespace
 from typing import cast
 
 import pytest
 
 from simulator.errors import GeneratorLimitError
-from simulator.remote_shard import RemoteShard, start_all
+from simulator.orders import Order
+from simulator.pipe import Pipe, PipeError
+from simulator.remote_shard import RemoteShard, ShardLostError, start_all
+from simulator.slices import Slice
+
+
+class BrokenPipe:
+    def send(self, message: object) -> None:
+        raise PipeError("the other process is gone")
+
+
+async def test_how_it_ended_is_said_even_when_the_pipe_breaks_first() -> None:
+    gone: list[str] = []
+    order = cast(Order, SimpleNamespace(part=Slice(number=1, of=2, first=6, count=6, users=range(6, 12))))
+    shard = RemoteShard(order, gone.append, lambda note: None)
+    shard._pipe = cast(Pipe, BrokenPipe())
+
+    async def listens() -> None:
+        await asyncio.sleep(0)
+        shard._lose("it ended with signal SIGKILL")
+
+    shard._start(listens())
+    with pytest.raises(ShardLostError, match="SIGKILL"):
+        await shard.sample()
+    assert gone == ["Process 2 of 2, which held 6 clients, was lost: it ended with signal SIGKILL."]
 
 
 class Process:
