@@ -8,6 +8,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from simulator import interrupts
+
 from .boards import BOARDS
 from .grafana_json import to_json
 
@@ -51,4 +53,4 @@ def main(arguments: Sequence[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    interrupts.program(lambda: main(sys.argv[1:]), "dashboards")

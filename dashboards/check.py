@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from loadtest import locust_metrics
-from simulator import metrics_page
+from simulator import interrupts, metrics_page
 from simulator.progress import Silent, Ui
 
 from .boards import BOARDS
@@ -118,7 +118,7 @@ def main(arguments: Sequence[str] | None = None, ui: Ui | None = None) -> int:
     troubles = name_troubles()
     if not options.names:
         try:
-            with real_run(options.seconds, ui or _Stderr()) as window:
+            with interrupts.cleaning_up(), real_run(options.seconds, ui or _Stderr()) as window:
                 answers = ask_all(window)
         except (MissingPrometheusError, RunError, PrometheusError) as error:
             print(f"dashboards: {error}", file=sys.stderr)  # noqa: T201
@@ -145,4 +145,4 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    interrupts.program(main, "dashboards")

@@ -6,8 +6,6 @@ cannot observe, one sentence, and ends with status 3. Blocks.
 """
 
 import json
-import signal
-import subprocess
 import sys
 import time
 import urllib.request
@@ -15,10 +13,11 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
-from .children import end_process
+from simulator import interrupts
+
+from .children import running
 from .prometheus_server import MissingPrometheusError, Prometheus, PrometheusError, free_port
 
 SCENARIO = Path(__file__).with_name("observe.toml")
@@ -55,15 +54,6 @@ class Places:
     simulator_metrics: str
     locust_metrics: str
     dashboards: str
-
-
-class _EndError(Exception):
-    """Somebody asked us to stop."""
-
-
-def _end(number: int, frame: FrameType | None) -> None:
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # once is enough: what follows is the orderly end
-    raise _EndError
 
 
 def ports(public: int) -> tuple[int, int, int]:
@@ -115,22 +105,16 @@ def _round(wishes: Wishes, home: Path, port: int, number: int) -> None:
     words = [sys.executable, "-m", "cli", "simulate", str(SCENARIO), "--url", wishes.url]
     words += ["--tokens", wishes.tokens, "--seed", str(number), "--metrics-port", str(port), "--no-pin"]
     words += ["--json", str(home / "simulator.json")]
-    with (home / "simulator.log").open("wb") as log:
-        process = subprocess.Popen(words, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
-    try:
+    with (home / "simulator.log").open("wb") as log, running(words, log, STOP_TIMEOUT_S) as process:
         process.wait()
-    finally:
-        end_process(process, STOP_TIMEOUT_S)
 
 
-def main(arguments: Sequence[str]) -> int:
+def main() -> int:
     """Observe; the exit code."""
-    signal.signal(signal.SIGTERM, _end)
-    said: dict[str, Any] = json.loads(arguments[0])
+    said: dict[str, Any] = json.loads(sys.argv[1])
     try:
-        observe(Wishes(**said))
-    except (_EndError, KeyboardInterrupt):
-        return 0
+        with interrupts.cleaning_up():
+            observe(Wishes(**said))
     except (MissingPrometheusError, PrometheusError) as error:
         print(error, file=sys.stderr)  # noqa: T201
         return EXIT_SETUP
@@ -138,4 +122,4 @@ def main(arguments: Sequence[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    interrupts.program(main, "observe")

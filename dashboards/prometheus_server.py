@@ -4,6 +4,7 @@ Needs the `prometheus` program; where it is missing, `MissingPrometheusError` sa
 Called by the check, by tests, and by whoever observes a stack.
 """
 
+import contextlib
 import json
 import shutil
 import socket
@@ -18,7 +19,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from .children import end_process
+from .children import running
 
 HERE = Path(__file__).parent
 READY_TIMEOUT_S = 20.0
@@ -114,6 +115,7 @@ class Prometheus:
         self._program = find_program()
         self.config = write_config(directory, targets, interval_s=interval_s)
         self.url = ""
+        self._stack = contextlib.ExitStack()
         self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
@@ -121,19 +123,17 @@ class Prometheus:
         self.url = f"http://{address}"
         words = [self._program, f"--config.file={self.config}", f"--web.listen-address={address}"]
         words += [f"--storage.tsdb.path={self._directory / 'data'}", "--log.level=warn"]
-        with (self._directory / "prometheus.log").open("wb") as log:
-            self._process = subprocess.Popen(words, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
-        try:
+        with contextlib.ExitStack() as stack:
+            log = stack.enter_context((self._directory / "prometheus.log").open("wb"))
+            self._process = stack.enter_context(running(words, log, STOP_TIMEOUT_S))
             self._wait_ready()
-        except BaseException:
-            self._stop()
-            raise
+            self._stack = stack.pop_all()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._stop()
+        self._stack.close()
 
     def _wait_ready(self) -> None:
         until_s = time.monotonic() + READY_TIMEOUT_S
@@ -147,11 +147,6 @@ class Prometheus:
                 time.sleep(0.05)
         log = (self._directory / "prometheus.log").read_text(errors="replace")
         raise PrometheusError(f"Prometheus did not start: {log.strip()[-1000:]}")
-
-    def _stop(self) -> None:
-        process, self._process = self._process, None
-        if process is not None:
-            end_process(process, STOP_TIMEOUT_S)
 
     # -------------------------------------------------------------- questions
 

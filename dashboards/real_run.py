@@ -5,7 +5,6 @@ What the check and the pictures are made from. Everything it starts it stops. Bl
 
 import contextlib
 import json
-import signal
 import subprocess
 import sys
 import tempfile
@@ -16,13 +15,13 @@ from pathlib import Path
 from typing import Any
 
 from loadtest.locust_command import LoadtestOptions, command
-from simulator.errors import SimulatorError
+from simulator.errors import InterruptedRunError, SimulatorError
 from simulator.metrics_page import MetricsPage
 from simulator.progress import Ui, Watchers
 from simulator.runner import RunOptions, run_scenario
 from simulator.scenario import Scenario, build
 
-from .children import end_process
+from .children import running
 from .prometheus_server import Prometheus, free_port
 
 START_TIMEOUT_S = 90.0
@@ -77,22 +76,16 @@ def _stack(home: Path) -> Iterator[dict[str, Any]]:
     words = [sys.executable, "-m", "cli", "up", "--stack", "full", "--nodes", "2", "--port", "0"]
     words += ["--data-dir", str(home / "stack"), "--seed-users", str(USERS), "--seed-claims", "20"]
     words += ["--seed-quorum", "6", "--tokens", str(home / "tokens"), "--claims-file", str(home / "claims")]
-    with (home / "up.log").open("wb") as log:
-        process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=log, stdin=subprocess.DEVNULL)
-    try:
-        line = process.stdout.readline() if process.stdout is not None else b""
+    with (
+        (home / "up.log").open("wb") as log,
+        running(words, log, STOP_TIMEOUT_S, stdout=subprocess.PIPE) as up,
+    ):
+        line = up.stdout.readline() if up.stdout is not None else b""
         try:
             facts = json.loads(line)
         except ValueError as error:
             raise RunError(f"The stack did not start: {(home / 'up.log').read_text()[-600:]}") from error
         yield facts
-    finally:
-        process.send_signal(signal.SIGTERM)
-        try:
-            process.communicate(timeout=STOP_TIMEOUT_S)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.communicate()
 
 
 @contextlib.contextmanager
@@ -107,12 +100,8 @@ def _locust(home: Path, url: str, port: int, seconds: float) -> Iterator[None]:
         extra=("--only-summary",),
     )
     words = command(options, url, home / "tokens", home / "locust.json")
-    with (home / "locust.log").open("wb") as log:
-        process = subprocess.Popen(words, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
-    try:
+    with (home / "locust.log").open("wb") as log, running(words, log, STOP_TIMEOUT_S):
         yield
-    finally:
-        end_process(process, STOP_TIMEOUT_S)
 
 
 def _scenario(seconds: float) -> Scenario:
@@ -131,6 +120,10 @@ def _scenario(seconds: float) -> Scenario:
 def _simulate(home: Path, url: str, scenario: Scenario, ui: Ui) -> None:
     options = RunOptions(scenario, url=url, tokens_file=home / "tokens", claims_file=home / "claims")
     try:
-        run_scenario(options, ui)
+        result = run_scenario(options, ui)
+    except InterruptedRunError:
+        raise KeyboardInterrupt from None
     except SimulatorError as error:
         raise RunError(f"The simulator could not run: {error}") from error
+    if result.verdict == "INTERRUPTED":
+        raise KeyboardInterrupt

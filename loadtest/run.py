@@ -17,8 +17,9 @@ from pathlib import Path
 
 from rich.console import Console
 
+from simulator import interrupts
 from simulator import slo as levels
-from simulator.errors import ScenarioError, SetupError, SimulatorError
+from simulator.errors import InterruptedRunError, ScenarioError, SetupError, SimulatorError
 from simulator.report import print_result
 from simulator.report.files import STDOUT, check_writable, read_result, write_json
 from simulator.rest import RestClient, RestError
@@ -55,7 +56,10 @@ def run(options: LoadtestOptions, commands: Commands | None = None) -> int:
             raise ScenarioError(wrong)
         levels.parse(list(options.slo))
         check_writable(options.json)
-        return asyncio.run(_run(options, commands or own_commands()))
+        return interrupts.run(_run(options, commands or own_commands()))
+    except InterruptedRunError as error:
+        interrupts.say(str(error))
+        return error.exit_code
     except SimulatorError as error:
         console.print(f"vouchstorm: {error}", markup=False, highlight=False)
         return error.exit_code
@@ -77,16 +81,23 @@ async def _run(options: LoadtestOptions, commands: Commands) -> int:
     with tempfile.TemporaryDirectory(prefix="vouchstorm-loadtest-") as scratch:
         written = Path(scratch) / "result.json"
         if options.role == "worker":
-            return await _locust(command(options, "", None, written))
+            locust = await _locust(command(options, "", None, written), options)
+            if locust.told:
+                raise InterruptedRunError("Interrupted.")
+            return locust.status
         if options.processes:
             options = replace(options, master_port=_free_port())
         async with _place(options, commands) as place:
-            status = await _locust(command(options, place.host, place.tokens, written))
+            locust = await _locust(command(options, place.host, place.tokens, written), options)
             died = place.server.died if place.server is not None else ""
         if not written.exists():
-            if not options.headless and status in (0, ExitCode.INTERRUPTED):
+            if not options.headless and (locust.told or locust.status == 0):
                 return 0  # the web page was opened and nothing was run
-            raise SetupError(f"Locust ended with status {status} before a test was over; it said why above.")
+            if locust.told:
+                raise InterruptedRunError("Interrupted: ended without a result.")
+            raise SetupError(
+                f"Locust ended with status {locust.status} before a test was over; it said why above."
+            )
         result = _with_death(read_result(written), died)
     write_json(result, options.json)
     print_result(result, Console(stderr=options.json == STDOUT))
@@ -120,20 +131,44 @@ async def _check(host: str) -> None:
         raise SetupError(f"{host} is not ready: /readyz answered with status {reply.status}.")
 
 
-async def _locust(words: Sequence[str]) -> int:
-    """Run Locust; its exit status. A signal is handed on: Locust ends the test, the verdict follows."""
+@dataclass(frozen=True, slots=True)
+class _Locust:
+    """A Locust that ended. told: it was asked to."""
+
+    status: int
+    told: bool
+
+
+async def _locust(words: Sequence[str], options: LoadtestOptions) -> _Locust:
+    """Run Locust to its end. A signal asks it to end the test, the verdict follows; a second one kills it."""
     process = await asyncio.create_subprocess_exec(
         *words, stdin=asyncio.subprocess.DEVNULL, stdout=sys.stderr.fileno(), start_new_session=True
     )
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, _hand_on, process, number)
+    told: list[signal.Signals] = []
+
+    def end(number: signal.Signals) -> None:
+        told.append(number)
+        if len(told) > 1 or not _heeds(process.pid):
+            _end_group(process.pid)
+        elif process.returncode is None:
+            # Of SIGINT it makes a traceback where it is not prepared, and of SIGTERM no HTML report.
+            process.send_signal(signal.SIGINT if options.html else signal.SIGTERM)
+
     try:
-        return await process.wait()
+        with interrupts.heard(end):
+            return _Locust(await process.wait(), bool(told))
     finally:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            loop.remove_signal_handler(number)
         _end_group(process.pid)
+
+
+def _heeds(pid: int) -> bool:
+    """Whether Locust is up: SIGTERM is the last thing it begins to listen to. Source: proc(5), `SigCgt`."""
+    try:
+        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    except OSError:
+        return True
+    caught = next((line.split()[1] for line in lines if line.startswith("SigCgt:")), "0")
+    return bool(int(caught, 16) >> (signal.SIGTERM - 1) & 1)
 
 
 def _free_port() -> int:
@@ -141,11 +176,6 @@ def _free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
-
-
-def _hand_on(process: asyncio.subprocess.Process, number: signal.Signals) -> None:
-    with contextlib.suppress(ProcessLookupError):
-        process.send_signal(number)
 
 
 def _end_group(pid: int) -> None:

@@ -4,12 +4,10 @@ Called by the command line, which prints `report.markdown.capacity_markdown`, or
 node counts. How the search goes is `search`, what a run says is `knee`.
 """
 
-import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-import uvloop
-
+from . import interrupts
 from .curve import Curve, find_curve
 from .knee import Step
 from .progress import Silent, Ui
@@ -36,8 +34,7 @@ def run_capacity(
 
     Raises ScenarioError (exit 2), SetupError (exit 3), KeyboardInterrupt.
     """
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return runner.run(find_capacity(options, ui or Silent(), watch))
+    return interrupts.run(find_capacity(options, ui or Silent(), watch))
 
 
 def run_curve(
@@ -47,8 +44,7 @@ def run_curve(
     watch: Callable[[Step], None] | None = None,
 ) -> Curve:
     """Search one node count after the other. Raises as `run_capacity`."""
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return runner.run(find_curve(counts, lambda nodes: find_capacity(options_of(nodes), ui, watch)))
+    return interrupts.run(find_curve(counts, lambda nodes: find_capacity(options_of(nodes), ui, watch)))
 
 
 async def find_capacity(

@@ -6,17 +6,16 @@ here knows the backend. Imports happen inside the commands: `vouchstorm --help` 
 """
 
 import os
-import signal
 import sys
-import threading
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from enum import StrEnum
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from . import interrupts
 
 if TYPE_CHECKING:
     from .report.outputs import Outputs
@@ -27,7 +26,6 @@ if TYPE_CHECKING:
 app = typer.Typer()
 
 EXIT_USAGE = 2
-EXIT_INTERRUPTED = 130
 DEFAULT_NODES = 2
 MAX_NODES = 32
 """What `up` takes. Its own constant is out of reach from here: a test holds the two together."""
@@ -53,46 +51,18 @@ class Quantity(StrEnum):
 
 @contextmanager
 def _one_sentence() -> Iterator[None]:
-    """Expected trouble becomes one sentence and an exit code; SIGTERM is taken for Ctrl-C."""
+    """Expected trouble becomes one sentence and an exit code. Import before it: it can be interrupted."""
     from .errors import InterruptedRunError, SimulatorError
 
-    with _terminable():
+    with interrupts.cleaning_up():
         try:
             yield
         except InterruptedRunError as error:
-            _ignore_signals()
-            typer.echo(f"vouchstorm: {error}", err=True)
-            raise typer.Exit(EXIT_INTERRUPTED) from error
+            interrupts.say(str(error))
+            raise typer.Exit(error.exit_code) from error
         except SimulatorError as error:
             typer.echo(f"vouchstorm: {error}", err=True)
             raise typer.Exit(error.exit_code) from error
-        except KeyboardInterrupt:
-            _ignore_signals()
-            raise typer.Exit(EXIT_INTERRUPTED) from None
-
-
-@contextmanager
-def _terminable() -> Iterator[None]:
-    """Outside of a run, which has its own way, SIGTERM raises KeyboardInterrupt as SIGINT does."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def interrupt(number: int, frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        if signal.getsignal(signal.SIGTERM) is interrupt:
-            signal.signal(signal.SIGTERM, before)
-
-
-def _ignore_signals() -> None:
-    """On the way out with nothing left to end: one signal more must not change the exit code."""
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)
 
 
 @app.command()

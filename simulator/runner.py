@@ -4,15 +4,11 @@ Called by the command line (`run_scenario`) and by tests (`run`). What happens i
 """
 
 import asyncio
-import contextlib
 import signal
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import uvloop
-
+from . import interrupts
 from .course import Course, Place
 from .errors import InterruptedRunError, ScenarioError
 from .findings import Measured, findings_of
@@ -46,8 +42,7 @@ def run_scenario(options: RunOptions, ui: Ui | None = None) -> Result:
 
     Raises ScenarioError (exit 2), SetupError (exit 3), InterruptedRunError (exit 130), KeyboardInterrupt.
     """
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return runner.run(run(options, ui or Silent()))
+    return interrupts.run(run(options, ui or Silent()))
 
 
 async def run(options: RunOptions, ui: Ui) -> Result:
@@ -64,43 +59,24 @@ async def run(options: RunOptions, ui: Ui) -> Result:
 
 
 async def _heeding(course: Course) -> Measured:
-    """Run to the end, or to the user's. Raises InterruptedRunError where that leaves nothing to judge.
-
-    A cancellation of ours ends here: only asyncio's own SIGINT handler, which ours replaces, would make a
-    KeyboardInterrupt of it.
+    """Run to the end, or to the user's: a signal ends the run early; another one, or one during the set-up,
+    cancels it. Raises InterruptedRunError where that leaves nothing to judge; a cancellation ends here.
     """
-    with _interrupts(course):
+    main = asyncio.current_task()
+    cancel = interrupts.canceller(main)
+
+    def interrupted(number: signal.Signals) -> None:
+        again, began = course.measured.interrupted, bool(course.measured.phases)  # the set-up is the first
+        course.interrupt()
+        if again or not began:
+            cancel()
+
+    with interrupts.heard(interrupted):
         try:
             return await course.run()
         except asyncio.CancelledError:
             if not course.measured.interrupted:
                 raise
-    main = asyncio.current_task()
     while main is not None and main.cancelling():
         main.uncancel()
     raise InterruptedRunError("Interrupted: ended at once, without a result.")
-
-
-@contextlib.contextmanager
-def _interrupts(course: Course) -> Iterator[None]:
-    """SIGINT and SIGTERM end the run early; a second one, or one during the set-up, cancels it."""
-    loop, main = asyncio.get_running_loop(), asyncio.current_task()
-
-    def interrupted() -> None:
-        again, began = course.measured.interrupted, bool(course.measured.phases)  # the set-up is the first
-        course.interrupt()
-        if main is not None and (again or not began):
-            main.cancel()
-
-    before: dict[signal.Signals, Any] = {}
-    with contextlib.suppress(NotImplementedError, RuntimeError, ValueError):
-        for number in (signal.SIGINT, signal.SIGTERM):
-            handler = signal.getsignal(number)
-            loop.add_signal_handler(number, interrupted)
-            before[number] = handler
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            loop.remove_signal_handler(number)
-            signal.signal(number, handler)  # not what the loop takes for the default

@@ -12,7 +12,7 @@ from contextlib import suppress
 async def end(process: Process, grace_s: float) -> bool:
     """SIGTERM, wait up to `grace_s`, SIGKILL; True when it had to be killed. Idempotent.
 
-    A stopped process is woken, so that it can end in order.
+    A stopped process is woken, so that it can end in order; when this is cancelled, it is killed at once.
     """
     if process.returncode is not None:
         return False
@@ -26,6 +26,10 @@ async def end(process: Process, grace_s: float) -> bool:
     except TimeoutError:
         await kill(process)
         return True
+    except asyncio.CancelledError:
+        with suppress(ProcessLookupError):
+            process.kill()  # nobody waits any longer
+        raise
 
 
 async def kill(process: Process) -> None:

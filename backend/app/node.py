@@ -11,7 +11,8 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 
 import uvicorn
 import uvloop
@@ -31,6 +32,9 @@ COLLECT_AFTER = (5_000, 20, 20)
 SEND_BUFFER_BYTES = 131_072
 """A slow client shows up early, and costs the kernel a bounded amount."""
 
+Heard = Callable[[Callable[[signal.Signals], None]], AbstractContextManager[None]]
+"""In its context SIGINT and SIGTERM call what it was given, on the running loop."""
+
 
 class Server(uvicorn.Server):
     """uvicorn's server, which starts the application, and sends the clients away before it ends.
@@ -39,11 +43,30 @@ class Server(uvicorn.Server):
     """
 
     def __init__(
-        self, config: uvicorn.Config, application: Application, on_ready: Callable[[], None]
+        self,
+        config: uvicorn.Config,
+        application: Application,
+        on_ready: Callable[[], None],
+        heard: Heard | None = None,
     ) -> None:
+        """heard: brings the signals; None: they are caught as long as it serves."""
         super().__init__(config)
+        self._heard = heard
         self._application = application
         self._on_ready = on_ready
+
+    @property
+    def told(self) -> list[signal.Signals]:
+        """The signals that came."""
+        return [signal.Signals(number) for number in self._captured_signals]
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        with super().capture_signals() if self._heard is None else self._heard(self._end):
+            yield
+
+    def _end(self, number: signal.Signals) -> None:
+        self.handle_exit(number, None)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         # Not by the lifespan protocol: it would log the reason and exit, instead of raising it.
@@ -100,9 +123,20 @@ def listen(host: str, port: int, *, reuse_port: bool = False) -> socket.socket:
 
 
 def run_node(settings: Settings, sock: socket.socket, announce: Callable[[str, str], None]) -> None:
-    """Serve on a bound socket until SIGTERM or SIGINT.
+    """`serve_node` on an event loop of its own, until SIGTERM or SIGINT."""
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(serve_node(settings, sock, announce))
 
-    announce: called with (url, node name) once requests are answered.
+
+async def serve_node(
+    settings: Settings,
+    sock: socket.socket,
+    announce: Callable[[str, str], None],
+    heard: Heard | None = None,
+) -> list[signal.Signals]:
+    """Serve on a bound socket until SIGTERM or SIGINT; the signals that `heard` brought.
+
+    announce: called with (url, node name) once requests are answered. heard: None catches them itself.
     Raises SetupError when the node cannot start as configured.
     """
     application = create_app(settings)
@@ -127,9 +161,9 @@ def run_node(settings: Settings, sock: socket.socket, announce: Callable[[str, s
         proxy_headers=bool(settings.trusted_proxies),
         forwarded_allow_ips=settings.trusted_proxies or None,
     )
-    server = Server(config, application, lambda: announce(url, application.services.node))
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(server.serve(sockets=[sock]))
+    server = Server(config, application, lambda: announce(url, application.services.node), heard)
+    await server.serve(sockets=[sock])
+    return server.told
 
 
 def announce_ready(url: str, node: str) -> None:

@@ -4,11 +4,11 @@ Each parses, calls one function of the backend and prints what came of it. The c
 Imports happen inside the commands: `vouchstorm --help` answers at once.
 """
 
-import asyncio
 import json
+import signal
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
@@ -16,17 +16,17 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
+from simulator import interrupts
+
 from .plan import MAX_NODES
 
 if TYPE_CHECKING:
     from ..app.settings import Settings
-    from .plan import StackOptions
     from .seeding import StackSeed
 
 app = typer.Typer()
 
 EXIT_SETUP = 3
-EXIT_INTERRUPTED = 130
 DEFAULT_NODES = 2
 OBSERVED_USERS = 120
 """Seeded for the simulator of `up --observe`."""
@@ -48,16 +48,15 @@ class Stack(StrEnum):
 
 @contextmanager
 def _one_sentence() -> Iterator[None]:
-    """Expected trouble becomes one sentence and an exit code."""
+    """Expected trouble becomes one sentence and an exit code. Import before it: it can be interrupted."""
     from ..app.errors import VouchstormError
 
-    try:
-        yield
-    except VouchstormError as error:
-        typer.echo(f"vouchstorm: {error}", err=True)
-        raise typer.Exit(EXIT_SETUP) from error
-    except KeyboardInterrupt:
-        raise typer.Exit(EXIT_INTERRUPTED) from None
+    with interrupts.cleaning_up():
+        try:
+            yield
+        except VouchstormError as error:
+            typer.echo(f"vouchstorm: {error}", err=True)
+            raise typer.Exit(EXIT_SETUP) from error
 
 
 def _settings(data_dir: Path | None, store_url: str | None, log_level: str | None = None) -> "Settings":
@@ -87,15 +86,17 @@ def serve(
 
     Every other setting is an environment variable, see docs/SETTINGS.md.
     """
-    from ..app.node import announce_ready, listen, run_node
+    from ..app.node import announce_ready, listen, serve_node
     from ..app.supervisor import run_workers
 
     with _one_sentence():
         settings = _settings(data_dir, store_url, log_level)
         if workers > 1:
             run_workers(settings, host, port, workers, announce_ready)
-        else:
-            run_node(settings, listen(host, port), announce_ready)
+            return
+        served = serve_node(settings, listen(host, port), announce_ready, interrupts.heard)
+        if signal.SIGINT in interrupts.run(served):
+            raise KeyboardInterrupt
 
 
 @app.command()
@@ -124,7 +125,7 @@ def seed(
     size = SeedSize(users, claims, validations, quorum, prefix)
     with _one_sentence():
         settings = _settings(data_dir, store_url, "warning")
-        summary = asyncio.run(
+        summary = interrupts.run(
             seed_store(settings, size, seed_number, tokens, claims_file, progress=_progress())
         )
     typer.echo(summary)
@@ -155,7 +156,7 @@ def token(
     from ..app.main import issue_token
 
     with _one_sentence():
-        typer.echo(asyncio.run(issue_token(_settings(data_dir, store_url, "warning"), user)))
+        typer.echo(interrupts.run(issue_token(_settings(data_dir, store_url, "warning"), user)))
 
 
 @app.command()
@@ -283,7 +284,7 @@ def up(
     from .observer import Observer
     from .plan import Kind, StackOptions
     from .seeding import StackSeed
-    from .up import run_up
+    from .up import run_up, start_detached
 
     if observe and detach:
         raise typer.BadParameter("the observer ends with the terminal; leave out --detach.")
@@ -313,7 +314,7 @@ def up(
     with _one_sentence():
         _settings(data_dir, None, "warning")
         if detach:
-            _leave_running(options, announce)
+            start_detached(options, announce)
             return
         try:
             run_up(options, announce)
@@ -329,26 +330,13 @@ def _observed_seed(data_dir: Path) -> "StackSeed":
     return StackSeed(OBSERVED_USERS, prefix=f"observe-{int(time.time()):x}-", tokens=tokens)
 
 
-def _leave_running(options: "StackOptions", announce: Callable[[dict[str, Any]], None]) -> None:
-    """Start a stack in the background; it is ended again when it cannot be announced."""
-    from .down import stop_stack
-    from .up import start_detached
-
-    facts = start_detached(options)
-    try:
-        announce(facts)
-    except BaseException:
-        stop_stack(options.data_dir)
-        raise
-
-
 def _seed_running(facts: dict[str, Any], seed: "StackSeed") -> None:
     """Raises typer.Exit where `seed` has said why it cannot, SetupError where it just ended."""
     from ..app.errors import SetupError
     from .seeding import seed_stack
 
     status = seed_stack(facts, seed)
-    if status in (EXIT_SETUP, EXIT_INTERRUPTED):
+    if status in (EXIT_SETUP, interrupts.INTERRUPTED):
         raise typer.Exit(status)
     if status:
         raise SetupError(f"The stack was stopped, for `vouchstorm seed` ended with status {status}.")

@@ -16,14 +16,16 @@ import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import ExitStack, asynccontextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from simulator import interrupts
+
 from ..app.errors import SetupError
 from ..app.settings import load_settings, signing_secret
-from .down import stop_stack
+from .down import DOWN_TIMEOUT_S, stop_stack
 from .identity import identity
 from .plan import LOOPBACK, Kind, Ports, Role, StackOptions, StackPlan, fixed_ports, plan_stack
 from .processes import StackProcesses
@@ -156,7 +158,7 @@ def run_up(options: StackOptions, announce: Announce) -> None:
     announce: called once everything is ready.
     Raises SetupError when it cannot start, KeyboardInterrupt after SIGINT; nothing is left running then.
     """
-    if asyncio.run(_keep(options, announce)) == signal.SIGINT:
+    if interrupts.run(_keep(options, announce)) == signal.SIGINT:
         raise KeyboardInterrupt
 
 
@@ -176,17 +178,17 @@ async def _keep(options: StackOptions, announce: Announce) -> signal.Signals | N
             if len(told) > 1:
                 processes.hurry()
 
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        loop.add_signal_handler(number, end, number)
+    loop.add_signal_handler(signal.SIGHUP, end, signal.SIGHUP)
     try:
-        async with running_stack(options) as processes:
-            stack.append(processes)
-            try:
-                announce(ready_facts(processes))
-            except BaseException:
-                unannounced.set()
-                raise
-            await asyncio.Event().wait()
+        with interrupts.heard(end):
+            async with running_stack(options) as processes:
+                stack.append(processes)
+                try:
+                    announce(ready_facts(processes))
+                except BaseException:
+                    unannounced.set()
+                    raise
+                await asyncio.Event().wait()
     except asyncio.CancelledError:
         if not told:
             raise
@@ -200,9 +202,10 @@ async def _keep(options: StackOptions, announce: Announce) -> signal.Signals | N
 # ------------------------------------------------------------------ background
 
 
-def start_detached(options: StackOptions) -> dict[str, Any]:
+def start_detached(options: StackOptions, announce: Announce = lambda facts: None) -> dict[str, Any]:
     """Start a keeper in the background and wait until its stack is ready; its ready facts.
 
+    announce: called with them; where it fails, the stack is ended again.
     Raises SetupError with the keeper's own sentence when it cannot start.
     """
     options.checked()
@@ -215,16 +218,33 @@ def start_detached(options: StackOptions) -> dict[str, Any]:
     report.unlink(missing_ok=True)
     wishes = json.dumps(asdict(options) | {"data_dir": str(data_dir)})
     path = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
-    with open(data_dir / "logs" / "up.log", "ab") as file:
-        keeper = subprocess.Popen(
-            [sys.executable, "-P", "-m", "backend.stack", wishes, str(report)],
-            env={**os.environ, "PYTHONPATH": path},
-            stdin=subprocess.DEVNULL,
-            stdout=file,
-            stderr=file,
-            start_new_session=True,
-        )
-    return _await_report(keeper, report)
+    with ExitStack() as stack:
+        with interrupts.held(), open(data_dir / "logs" / "up.log", "ab") as file:
+            keeper = subprocess.Popen(
+                [sys.executable, "-P", "-m", "backend.stack", wishes, str(report)],
+                env={**os.environ, "PYTHONPATH": path},
+                stdin=subprocess.DEVNULL,
+                stdout=file,
+                stderr=file,
+                start_new_session=True,
+            )
+            stack.callback(_end, keeper)
+        facts = _await_report(keeper, report)
+        announce(facts)
+        stack.pop_all()
+    # The keeper outlives us by design; without this, our end would warn of a child that still runs.
+    keeper.returncode = 0
+    return facts
+
+
+def _end(keeper: "subprocess.Popen[bytes]") -> None:
+    """It ends what it has started."""
+    keeper.terminate()
+    try:
+        keeper.wait(DOWN_TIMEOUT_S)
+    except subprocess.TimeoutExpired:
+        keeper.kill()
+        keeper.wait()
 
 
 def _await_report(keeper: "subprocess.Popen[bytes]", report: Path) -> dict[str, Any]:
@@ -233,15 +253,12 @@ def _await_report(keeper: "subprocess.Popen[bytes]", report: Path) -> dict[str, 
         if keeper.poll() is not None and not report.exists():
             raise SetupError(f"The stack ended before it was ready; see {report.with_name('up.log')}.")
         if time.monotonic() > end_s:
-            keeper.terminate()
             raise SetupError(f"The stack was not ready within {DETACH_TIMEOUT_S:g} s and was stopped.")
         time.sleep(_POLL_S)
     said: dict[str, Any] = json.loads(report.read_text())
     if "error" in said:
         keeper.wait()
         raise SetupError(said["error"])
-    # The keeper outlives us by design; without this, our end would warn of a child that still runs.
-    keeper.returncode = 0
     return said
 
 

@@ -1,177 +1,18 @@
-"""`python -m loadtest.bench`: parse, run, print, write. See docs/BENCH.md.
+"""`python -m loadtest.bench`: see docs/BENCH.md.
 
 Exit codes: 0 measured, 3 set-up failed, 4 too many repetitions were invalid, 130 interrupted.
 """
 
-import argparse
-import asyncio
-import dataclasses
-import json
-import shlex
-import signal
 import sys
-from collections.abc import Callable, Coroutine, Sequence
-from pathlib import Path
-from typing import Any, TypeVar
 
-import uvloop
-
-from .clients import NAMES, ClientPlan, measure_clients
-from .host import facts, pin, raise_open_files, two_cores
-from .peers import node_trouble
-from .plan import CONTESTANTS, FULL, METRICS, QUICK, Plan
-from .record import Record
-from .report import Report, Source, document, markdown
-from .runner import run
-from .series import Series
-from .tokens import issue_tokens
-from .trials import Visitor
-
-EXIT_SETUP, EXIT_INVALID, EXIT_INTERRUPTED = 3, 4, 130
-SPARE_FILES = 500
-
-T = TypeVar("T")
+from simulator import interrupts
 
 
-def parse(arguments: Sequence[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="python -m loadtest.bench",
-        description="Server CPU per delivered message, connect and memory, beside peers and the floor.",
-    )
-    size = parser.add_mutually_exclusive_group()
-    size.add_argument("--quick", action="store_true", help="1,000 sockets, under 6 minutes (default)")
-    size.add_argument("--full", action="store_true", help="200, 1,000 and 5,000 sockets, under 25 minutes")
-    parser.add_argument("--clients", action="store_true", help="measure load generators instead of servers")
-    parser.add_argument("--only", type=_names(METRICS), help=f"of {','.join(METRICS)}")
-    parser.add_argument("--sizes", type=_sizes, help="fan-out, burst and connect at these only")
-    parser.add_argument("--contestants", type=_names(CONTESTANTS), help=f"of {','.join(CONTESTANTS)}")
-    parser.add_argument("--repetitions", type=int, choices=range(1, 101), metavar="N")
-    parser.add_argument("--budget-s", type=float, help="no trial begins that would end later than this")
-    parser.add_argument("--json", type=Path, help="where to write the result, `-` for standard output")
-    parser.add_argument("--into", type=Path, metavar="JSON", help="add to this result, replace what is new")
-    return parser.parse_args(arguments)
+def _bench() -> int:
+    from .command import main
 
-
-def _names(known: Sequence[str]) -> Callable[[str], tuple[str, ...]]:
-    def split(text: str) -> tuple[str, ...]:
-        names = tuple(text.split(","))
-        for name in names:
-            if name not in known:
-                raise argparse.ArgumentTypeError(f"{name} is not one of {', '.join(known)}")
-        return names
-
-    return split
-
-
-def _sizes(text: str) -> tuple[int, ...]:
-    sizes = tuple(int(size) for size in text.split(","))
-    if min(sizes) < 1:
-        raise argparse.ArgumentTypeError("a size is a number of sockets")
-    return sizes
-
-
-def plan_of(options: argparse.Namespace) -> Plan:
-    """The plan that the options ask for."""
-    plan = FULL if options.full else QUICK
-    if options.only:
-        plan = dataclasses.replace(plan, only=frozenset(options.only))
-    if options.sizes:
-        plan = plan.at_sizes(options.sizes)
-    given = {
-        "contestants": options.contestants,
-        "repetitions": options.repetitions,
-        "budget_s": options.budget_s,
-    }
-    return dataclasses.replace(plan, **{name: value for name, value in given.items() if value})
-
-
-class Bench:
-    """One run, from its options to the files it leaves."""
-
-    def __init__(self, options: argparse.Namespace, arguments: Sequence[str]) -> None:
-        self._plan = plan_of(options)
-        to_stdout = str(options.json) == "-"
-        self._record = Record(options.into or (None if to_stdout else options.json))
-        self.report = self._record.load() if options.into else Report()
-        self._command = shlex.join(["python", "-m", "loadtest.bench", *arguments])
-
-    def say(self, line: str) -> None:
-        """Progress."""
-        print(line, file=sys.stderr, flush=True)
-
-    def measure_servers(self) -> None:
-        """Run the plan. Raises OSError when the machine does not allow it, KeyboardInterrupt."""
-        plan, before = self._plan, self.report
-        host = before.host = facts()
-        raise_open_files(plan.largest_crowd + SPARE_FILES)
-        names = list(plan.contestants)
-        if "node" in names and (trouble := node_trouble()) is not None:
-            before.absent["node"] = trouble
-            names.remove("node")
-        server_core, crowd_core = two_cores()
-        pin(crowd_core)
-        visitor = Visitor(plan, issue_tokens(plan.largest_crowd), server_core, crowd_core, before.versions)
-        source = Source(
-            self._command,
-            host["commit"],
-            host["started_at"],
-            plan.name,
-            plan.repetitions,
-            tuple(host["load_average"]),
-            "interrupted",
-        )
-        series = Series()
-
-        def keep(stopped: str | None = "interrupted") -> None:
-            self.report = before.with_run(series, dataclasses.replace(source, stopped=stopped))
-            self._record.keep(self.report)
-
-        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            stopped = runner.run(interruptible(run(visitor, names, series, self.say, keep)))
-        keep(stopped)
-
-    def measure_clients(self) -> None:
-        """Run the client bench instead. Raises OSError, KeyboardInterrupt."""
-        host = self.report.host = facts()
-        plan = ClientPlan()
-        raise_open_files(plan.clients + SPARE_FILES)
-        signal.signal(signal.SIGTERM, _interrupt)
-        source = {"command": self._command, "commit": host["commit"], "started_at": host["started_at"]}
-        for clients in measure_clients(plan, NAMES, self.say):
-            self.report.clients = {**clients, "source": source}
-            self._record.keep(self.report)
-
-
-def _interrupt(*_: object) -> None:
-    raise KeyboardInterrupt
-
-
-async def interruptible(work: Coroutine[Any, Any, T]) -> T:
-    """SIGTERM ends the work as Ctrl-C does: children are ended, what was measured is kept."""
-    task = asyncio.current_task()
-    if task is not None:
-        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
-    return await work
-
-
-def main(arguments: Sequence[str]) -> int:
-    options = parse(arguments)
-    try:
-        bench = Bench(options, arguments)
-        if options.clients:
-            bench.measure_clients()
-        else:
-            bench.measure_servers()
-    except OSError as error:
-        print(f"bench: {error}", file=sys.stderr)
-        return EXIT_SETUP
-    except (KeyboardInterrupt, asyncio.CancelledError):
-        print(markdown(bench.report))
-        return EXIT_INTERRUPTED
-    report = bench.report
-    print(json.dumps(document(report), indent=2) if str(options.json) == "-" else markdown(report))
-    return EXIT_INVALID if len(report.series.invalid()) * 2 > len(report.series.samples) else 0
+    return main(sys.argv[1:])
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    interrupts.program(_bench, "bench")

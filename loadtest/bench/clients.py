@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from backend.app.children import end
+from simulator import interrupts
 
 from . import artillery
 from .client_table import CLIENT_TARGETS, Results, ratios, summary
@@ -89,18 +90,17 @@ def contest(plan: ClientPlan, names: Sequence[str], say: Progress) -> Iterator[R
     client_core, sender_core = two_cores()
     pin(sender_core)
     ends_s = time.monotonic() + plan.budget_s
-    with asyncio.Runner() as runner:
-        for repetition in range(plan.repetitions):
-            for name in names:
-                if time.monotonic() > ends_s:
-                    say(f"the time budget of {plan.budget_s:.0f} s is used up")
-                    return
-                started_s = time.monotonic()
-                found = runner.run(_attempt(name, plan, client_core))
-                results.setdefault(name, []).append(found)
-                took_s = time.monotonic() - started_s
-                say(f"[{repetition + 1}/{plan.repetitions}] {took_s:4.1f} s  {name} {_line(found)}")
-                yield results
+    for repetition in range(plan.repetitions):
+        for name in names:
+            if time.monotonic() > ends_s:
+                say(f"the time budget of {plan.budget_s:.0f} s is used up")
+                return
+            started_s = time.monotonic()
+            found = interrupts.run(_attempt(name, plan, client_core))
+            results.setdefault(name, []).append(found)
+            took_s = time.monotonic() - started_s
+            say(f"[{repetition + 1}/{plan.repetitions}] {took_s:4.1f} s  {name} {_line(found)}")
+            yield results
 
 
 def _line(found: dict[str, Any]) -> str:

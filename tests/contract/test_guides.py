@@ -13,7 +13,7 @@ from simulator.scenario import read
 
 ROOT = Path(__file__).resolve().parents[2]
 GUIDES = sorted((ROOT / "docs" / "guides").glob("*.md"))
-COMMANDS = typer.main.get_command(cli.app).commands  # type: ignore[attr-defined]
+COMMANDS = typer.main.get_command(cli.make_app()).commands  # type: ignore[attr-defined]
 
 
 def blocks(guide: Path, language: str) -> list[str]:

@@ -11,7 +11,7 @@ import pytest
 from click.testing import Result
 from typer.testing import CliRunner
 
-from cli import app
+from cli import make_app
 
 ROOT = Path(__file__).resolve().parents[2]
 TIMEOUT_S = 60
@@ -30,7 +30,7 @@ def vouchstorm(*words: str, **env: str) -> subprocess.CompletedProcess[str]:
 
 def invoke(*words: str) -> Result:
     """The same in this process, for commands that start nothing: quick."""
-    return CliRunner().invoke(app, list(words), env={"COLUMNS": "200"})
+    return CliRunner().invoke(make_app(), list(words), env={"COLUMNS": "200"})
 
 
 @pytest.fixture(scope="module")
@@ -151,12 +151,16 @@ def test_doctor_names_what_it_looked_at() -> None:
 
 
 def test_doctor_looks_at_the_data_directory_of_the_environment(tmp_path: Path) -> None:
-    shown = CliRunner().invoke(app, ["doctor"], env={"COLUMNS": "200", "VOUCHSTORM_DATA_DIR": str(tmp_path)})
+    shown = CliRunner().invoke(
+        make_app(), ["doctor"], env={"COLUMNS": "200", "VOUCHSTORM_DATA_DIR": str(tmp_path)}
+    )
     assert (shown.exit_code, str(tmp_path) in shown.stdout) == (0, True)
 
 
 def test_doctor_looks_at_the_machine_with_bad_settings_too(tmp_path: Path) -> None:
-    shown = CliRunner().invoke(app, ["doctor"], env={"COLUMNS": "200", "VOUCHSTORM_MODE": "production"})
+    shown = CliRunner().invoke(
+        make_app(), ["doctor"], env={"COLUMNS": "200", "VOUCHSTORM_MODE": "production"}
+    )
     assert (shown.exit_code, "open files" in shown.stdout) == (0, True)
     assert "VOUCHSTORM_JWT_SECRET is required" in shown.stderr
 

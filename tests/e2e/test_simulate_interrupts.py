@@ -28,8 +28,9 @@ open(os.environ["STUBBORN_PID"], "w").write(str(os.getpid()))
 time.sleep(60)
 """
 OWN_SERVER = (
-    "import sys; from simulator.commands import app; "
-    "app(['simulate', 'demo', '--clients', '5'], obj=(sys.executable, sys.argv[1]))"
+    "import sys; from simulator import interrupts; from simulator.commands import app; "
+    "words = ['simulate', 'demo', '--clients', '5']; "
+    "interrupts.program(lambda: app(words, obj=(sys.executable, sys.argv[1])))"
 )
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from loadtest.bench.__main__ import parse, plan_of
+from loadtest.bench.command import parse, plan_of
 from loadtest.bench.plan import FULL, QUICK, Plan
 from loadtest.bench.record import Record
 from loadtest.bench.report import Report, Source

@@ -4,7 +4,7 @@ import pytest
 from typer.testing import CliRunner
 
 import simulator.capacity
-from cli import app
+from cli import make_app
 from simulator.capacity import CapacityOptions
 from simulator.search import Capacity
 
@@ -25,10 +25,10 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[CapacityOptions]:
 
 
 def test_the_clients_are_held_by_as_many_processes_as_are_asked_for(asked: list[CapacityOptions]) -> None:
-    done = CliRunner().invoke(app, ["capacity", "--processes", "3", "--url", "http://127.0.0.1:1"])
+    done = CliRunner().invoke(make_app(), ["capacity", "--processes", "3", "--url", "http://127.0.0.1:1"])
     assert (done.exit_code, [options.run.scenario.processes for options in asked]) == (0, [3])
 
 
 def test_without_the_option_the_scenario_says_how_many(asked: list[CapacityOptions]) -> None:
-    CliRunner().invoke(app, ["capacity", "--url", "http://127.0.0.1:1"])
+    CliRunner().invoke(make_app(), ["capacity", "--url", "http://127.0.0.1:1"])
     assert [options.run.scenario.processes for options in asked] == [1]

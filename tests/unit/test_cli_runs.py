@@ -10,7 +10,7 @@ from click.testing import Result as Outcome
 from rich.console import Console
 from typer.testing import CliRunner
 
-from cli import app
+from cli import make_app
 from simulator.report.closing import print_markdown
 from simulator.report.files import write_json
 from simulator.result import Result
@@ -19,7 +19,9 @@ from tests.support.findings import findings
 
 
 def invoke(*words: str, **env: str) -> Outcome:
-    return CliRunner().invoke(app, list(words), env={"COLUMNS": "200", "GITHUB_STEP_SUMMARY": "", **env})
+    return CliRunner().invoke(
+        make_app(), list(words), env={"COLUMNS": "200", "GITHUB_STEP_SUMMARY": "", **env}
+    )
 
 
 def result(p99_ms: float) -> Result:
