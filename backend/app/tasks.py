@@ -44,7 +44,8 @@ async def end(tasks: Collection[asyncio.Task[Any]]) -> None:
     """Cancel tasks and wait until they are gone, whatever they raise.
 
     Asked again and again: an error that happens at the moment of a cancellation comes in its place (from
-    `gather`; from `asyncio.TaskGroup` before Python 3.13), and a loop that survives errors would survive its end.
+    `gather`; from `asyncio.TaskGroup` before Python 3.13), and a loop that survives errors would survive
+    its end.
     """
     pending = set(tasks)
     while pending:

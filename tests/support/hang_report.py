@@ -64,7 +64,7 @@ def _awaited(task: "asyncio.Task[Any]") -> Iterator[str]:
     """From the outermost frame to the innermost; `Task.print_stack` knows only the first."""
     awaited: Any = task.get_coro()
     while awaited is not None:
-        if type(awaited).__name__ == "async_generator_asend":
+        if type(awaited).__name__ == "async_generator_asend":  # says nothing but whose it is
             awaited = gc.get_referents(awaited)[0]
         kind = next((kind for kind in ("cr", "gi", "ag") if hasattr(awaited, f"{kind}_frame")), None)
         if kind is None or (frame := getattr(awaited, f"{kind}_frame")) is None:
@@ -74,7 +74,7 @@ def _awaited(task: "asyncio.Task[Any]") -> Iterator[str]:
 
 
 def logs_report(item: pytest.Item) -> str:
-    """The ends of the files that living child processes write to, and of the logs under the test's tmp_path."""
+    """The ends of the files that child processes write to, and of the logs under the test's tmp_path."""
     own = {_inode(Path(f"/proc/self/fd/{number}")) for number in (1, 2)}
     found: dict[tuple[int, int], str] = {}
     for path, name in (*_outputs_of_children(), *_logs_under(getattr(item, "funcargs", {}).get("tmp_path"))):

@@ -56,17 +56,15 @@ def said(tmp_path_factory: pytest.TempPathFactory) -> str:
     test = tmp_path_factory.mktemp("hanging") / "test_hanging.py"
     test.write_text(HANGING)
     command = [sys.executable, "-m", "pytest", "-p", "tests.support.hang_report", "-o", "asyncio_mode=auto"]
-    options = [
-        "--timeout=2",
-        f"--rootdir={test.parent}",
-        "-c",
-        "/dev/null",
-        "-p",
-        "no:cacheprovider",
-        str(test),
-    ]
-    ended = subprocess.run([*command, *options], cwd=ROOT, capture_output=True, text=True, timeout=100)
-    return ended.stdout
+    elsewhere = ["-c", "/dev/null", f"--rootdir={test.parent}", "-p", "no:cacheprovider"]
+    return subprocess.run(
+        [*command, *elsewhere, "--timeout=2", str(test)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+    ).stdout
 
 
 def test_each_ends(said: str) -> None:

@@ -69,7 +69,7 @@ class Combiner(Generic[V, R]):
         """Serve what was accepted."""
         while under_way := [*self._tasks]:
             await asyncio.gather(*under_way)
-            # Not left to the callback: gathering what is done does not yield (Python 3.12), it would never run.
+            # Not left to the callback: gathering what is done does not yield on Python 3.12 and newer.
             self._tasks.difference_update(under_way)
 
     def _enqueue(self, key: str, waiting: _Waiting[V, R]) -> None:
