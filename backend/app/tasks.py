@@ -43,8 +43,9 @@ class Tasks:
 async def end(tasks: Collection[asyncio.Task[Any]]) -> None:
     """Cancel tasks and wait until they are gone, whatever they raise.
 
-    Asked again and again: `asyncio.TaskGroup` and `gather` raise an error that happens at the moment of a
-    cancellation in its place (Python 3.11), and a loop that survives errors would survive its end.
+    Asked again and again: an error that happens at the moment of a cancellation comes in its place (from
+    `gather`; from `asyncio.TaskGroup` before Python 3.13), and a loop that survives errors would survive
+    its end.
     """
     pending = set(tasks)
     while pending:

@@ -67,8 +67,10 @@ class Combiner(Generic[V, R]):
 
     async def close(self) -> None:
         """Serve what was accepted."""
-        while self._tasks:
-            await asyncio.gather(*self._tasks)
+        while under_way := [*self._tasks]:
+            await asyncio.gather(*under_way)
+            # Not left to the callback: gathering what is done does not yield on Python 3.12 and newer.
+            self._tasks.difference_update(under_way)
 
     def _enqueue(self, key: str, waiting: _Waiting[V, R]) -> None:
         queue = self._waiting.get(key)
