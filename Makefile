@@ -8,10 +8,10 @@ NODE_FITS = $(PY) -m backend.stack.nodejs
 PYTEST_FAST = $(PY) -m pytest -m "not slow and not chaos" -n 4 --dist loadfile
 # What builds the web UI or starts a server or client on Node.js.
 WITHOUT_NODE := --ignore=tests/browser \
-	--deselect=tests/e2e/test_examples.py::test_socketio_on_node_passes \
-	--deselect=tests/e2e/test_examples.py::test_what_node_says_it_sent_is_what_came_in \
-	--deselect=tests/e2e/test_examples.py::test_node_without_recovery_loses_in_a_storm_what_it_says_it_did_not_send \
-	--deselect=tests/e2e/test_stack_full.py::test_the_official_client_polls_upgrades_watches_and_resumes
+	--deselect=tests/e2e/simulator/test_examples.py::test_socketio_on_node_passes \
+	--deselect=tests/e2e/simulator/test_examples.py::test_what_node_says_it_sent_is_what_came_in \
+	--deselect=tests/e2e/simulator/test_examples.py::test_node_without_recovery_loses_in_a_storm_what_it_says_it_did_not_send \
+	--deselect=tests/e2e/stack/test_full.py::test_the_official_client_polls_upgrades_watches_and_resumes
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test check audit fuzz serve observe alerts bench chaos chaos-short soak docs lock clean
@@ -56,7 +56,7 @@ observe: setup $(VENV)/.prometheus ## the stack, Prometheus on it and a simulato
 	$(PY) cli.py up --observe
 
 alerts: setup $(VENV)/.prometheus ## break things until each alert fires, and see that a clean run wakes nobody
-	$(PY) -m pytest -m slow -n 0 tests/e2e/test_alerts_real.py $(ARGS)
+	$(PY) -m pytest -m slow -n 0 tests/e2e/stack/test_alerts.py $(ARGS)
 
 bench: setup ## fan-out side by side with its peers, writes reports/bench.json
 	$(PY) -m loadtest.bench --json reports/bench.json

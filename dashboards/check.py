@@ -15,9 +15,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from loadtest import locust_metrics
-from simulator import interrupts, metrics_page
+from loadtest import metrics
+from simulator import interrupts
 from simulator.progress import Silent, Ui
+from simulator.report import prometheus
 
 from .boards import BOARDS
 from .model import Board, Panel, Query
@@ -69,7 +70,7 @@ def _has_data(series: Series) -> bool:
 
 def name_troubles() -> list[str]:
     """What is wrong with the names alone, one sentence each."""
-    served = node_series() | set(metrics_page.SERIES) | set(locust_metrics.SERIES)
+    served = node_series() | set(prometheus.SERIES) | set(metrics.SERIES)
     found = uses()
     troubles = [f"{use.where}: nobody serves {name}" for use, name in unknown(found, known_series())]
     troubles += [

@@ -17,7 +17,7 @@ from typing import Any
 
 from simulator import interrupts
 
-from .children import running
+from .processes import running
 from .prometheus_server import MissingPrometheusError, Prometheus, PrometheusError, free_port
 
 SCENARIO = Path(__file__).with_name("observe.toml")

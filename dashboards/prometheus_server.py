@@ -19,7 +19,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from .children import running
+from .processes import running
 
 HERE = Path(__file__).parent
 READY_TIMEOUT_S = 20.0

@@ -16,12 +16,12 @@ from typing import Any
 
 from loadtest.locust_command import LoadtestOptions, command
 from simulator.errors import InterruptedRunError, SimulatorError
-from simulator.metrics_page import MetricsPage
 from simulator.progress import Ui, Watchers
-from simulator.runner import RunOptions, run_scenario
-from simulator.scenario import Scenario, build
+from simulator.report.prometheus import MetricsPage
+from simulator.run.runner import RunOptions, run_scenario
+from simulator.scenario.loader import Scenario, build
 
-from .children import running
+from .processes import running
 from .prometheus_server import Prometheus, free_port
 
 START_TIMEOUT_S = 90.0

@@ -13,9 +13,9 @@ import yaml
 
 from backend.app import __version__
 from backend.app.aggregate import GroupFacts, group_page
-from backend.app.metrics import Metrics
-from loadtest import locust_metrics
-from simulator import metrics_page
+from backend.app.observability.metrics import Metrics
+from loadtest import metrics
+from simulator.report import prometheus
 
 from .boards import BOARDS
 from .model import Board
@@ -74,11 +74,7 @@ def recorded_series(rules: Path = RULES) -> set[str]:
 def known_series(rules: Path = RULES) -> set[str]:
     """Every series that a query may read."""
     return (
-        node_series()
-        | set(metrics_page.SERIES)
-        | set(locust_metrics.SERIES)
-        | recorded_series(rules)
-        | OF_PROMETHEUS
+        node_series() | set(prometheus.SERIES) | set(metrics.SERIES) | recorded_series(rules) | OF_PROMETHEUS
     )
 
 

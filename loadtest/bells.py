@@ -8,9 +8,9 @@ import orjson
 from locust import between, task
 from locust.env import Environment
 
-from .ledgers import BellLedger
-from .members import SocketMember
-from .stamps import consensus_key, notification_key
+from .base_user import SocketMember
+from .latency import consensus_key, notification_key
+from .ledger import BellLedger
 
 SYNC_LIMIT = 500
 MAX_PAGES = 20

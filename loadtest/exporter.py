@@ -19,7 +19,7 @@ from prometheus_client.metrics_core import (
 )
 from prometheus_client.registry import Collector
 
-from . import locust_metrics as names
+from . import metrics
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
@@ -34,20 +34,22 @@ class LocustCollector(Collector):
     def collect(self) -> Iterator[Metric]:
         """For the registry."""
         runner = self._environment.runner
-        users = GaugeMetricFamily(names.USERS, "Simulated users that are running.")
+        users = GaugeMetricFamily(metrics.USERS, "Simulated users that are running.")
         users.add_metric([], runner.user_count if runner is not None else 0)
         yield users
-        workers = GaugeMetricFamily(names.WORKERS, "Processes that run users.")
+        workers = GaugeMetricFamily(metrics.WORKERS, "Processes that run users.")
         workers.add_metric([], runner.worker_count if isinstance(runner, MasterRunner) else 1)
         yield workers
         yield from self._entries()
 
     def _entries(self) -> Iterator[Metric]:
         labels = ["type", "name"]
-        requests = CounterMetricFamily(names.REQUESTS, "Requests, events and pushes by entry.", labels=labels)
-        failures = CounterMetricFamily(names.FAILURES, "Failures by entry.", labels=labels)
+        requests = CounterMetricFamily(
+            metrics.REQUESTS, "Requests, events and pushes by entry.", labels=labels
+        )
+        failures = CounterMetricFamily(metrics.FAILURES, "Failures by entry.", labels=labels)
         times = HistogramMetricFamily(
-            names.RESPONSES,
+            metrics.RESPONSES,
             "Response times; of a push, from the intended publishing to the receipt.",
             labels=labels,
         )

@@ -13,7 +13,7 @@ from simulator import result
 from simulator.histogram import Histogram
 from simulator.result import Findings, Latency
 
-from .ledgers import Totals
+from .ledger import Totals
 
 KINDS = {"validation_count_update": "snapshot", "new_notification": "durable"}
 """Event name -> the simulator's name of its latencies; `fanout` is all of them together."""

@@ -14,14 +14,14 @@ from locust.env import Environment
 from locust.runners import MasterRunner, WorkerRunner
 from locust.stats import CSV_STATS_INTERVAL_SEC, StatsCSVFileWriter
 
-from loadtest.exchange import MasterExchange, WorkerExchange
+from loadtest.distributed import MasterExchange, WorkerExchange
 from loadtest.exporter import serve_metrics
 from loadtest.findings import Part
-from loadtest.judge import Judge
-from loadtest.load_options import LoadOptions, declare, wanted_shape
-from loadtest.load_room import ATTRIBUTE, LoadRoom
-from loadtest.shapes import shape_class
+from loadtest.options import LoadOptions, declare, wanted_shape
+from loadtest.shapes_part import shape_class
+from loadtest.shared_state import ATTRIBUTE, LoadRoom
 from loadtest.users import BellUser, ValidatorUser, WatcherUser
+from loadtest.verdict import Judge
 
 __all__ = ["BellUser", "ValidatorUser", "WatcherUser"]
 

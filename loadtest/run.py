@@ -17,16 +17,15 @@ from pathlib import Path
 
 from rich.console import Console
 
-from simulator import interrupts
-from simulator import slo as levels
+from simulator import interrupts, thresholds
 from simulator.errors import InterruptedRunError, ScenarioError, SetupError, SimulatorError
 from simulator.report import print_result
 from simulator.report.files import STDOUT, check_writable, read_result, write_json
-from simulator.rest import RestClient, RestError
 from simulator.result import Result
-from simulator.target import Commands, ManagedServer, Needs
+from simulator.socketio_client import Endpoint
+from simulator.target.http_client import RestClient, RestError
+from simulator.target.server import Commands, ManagedServer, Needs
 from simulator.verdict import ExitCode
-from simulator.wire import Endpoint
 
 from .locust_command import LoadtestOptions, command, problems
 
@@ -54,7 +53,7 @@ def run(options: LoadtestOptions, commands: Commands | None = None) -> int:
         wrong = problems(options)
         if wrong:
             raise ScenarioError(wrong)
-        levels.parse(list(options.slo))
+        thresholds.parse(list(options.slo))
         check_writable(options.json)
         return interrupts.run(_run(options, commands or own_commands()))
     except InterruptedRunError as error:

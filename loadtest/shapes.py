@@ -1,29 +1,44 @@
-"""Locust's load shapes from our curves. Abstract here; `locustfile` makes the chosen one concrete."""
+"""How many users when: the shapes of a load test as functions of time. Pure; Locust's come from `shapes.py`.
 
-from locust import LoadTestShape
+Every curve takes the elapsed share of the run (0 to 1) and answers with the share of the users that should
+be there.
+"""
 
-from .load_curves import CURVES, users_at
+from collections.abc import Callable, Mapping
 
-DEFAULT_USERS = 100
-DEFAULT_DURATION_S = 60.0
+Curve = Callable[[float], float]
+
+RAMP_STEPS = 10
+BASE_SHARE = 0.2
+STORM_LOW_SHARE = 0.1
+SOAK_RAMP_SHARE = 0.05
 
 
-def shape_class(name: str) -> type[LoadTestShape]:
-    """The shape of this name; follows --users, --spawn-rate and --run-time. Raises KeyError."""
-    curve = CURVES[name]
+def ramp(share: float) -> float:
+    """Ten equal steps up: where does it begin to hurt?"""
+    return min(1.0, (int(share * RAMP_STEPS) + 1) / RAMP_STEPS)
 
-    class Shape(LoadTestShape):
-        use_common_options = True
-        abstract = False
 
-        def tick(self) -> tuple[int, float] | None:
-            """How many users there should be now; None: the run is over."""
-            options = self.runner.environment.parsed_options if self.runner is not None else None
-            wanted = getattr(options, "num_users", None) or DEFAULT_USERS
-            duration_s = float(getattr(options, "run_time", None) or DEFAULT_DURATION_S)
-            users = users_at(curve, float(self.get_run_time()), duration_s, wanted)  # type: ignore[no-untyped-call]
-            rate = float(getattr(options, "spawn_rate", None) or max(1.0, wanted / 10))
-            return None if users is None else (users, rate)
+def spike(share: float) -> float:
+    """A fifth of the users, in the middle third all of them at once: does it come back to normal?"""
+    return 1.0 if 1 / 3 <= share < 2 / 3 else BASE_SHARE
 
-    Shape.__name__ = Shape.__qualname__ = f"{name.capitalize()}Shape"
-    return Shape
+
+def storm(share: float) -> float:
+    """All users, but twice nearly all leave and come back together: how long until everybody is served?"""
+    return STORM_LOW_SHARE if 0.3 <= share < 0.4 or 0.6 <= share < 0.7 else 1.0
+
+
+def soak(share: float) -> float:
+    """Up within a twentieth of the run, then steady: does anything grow that should not?"""
+    return min(1.0, max(share / SOAK_RAMP_SHARE, 0.05))
+
+
+CURVES: Mapping[str, Curve] = {"ramp": ramp, "spike": spike, "storm": storm, "soak": soak}
+
+
+def users_at(curve: Curve, elapsed_s: float, duration_s: float, users: int) -> int | None:
+    """How many users there should be; None when the run is over."""
+    if elapsed_s >= duration_s:
+        return None
+    return max(1, round(curve(elapsed_s / duration_s) * users))

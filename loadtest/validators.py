@@ -8,11 +8,11 @@ import orjson
 from locust import task
 from locust.env import Environment
 
-from simulator import personas
+from simulator.profiles.vouchstorm import personas
 
-from .load_room import count
-from .members import Member
-from .stamps import consensus_key, notification_key, version_key
+from .base_user import Member
+from .latency import consensus_key, notification_key, version_key
+from .shared_state import count
 
 LEGITIMATE = frozenset(("claim_settled", "already_validated", "own_claim"))
 LATE_NS = 100_000_000

@@ -7,8 +7,8 @@ import gevent
 from locust import between, task
 from locust.env import Environment
 
-from .ledgers import WatchLedger
-from .members import SocketMember
+from .base_user import SocketMember
+from .ledger import WatchLedger
 
 SETTLE_S = 3.0
 SETTLE_STEP_S = 0.2

@@ -8,7 +8,7 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from .tables import Table, Timed
+from .scenario.models import Table, Timed
 
 SERVER = "server"
 """The target of a run as a whole, as far as clients see it."""

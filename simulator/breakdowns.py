@@ -14,9 +14,9 @@ from contextlib import AbstractContextManager
 
 from .breakages import Bandwidth, Breakage, Delay, Deploy, Hostile, Kill, Line, Pause, Reload, Restart
 from .errors import SimulatorError
-from .faults import FlakyProxy, is_gone, killed, paused
-from .hostile import Strangers
-from .services import Service, Services, check_signals
+from .faults.hostile_clients import Strangers
+from .faults.proxy import FlakyProxy, is_gone, killed, paused
+from .target.services import Service, Services, check_signals
 
 KILL = signal.SIGKILL
 GONE_POLL_S = 0.05

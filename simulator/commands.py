@@ -20,8 +20,8 @@ from . import interrupts
 if TYPE_CHECKING:
     from .report.outputs import Outputs
     from .result import Result
-    from .runner import RunOptions
-    from .target import Commands
+    from .run.runner import RunOptions
+    from .target.server import Commands
 
 app = typer.Typer()
 
@@ -110,9 +110,9 @@ def simulate(
 
     from .report.closing import print_result
     from .report.outputs import Outputs, github_summary
-    from .runner import RunOptions
-    from .scenario import list_builtin, load, override
-    from .slo import parse
+    from .run.runner import RunOptions
+    from .scenario.loader import list_builtin, load, override
+    from .thresholds import parse
 
     if list_ or scenario is None:
         for name, question in list_builtin().items():
@@ -148,11 +148,11 @@ def _watched(
     """Run with everybody who watches, write what is wanted; the result and the names of what was written."""
     from rich.console import Console
 
-    from .metrics_page import MetricsPage
     from .progress import Ui, Watchers
+    from .report.prometheus import MetricsPage
     from .report.run_dir import RunDirectory
     from .report.terminal import TerminalUi
-    from .runner import run_scenario
+    from .run.runner import run_scenario
 
     with ExitStack() as stack:
         kept = stack.enter_context(RunDirectory(run_dir, options.scenario, sys.argv)) if run_dir else None
@@ -175,7 +175,7 @@ def server_commands(
     ours: Sequence[str], stack: Stack, nodes: int, token_ttl_s: int | None = None
 ) -> "Commands":
     """How the simulator starts a server of ours."""
-    from .target import Commands
+    from .target.server import Commands
 
     env = {} if token_ttl_s is None else {"VOUCHSTORM_TOKEN_TTL_S": str(token_ttl_s)}
     data_dir = "{data_dir}/data"
@@ -313,16 +313,16 @@ def capacity(
     """
     from rich.console import Console
 
-    from .capacity import CapacityOptions, run_capacity, run_curve
-    from .curve import Curve, parse_counts
+    from .capacity.run import CapacityOptions, run_capacity, run_curve
+    from .capacity.scalability import Curve, parse_counts
+    from .capacity.search import Capacity, Plan
     from .knee import Step
     from .report.markdown import capacity_markdown, curve_markdown, step_line
     from .report.outputs import Outputs, github_summary
     from .report.terminal import TerminalUi
-    from .runner import RunOptions
-    from .scenario import load, override
-    from .search import Capacity, Plan
-    from .slo import parse
+    from .run.runner import RunOptions
+    from .scenario.loader import load, override
+    from .thresholds import parse
 
     def options_of(count: int) -> CapacityOptions:
         commands = None if url else server_commands(context.obj, stack, count)

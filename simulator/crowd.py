@@ -9,11 +9,11 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol, TypeVar
 
-from .publisher import Fact
-from .remote_shard import ShardLostError
-from .shard import Closing
+from .generator.pool import ShardLostError
+from .generator.publisher import Fact
+from .generator.worker import Closing
+from .generator.worker_report import Roll, Sample, Statement
 from .slices import Slice
-from .statement import Roll, Sample, Statement
 
 T = TypeVar("T")
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from .result import Result
-from .slo import KNOWN
+from .thresholds import KNOWN
 
 NEVER_MS = 120_000.0
 """Stands for a percentile of which too many never came back: the longest time a histogram holds."""

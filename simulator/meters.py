@@ -5,12 +5,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from . import host
+from .generator.publisher import Dispatch
+from .generator.worker_report import Diligence, Sample
 from .histogram import Histogram
 from .node_metrics import Pages, growth
-from .publisher import Dispatch
 from .result import Generator, GeneratorProcess, Server
-from .statement import Diligence, Sample
-from .target import ManagedServer
+from .target.server import ManagedServer
 
 NS = 1_000_000_000
 

@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from .rest import RestClient, RestError
-from .wire import Endpoint
+from .socketio_client import Endpoint
+from .target.http_client import RestClient, RestError
 
 TIMEOUT_S = 5.0
 STARTED = "process_start_time_seconds"

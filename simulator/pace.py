@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .audience import Ints
 from .histogram import MAX_CELLS, cells_of, highest_in
-from .ledger import Account
+from .ledger.broadcast_audit import Ints
+from .ledger.ledger import Account
 
 NS = 1_000_000_000
 MAX_SECONDS = 7_200

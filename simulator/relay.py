@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Final, cast
 
-from .wire.caller import reset
+from .socketio_client.connector import reset
 
 CHUNK_BYTES: Final = 16 * 1024
 QUEUE_BYTES: Final = 64 * 1024

@@ -80,7 +80,7 @@ class Publishes(Part):
 class Ledger(Part):
     """expected = live + replayed + superseded + out_of_order + late + lost + unverified (owed pairs), and
     received = live + replayed + out_of_order + late + duplicate + misrouted + unowed (receipts), see
-    `simulator/ledger.py`.
+    `simulator/ledger/ledger.py`.
     """
 
     expected: int = 0

@@ -5,11 +5,11 @@ Their counts, latencies and seconds are kept added up, as those of another proce
 runs, where nothing is gained. Called by the shards, once in a while and at the end.
 """
 
-from .audience import Bounds
-from .ledger import Ledger
+from .generator.worker_report import Books
+from .ledger.broadcast_audit import Bounds
+from .ledger.ledger import Ledger
 from .pace import MAX_SECONDS, Pace
-from .scenario import Scenario
-from .statement import Books
+from .scenario.loader import Scenario
 
 NS = 1_000_000_000
 WORTH_S = 120.0

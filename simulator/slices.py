@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from .scenario import Scenario
+from .scenario.loader import Scenario
 
 CLIENTS_PER_PROCESS = 5_000
 """What one process holds with room to spare; `processes = 0` aims at it."""

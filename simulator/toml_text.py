@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from .scenario import Scenario
+from .scenario.loader import Scenario
 
 _BARE = re.compile(r"[A-Za-z0-9_-]+")
 

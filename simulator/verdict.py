@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 
 from .result import Findings, Generator, Level, Result
-from .slo import ALWAYS, KNOWN
+from .thresholds import ALWAYS, KNOWN
 
 
 class ExitCode(IntEnum):

@@ -18,14 +18,14 @@ from . import __version__
 from .api.router import install, new_api
 from .clock import SortableIds, SystemClock
 from .errors import SetupError, UnavailableError
-from .logs import configure_logging
-from .metered_store import MeteredStore
-from .metrics import Metrics
+from .observability.logs import configure_logging
+from .observability.metrics import Metrics
+from .observability.tracing import Tracing, open_tracing
 from .ports import Clock, Ids, Push, Store
-from .realtime.bus import Bus
-from .realtime.bus_manager import BusManager
-from .realtime.manager import RoomManager
-from .realtime.redis_client import connect
+from .realtime.bus.bus import Bus
+from .realtime.bus.manager import BusManager
+from .realtime.bus.redis import connect
+from .realtime.rooms import RoomManager
 from .realtime.server import Realtime, asgi
 from .realtime.traced import TracedEmitter
 from .seeding import SEED_PASSWORD, SeedSize, plan_seed, write_claims, write_seed, write_tokens
@@ -38,16 +38,16 @@ from .services.login_guard import LoginGuard
 from .services.notification_service import NotificationService
 from .services.passwords import Passwords
 from .services.reconciler import Reconciler
+from .services.redis_counters import RedisCounts, redis_counts
 from .services.retention import Retention
 from .services.throttle import Throttle
 from .services.tokens import Tokens
 from .services.traced_engine import TracedEngine
 from .services.websocket_service import WebSocketService
 from .settings import Settings, load_settings, signing_secret
-from .shared_counts import RedisCounts, redis_counts
+from .store.metered import MeteredStore
 from .store.open import build_store
 from .tasks import Tasks
-from .tracing import Tracing, open_tracing
 
 log = logging.getLogger(__name__)
 

@@ -9,14 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Generic, Protocol, TypeVar
 
-from .contracts.words import (
-    ClaimId,
-    ClaimStatus,
-    DeliveryClass,
-    NotificationId,
-    UserId,
-    ValidationId,
-)
+from .contracts.types import ClaimId, ClaimStatus, DeliveryClass, NotificationId, UserId, ValidationId
 from .domain.consensus import Decision
 from .domain.effects import Effect
 from .domain.records import Claim, EarnedBadge, Notification, TrustChange, User, Validation

@@ -11,7 +11,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from . import __version__
-from .metrics import Metrics
+from .observability.metrics import Metrics
 from .settings import Settings
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
@@ -70,7 +70,7 @@ def metrics_table() -> str:
     lines = [
         "# Metrics",
         "",
-        "What a node serves at `/metrics`. Written by `make docs` from `backend/app/metrics.py`.",
+        "What a node serves at `/metrics`. Written by `make docs` from `backend/app/observability/metrics.py`.",
         "",
         "| metric | type | labels | meaning |",
         "|---|---|---|---|",

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from .contracts.words import Action, ClaimId, UserId
+from .contracts.types import Action, ClaimId, UserId
 from .domain.records import Claim, User
 from .errors import RefusedError, SetupError
 from .ports import Store

@@ -16,10 +16,10 @@ import threading
 import time
 from typing import IO
 
-from . import node
 from .errors import SetupError
-from .logs import configure_logging
 from .main import Application, create_app
+from .observability.logs import configure_logging
+from .process import node
 from .settings import Settings, load_settings
 from .worker_metrics import Group, GroupMetrics, PrivatePage, parse_news
 

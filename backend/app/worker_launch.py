@@ -12,7 +12,7 @@ from pathlib import Path
 from pydantic import SecretStr
 
 from .errors import SetupError
-from .node import listen
+from .process.node import listen
 from .settings import Settings, signing_secret
 from .workers import Launch
 

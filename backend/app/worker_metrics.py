@@ -14,7 +14,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 from .aggregate import GroupFacts, group_page, merge
-from .metrics import CONTENT_TYPE
+from .observability.metrics import CONTENT_TYPE
 
 LOOPBACK = "127.0.0.1"
 FETCH_TIMEOUT_S = 1.0

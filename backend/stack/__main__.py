@@ -14,7 +14,7 @@ def main() -> int:
     from pathlib import Path
 
     from ..app.errors import SetupError
-    from ..app.logs import configure_logging
+    from ..app.observability.logs import configure_logging
     from ..app.settings import load_settings
     from .plan import Kind, StackOptions
     from .up import run_up, write_report

@@ -60,7 +60,7 @@ def _one_sentence() -> Iterator[None]:
 
 
 def _settings(data_dir: Path | None, store_url: str | None, log_level: str | None = None) -> "Settings":
-    from ..app.logs import configure_logging
+    from ..app.observability.logs import configure_logging
     from ..app.settings import load_settings
 
     settings = load_settings(data_dir=data_dir, store_url=store_url, log_level=log_level)
@@ -86,7 +86,7 @@ def serve(
 
     Every other setting is an environment variable, see docs/SETTINGS.md.
     """
-    from ..app.node import announce_ready, listen, serve_node
+    from ..app.process.node import announce_ready, listen, serve_node
     from ..app.supervisor import run_workers
 
     with _one_sentence():
@@ -201,7 +201,7 @@ def _default_data_dir() -> Path:
 
 
 def _doctor_data(data_dir: Path | None, store_url: str | None, repair: bool) -> NoReturn:
-    from .data_doctor import examine_data, sentences
+    from .data_checks import examine_data, sentences
 
     with _one_sentence():
         settings = _settings(data_dir, store_url, "warning")

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..app.contracts.words import Action
+from ..app.contracts.types import Action
 from ..app.domain.consensus import Tally
 from ..app.store.schema import Name
 

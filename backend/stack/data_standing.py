@@ -9,7 +9,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from ..app.contracts.words import Action, ClaimStatus
+from ..app.contracts.types import Action, ClaimStatus
 from .data_facts import Answers, Facts, Row
 
 

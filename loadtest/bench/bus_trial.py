@@ -10,9 +10,9 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 
-from .contestant import Entry, Process
-from .crowd import Crowd, CrowdError
-from .series import Sample
+from .samples import Sample
+from .sockets import Crowd, CrowdError
+from .system import Entry, Process
 from .trials import CALM_PING_INTERVAL_S, HOST, InvalidTrialError, Visitor, gather_crowd, settle
 from .valkey import Counter, running_valkey
 from .workload import ServerOptions

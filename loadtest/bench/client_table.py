@@ -4,7 +4,7 @@ import statistics
 from collections.abc import Mapping
 from typing import Any
 
-from .targets import Bound
+from .thresholds import Bound
 
 Results = dict[str, list[dict[str, Any]]]
 """Client -> its repetitions, each with its figures or with the reason why it is `invalid`."""

@@ -10,14 +10,14 @@ from pathlib import Path
 
 from simulator import interrupts
 
-from .clients import NAMES, ClientPlan, measure_clients
+from .generators import NAMES, ClientPlan, measure_clients
 from .host import facts, pin, raise_open_files, two_cores
 from .peers import node_trouble
 from .plan import CONTESTANTS, FULL, METRICS, QUICK, Plan
 from .record import Record
 from .report import Report, Source, document, markdown
 from .runner import run
-from .series import Series
+from .samples import Series
 from .tokens import issue_tokens
 from .trials import Visitor
 

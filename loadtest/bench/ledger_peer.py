@@ -11,15 +11,15 @@ from typing import Any
 
 import orjson
 
-from simulator.audience import Bounds
-from simulator.ledger import Ledger
-from simulator.member import Member
-from simulator.outages import Outages
-from simulator.rooms import Kind, Row
-from simulator.wire import Endpoint, HeartbeatSweep, LeanClient, ReconnectPolicy
+from simulator.ledger.broadcast_audit import Bounds
+from simulator.ledger.broadcasts import Kind, Row
+from simulator.ledger.disconnects import Outages
+from simulator.ledger.ledger import Ledger
+from simulator.profiles.virtual_client import Member
+from simulator.socketio_client import Endpoint, HeartbeatSweep, LeanClient, ReconnectPolicy
 
 from .arrivals import CONNECT_TIMEOUT_S, Arrivals, in_batches
-from .frame_sender import CLAIM, EVENT
+from .servers.frame_sender import CLAIM, EVENT
 
 NS = 1_000_000_000
 

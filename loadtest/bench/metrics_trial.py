@@ -2,18 +2,10 @@
 
 import asyncio
 
-from .contestant import Entry, Process
-from .crowd import Crowd, CrowdError
-from .series import Sample
-from .trials import (
-    HOST,
-    InvalidTrialError,
-    Visitor,
-    emit_apart,
-    gather_crowd,
-    us_per,
-    visit,
-)
+from .samples import Sample
+from .sockets import Crowd, CrowdError
+from .system import Entry, Process
+from .trials import HOST, InvalidTrialError, Visitor, emit_apart, gather_crowd, us_per, visit
 
 EVENTS = 40
 SCRAPE_TIMEOUT_S = 10.0

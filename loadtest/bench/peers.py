@@ -3,7 +3,7 @@
 import shutil
 import subprocess
 
-from .contestant import NODE_DIR
+from .system import NODE_DIR
 
 INSTALL_TIMEOUT_S = 300
 

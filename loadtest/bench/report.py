@@ -6,8 +6,8 @@ from typing import Any
 
 from .client_table import table
 from .plan import CONTESTANTS, HEADLINES, METRICS
-from .series import Sample, Series
-from .targets import TARGETS, headline_metrics
+from .samples import Sample, Series
+from .thresholds import TARGETS, headline_metrics
 
 SCHEMA_VERSION = 2
 _TITLES = {

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from functools import partial
 
 from .bus_trial import bus
-from .contestant import ENTRIES, ContestantError, Entry
 from .metrics_trial import metrics, scrape
 from .plan import Plan, Progress
-from .series import Sample, Series
+from .samples import Sample, Series
+from .system import ENTRIES, ContestantError, Entry
 from .trials import Visitor, crowd_trial, idle
 
 Trial = Callable[[Entry], Awaitable[list[Sample]]]

@@ -13,7 +13,7 @@ import signal
 
 import uvloop
 
-from .swarm_peers import PEERS, Peer
+from .generator_peers import PEERS, Peer
 
 
 async def take_part(peer: Peer, port: int, clients: int) -> None:

@@ -1,7 +1,7 @@
 """Tokens for the crowd: what the service itself would issue. Every contestant verifies the same ones."""
 
 from backend.app.clock import SystemClock
-from backend.app.contracts.words import UserId
+from backend.app.contracts.types import UserId
 from backend.app.services.tokens import Tokens
 
 from .workload import SECRET, user_id

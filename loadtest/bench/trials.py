@@ -8,10 +8,10 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
-from .contestant import Entry, Process
-from .crowd import Crowd, CrowdError
 from .plan import Plan
-from .series import Sample
+from .samples import Sample
+from .sockets import Crowd, CrowdError
+from .system import Entry, Process
 from .workload import ServerOptions
 
 HOST = "127.0.0.1"

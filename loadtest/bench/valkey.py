@@ -14,7 +14,7 @@ from backend.app.children import end
 from backend.app.errors import SetupError
 from backend.stack.programs import valkey_program
 
-from .contestant import ContestantError
+from .system import ContestantError
 
 START_TIMEOUT_S = 20.0
 STOP_TIMEOUT_S = 10.0

@@ -9,16 +9,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from ..ledger import Ledger
-from ..mailboxes import Truth
-from ..member import Member
-from ..outages import Outages
-from ..publisher import Fact, Outcome
-from ..rest import RestClient
+from ..generator.publisher import Fact, Outcome
+from ..ledger.disconnects import Outages
+from ..ledger.durable import Truth
+from ..ledger.ledger import Ledger
 from ..result import Conservation
-from ..scenario import Scenario
-from ..schedule import Publication, Workload
-from ..wire import Endpoint
+from ..scenario.loader import Scenario
+from ..scenario.schedule import Publication, Workload
+from ..socketio_client import Endpoint
+from ..target.http_client import RestClient
+from .virtual_client import Member
 
 Progress = Callable[[int, int], None]
 """Told how much is done, of how much."""

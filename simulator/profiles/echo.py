@@ -9,12 +9,12 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ..mailboxes import Cause, Truth
-from ..member import Member
-from ..publisher import Fact, Outcome
+from ..generator.publisher import Fact, Outcome
+from ..ledger.durable import Cause, Truth
 from ..result import Conservation
-from ..schedule import Publication, Workload
+from ..scenario.schedule import Publication, Workload
 from .base import Progress, Reconciled, Stage, Witness
+from .virtual_client import Member
 
 EVENT = "echo"
 

@@ -13,17 +13,23 @@ from typing import Any
 import orjson
 
 from ..errors import SetupError
-from ..member import Member
-from ..publisher import Fact, Outcome
-from ..rest import RestError
+from ..generator.publisher import Fact, Outcome
+from ..ledger.broadcasts import Kind, Row
 from ..result import Conservation
-from ..rooms import Kind, Row
-from ..schedule import Publication, Workload, stream
-from ..wire import CallTimeoutError, ConnectFailedError, LeanClient, NotConnectedError, ReconnectPolicy
+from ..scenario.schedule import Publication, Workload, stream
+from ..socketio_client import (
+    CallTimeoutError,
+    ConnectFailedError,
+    LeanClient,
+    NotConnectedError,
+    ReconnectPolicy,
+)
+from ..target.http_client import RestError
 from .base import Progress, Reconciled, Stage, Witness
 from .lines import read_lines
 from .spec import PublishByHttp, PublishBySocket, ServerSpec
 from .template import fill, find, mentions, parts
+from .virtual_client import Member
 
 MAX_CACHED = 8_192
 CONNECT_TIMEOUT_S = 20.0

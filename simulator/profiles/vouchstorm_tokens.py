@@ -11,10 +11,10 @@ from typing import Literal
 
 import orjson
 
-from ..rest import RestClient, RestError
-from ..scenario import Scenario
-from ..schedule import stream
-from .vouchstorm_cast import Person
+from ..scenario.loader import Scenario
+from ..scenario.schedule import stream
+from ..target.http_client import RestClient, RestError
+from .vouchstorm.fixtures import Person
 
 Renewal = Literal["reauth", "login", "never"]
 WAYS: tuple[Renewal, ...] = ("reauth", "login", "never")

@@ -2,7 +2,7 @@
 
 from ..result import from_json, to_json
 from .closing import print_result
-from .page import render_html
+from .html import render_html
 from .terminal import TerminalUi
 
 __all__ = ["TerminalUi", "from_json", "print_result", "render_html", "to_json"]

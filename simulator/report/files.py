@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from ..errors import ScenarioError
 from ..result import Result, from_json, to_json
-from .page import render_html
+from .html import render_html
 
 STDOUT = "-"
 

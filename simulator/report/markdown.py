@@ -6,11 +6,11 @@ Pure. Every text from outside is escaped, so that no cell can break its table. C
 import re
 from collections.abc import Iterable, Sequence
 
+from ..capacity.scalability import Curve, Point
+from ..capacity.search import Capacity
 from ..compare import Comparison, FaultRow, Row, Side
-from ..curve import Curve, Point
 from ..knee import Step
 from ..result import Latency, Level, Result
-from ..search import Capacity
 
 LEDGER = (
     "expected",

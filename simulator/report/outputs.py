@@ -12,9 +12,9 @@ from pathlib import Path
 from ..errors import ScenarioError
 from ..result import Result, to_json
 from .files import STDOUT, append_text, check_writable, write_text
+from .html import render_html
 from .junit import junit_xml
 from .markdown import result_markdown
-from .page import render_html
 
 GITHUB_SUMMARY = "GITHUB_STEP_SUMMARY"
 """Where a GitHub job names the file of its summary. Source: GitHub's documentation of workflow commands."""

@@ -17,16 +17,16 @@ from pathlib import Path
 from typing import IO, Any
 
 from ..errors import ScenarioError
-from ..findings import versions
 from ..host import describe
 from ..progress import Live
 from ..result import Result, to_json
-from ..scenario import Scenario
+from ..run.collect import versions
+from ..scenario.loader import Scenario
 from ..toml_text import scenario_toml
 from .files import write_text
+from .html import render_html
 from .junit import junit_xml
 from .markdown import result_markdown
-from .page import render_html
 
 SCENARIO, FACTS, LOG, RESULT = "scenario.toml", "run.json", "run.log", "result.json"
 

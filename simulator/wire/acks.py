@@ -5,7 +5,7 @@ import logging
 from collections.abc import Callable
 from typing import Final
 
-from .errors import NotConnectedError
+from ..socketio_client.errors import NotConnectedError
 from .handler import ClientCounters
 
 AckCallback = Callable[[bytes, int], None]

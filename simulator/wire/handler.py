@@ -10,7 +10,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from .client import LeanClient
+    from ..socketio_client.client import LeanClient
 
 
 class ClientState(Enum):

@@ -10,10 +10,10 @@ import time
 from collections.abc import Callable
 from typing import cast
 
-from .caller import Caller, end, reset
-from .errors import ProtocolError
-from .http import Response, ResponseReader
-from .link import LinkFailure
+from ..socketio_client.codec.http import Response, ResponseReader
+from ..socketio_client.connector import Caller, end, reset
+from ..socketio_client.errors import ProtocolError
+from ..socketio_client.transport import LinkFailure
 
 OnResponse = Callable[[Response, int], None]
 OnFailure = Callable[[LinkFailure, int], None]

@@ -12,9 +12,10 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
-from browser_stack import Community, MissingError, Server, build_web_client
-from browser_visitors import FOUND_WITHIN_MS, Visitors
 from playwright.async_api import Browser, async_playwright, expect
+
+from tests.browser.visitors import FOUND_WITHIN_MS, Visitors
+from tests.browser.web_stack import Community, MissingError, Server, build_web_client
 
 CHROMIUM_ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
 

@@ -10,10 +10,11 @@ import sys
 import tempfile
 from pathlib import Path
 
-from browser_pages import BANNER, expect_live
-from browser_stack import FRONTEND, Community, Person, Server, build_web_client
-from browser_visitors import Visitors
 from playwright.async_api import async_playwright, expect
+
+from tests.browser.pages import BANNER, expect_live
+from tests.browser.visitors import Visitors
+from tests.browser.web_stack import FRONTEND, Community, Person, Server, build_web_client
 
 TITLES = (
     "The town library opens on Sundays from October on",

@@ -6,9 +6,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from chaos_report import Report
-from chaos_run import Row
-from chaos_seeds import resumes
+
+from tests.chaos.report import Report
+from tests.chaos.run import Row
+from tests.chaos.seeds import resumes
 
 PAGE = Path(__file__).parents[2] / "docs" / "FAULTS.md"
 

@@ -8,10 +8,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from chaos_faults import Fault
-from chaos_report import Report
-from chaos_run import Row, run_under
-from chaos_seeds import due, faults_of, resumes, seeds_of
+
+from tests.chaos.faults import Fault
+from tests.chaos.report import Report
+from tests.chaos.run import Row, run_under
+from tests.chaos.seeds import due, faults_of, resumes, seeds_of
 
 pytestmark = [pytest.mark.chaos, pytest.mark.services, pytest.mark.timeout(300)]
 

@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 from pymongo import MongoClient
-from store_records import BuildStore, StubClock, a_claim, a_user
 
 from backend.app.domain.records import Claim, User
 from backend.app.domain.trust import TrustPolicy
 from backend.app.ports import Store
 from backend.app.store.open import build_store
+from tests.contract.store.store_records import BuildStore, StubClock, a_claim, a_user
 from tests.support.services import MissingServiceError, Mongod, emptied, running_mongod
 
 STORES = [

@@ -4,8 +4,8 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
-from tests.support.node import Node, running_node
-from tests.support.rest import Rest
+from tests.support.backend.node import Node, running_node
+from tests.support.backend.rest import Rest
 
 
 @pytest.fixture(scope="session")

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
-from tests.support.node import Node, running_node
-from tests.support.rest import PASSWORD
+from tests.support.backend.node import Node, running_node
+from tests.support.backend.rest import PASSWORD
 
 UNLIMITED: dict[str, int] = {
     "requests_per_user_per_min": 0,

@@ -4,9 +4,9 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
-from tests.security.security_tokens import Victim
-from tests.support.node import Node, running_node
-from tests.support.rest import Account, Rest
+from tests.security.wrong_tokens import Victim
+from tests.support.backend.node import Node, running_node
+from tests.support.backend.rest import Account, Rest
 
 
 @pytest.fixture(scope="session")

@@ -9,7 +9,8 @@ from dataclasses import asdict
 from pathlib import Path
 
 import pytest
-from soak_run import soak
+
+from tests.soak.run import soak
 
 MINUTES = float(os.environ.get("SOAK_MINUTES", "5"))
 REPORT = Path(__file__).parents[2] / "reports" / "soak.json"

@@ -14,7 +14,7 @@ import pytest
 
 from dashboards.prometheus_server import MissingPrometheusError, Prometheus, find_program
 from loadtest.locust_command import LoadtestOptions, command
-from tests.support.node import ROOT, Node
+from tests.support.backend.node import ROOT, Node
 from tests.support.services import Valkey, running_valkey
 
 DEADLINE_S = 40.0

@@ -9,7 +9,7 @@ from ..services.container import Services
 from .deps import CALLER_CODES, AppServices, CallerDep
 from .problems import documented
 from .rates import RatesDep, client_of
-from .views import user_view
+from .serializers import user_view
 
 router = APIRouter(tags=["auth"])
 

@@ -4,7 +4,7 @@ from fastapi import APIRouter, Response
 
 from ..contracts import rest
 from ..contracts.errors import Code
-from ..contracts.words import ClaimId, ClaimStatus, UserId
+from ..contracts.types import ClaimId, ClaimStatus, UserId
 from .deps import (
     CALLER_CODES,
     DEFAULT_LIMIT,
@@ -18,7 +18,7 @@ from .deps import (
     QueryId,
 )
 from .problems import documented
-from .views import claim_view
+from .serializers import claim_view
 
 router = APIRouter(tags=["claims"])
 

@@ -6,7 +6,7 @@ Covers the REST room only; the sockets' library checks the same origins by itsel
 from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from .envelope import is_ours
+from .middleware import is_ours
 
 _MAX_AGE_S = 600
 _EXPOSED = ("Location", "Idempotency-Replayed", "Retry-After", "X-Request-ID")

@@ -5,7 +5,7 @@ from typing import Literal
 from fastapi import APIRouter, Response
 
 from ..contracts.rest import Out
-from ..metrics import CONTENT_TYPE
+from ..observability.metrics import CONTENT_TYPE
 from .deps import AppServices
 
 router = APIRouter(tags=["health"])

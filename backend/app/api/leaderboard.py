@@ -10,7 +10,7 @@ from ..contracts.errors import Code
 from ..errors import RefusedError
 from .deps import DEFAULT_LIMIT, AppServices, Cursor, Limit
 from .problems import documented
-from .views import user_view
+from .serializers import user_view
 
 router = APIRouter(tags=["leaderboard"])
 

@@ -11,7 +11,7 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ..contracts.errors import Code
-from .envelope import is_ours
+from .middleware import is_ours
 from .problems import problem_response
 
 _log = logging.getLogger(__name__)

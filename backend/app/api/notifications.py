@@ -6,11 +6,11 @@ from fastapi import APIRouter, Query
 
 from ..contracts import rest
 from ..contracts.errors import Code
-from ..contracts.words import NotificationId
+from ..contracts.types import NotificationId
 from ..errors import RefusedError
 from .deps import CALLER_CODES, DEFAULT_LIMIT, MAX_SEQ, AppServices, CallerDep, PathId
 from .problems import documented
-from .views import notification_view
+from .serializers import notification_view
 
 router = APIRouter(tags=["notifications"])
 

@@ -18,7 +18,7 @@ from starlette.responses import Response
 from ..contracts.errors import STATUS, Code
 from ..contracts.rest import FieldProblem, Problem
 from ..errors import UnavailableError, VouchstormError
-from ..logs import request_id
+from ..observability.logs import request_id
 
 MEDIA_TYPE = "application/problem+json"
 DEFAULT_RETRY_AFTER_S = 1

@@ -13,10 +13,10 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ..contracts.errors import Code
 from ..errors import UnavailableError
-from ..metrics import Metrics
+from ..observability.metrics import Metrics
 from ..services.throttle import Limit, Throttle
 from ..settings import Settings
-from .envelope import is_ours
+from .middleware import is_ours
 from .problems import problem_response
 
 WINDOW_S = 60

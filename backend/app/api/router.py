@@ -13,24 +13,13 @@ from fastapi import APIRouter, FastAPI
 from fastapi.routing import APIRoute
 
 from .. import __version__
+from ..observability.tracing import Tracing
 from ..services.container import Services
 from ..services.throttle import Throttle
-from ..tracing import Tracing
-from . import (
-    auth,
-    badges,
-    claims,
-    docs,
-    health,
-    leaderboard,
-    notifications,
-    service,
-    users,
-    validations,
-)
+from . import auth, badges, claims, docs, health, leaderboard, notifications, service, users, validations
 from .cors import Cors
-from .envelope import Envelope
 from .limits import Limits
+from .middleware import Envelope
 from .problems import add_problem_handlers
 from .rates import Rates, RestRates
 from .schema import document

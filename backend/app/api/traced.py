@@ -7,8 +7,8 @@ Says method, route template and status: never a path, a query string or a header
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from ..tracing import Tracing
-from .envelope import UNMATCHED, is_ours
+from ..observability.tracing import Tracing
+from .middleware import UNMATCHED, is_ours
 
 
 class Traced:

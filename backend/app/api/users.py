@@ -4,11 +4,11 @@ from fastapi import APIRouter
 
 from ..contracts import rest
 from ..contracts.errors import Code
-from ..contracts.words import UserId
+from ..contracts.types import UserId
 from ..errors import RefusedError
 from .deps import AppServices, PathId
 from .problems import documented
-from .views import user_view
+from .serializers import user_view
 
 router = APIRouter(tags=["users"])
 

@@ -6,7 +6,7 @@ from fastapi import APIRouter, Response
 
 from ..contracts import rest
 from ..contracts.errors import Code
-from ..contracts.words import ClaimId
+from ..contracts.types import ClaimId
 from .deps import (
     CALLER_CODES,
     DEFAULT_LIMIT,
@@ -19,7 +19,7 @@ from .deps import (
     PathId,
 )
 from .problems import documented
-from .views import claim_view, validation_view
+from .serializers import claim_view, validation_view
 
 _log = logging.getLogger(__name__)
 

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from . import CONTRACT_VERSION
 from .errors import Code
-from .words import Action, ClaimStatus, DeliveryClass, LiveScope, NotificationType, Priority
+from .types import Action, ClaimStatus, DeliveryClass, LiveScope, NotificationType, Priority
 
 Id = Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9_-]+$")]
 Token = Annotated[str, StringConstraints(min_length=1, max_length=4096)]

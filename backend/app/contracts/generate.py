@@ -13,7 +13,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from . import CONTRACT_VERSION, SOCKETIO_PATH, events, rest, words
+from . import CONTRACT_VERSION, SOCKETIO_PATH, events, rest, types
 from . import asyncapi as asyncapi_events
 from .errors import Code
 from .schemas import REF, Schemas, models_of, schemas_of
@@ -21,11 +21,11 @@ from .schemas import REF, Schemas, models_of, schemas_of
 ROOT = Path(__file__).resolve().parents[3]
 COMMAND = "python -m backend.app.contracts.generate"
 _ENUMS: tuple[type[StrEnum], ...] = (
-    words.Action,
-    words.ClaimStatus,
-    words.NotificationType,
-    words.Priority,
-    words.LiveScope,
+    types.Action,
+    types.ClaimStatus,
+    types.NotificationType,
+    types.Priority,
+    types.LiveScope,
     Code,
 )
 
@@ -70,7 +70,7 @@ def asyncapi() -> str:
 
 def javascript() -> str:
     """The ES module of the web client: event names as frozen constants, payloads as JSDoc typedefs."""
-    durable = [n for n, e in events.SERVER_EVENTS.items() if e.delivery is words.DeliveryClass.DURABLE]
+    durable = [n for n, e in events.SERVER_EVENTS.items() if e.delivery is types.DeliveryClass.DURABLE]
     lines = [
         f"// Generated from backend/app/contracts by `{COMMAND}`. Do not edit.",
         "",
@@ -86,7 +86,7 @@ def javascript() -> str:
     for enum in _ENUMS:
         lines += _js_constants(_upper(enum.__name__), [member.value for member in enum])
     lines += [
-        *_js_constants("STATUS_OF_ACTION", words.STATUS_OF_ACTION, values=words.STATUS_OF_ACTION),
+        *_js_constants("STATUS_OF_ACTION", types.STATUS_OF_ACTION, values=types.STATUS_OF_ACTION),
         *_js_typedefs(schemas_of([*models_of(events), *models_of(rest)])),
     ]
     return "\n".join(lines) + "\n"

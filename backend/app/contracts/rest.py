@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
-from .words import Action, ClaimStatus, NotificationType, Priority
+from .types import Action, ClaimStatus, NotificationType, Priority
 
 
 class Body(BaseModel):

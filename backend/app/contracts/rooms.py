@@ -1,6 +1,6 @@
 """Room names. Clients never name rooms: the server maps what they ask for to one of these."""
 
-from .words import ClaimId, UserId
+from .types import ClaimId, UserId
 
 LIVE_ROOM = "live"
 """Every authenticated socket whose live scope is `all`."""

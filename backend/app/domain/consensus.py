@@ -5,7 +5,7 @@ Everything is integer arithmetic on tenths of a percent, so that two nodes never
 
 from dataclasses import dataclass, replace
 
-from ..contracts.words import STATUS_OF_ACTION, Action, ClaimStatus
+from ..contracts.types import STATUS_OF_ACTION, Action, ClaimStatus
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from ..contracts.words import (
+from ..contracts.types import (
     Action,
     ClaimId,
     NotificationId,

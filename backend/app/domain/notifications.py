@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from ..contracts.words import Action, ClaimId, NotificationType, Priority, ValidationId
+from ..contracts.types import Action, ClaimId, NotificationType, Priority, ValidationId
 from .consensus import Decision
 from .effects import Draft, Effect, Settled, Told, Validated
 from .records import Claim, Validation

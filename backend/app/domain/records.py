@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from ..contracts.words import (
+from ..contracts.types import (
     Action,
     ClaimId,
     ClaimStatus,

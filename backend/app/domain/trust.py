@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from ..contracts.words import Action
+from ..contracts.types import Action
 
 MIN_SCORE = 0
 MAX_SCORE = 100

@@ -1,115 +1,186 @@
-"""Who may begin a handshake now, who waits, who is turned away. Pure: the time is passed in.
+"""The door of a node: everybody who wants a socket comes here first, before any work is done for them.
 
-A bounded number of handshakes is at work, a bounded number waits. Whoever waits is served in turn by
-address, first come first served within one address: an address that floods waits for itself. When the queue
-is full, the newest of the address that waits most is turned away, which is the newcomer itself only if its
-own address waits most. Every step costs the same however many wait.
+Counts sockets by address (`caps.py`), lets a bounded number of handshakes be at work and a bounded number
+wait (`admission.py`), and begins only a few of them per turn of the event loop, so that a storm does not
+hold up who is connected. A visitor comes by the short way (`short_way.py`) or as an ASGI request (`asgi`).
 """
 
-from collections import OrderedDict
-from collections.abc import Hashable
-from typing import Generic, TypeVar
+import asyncio
+import random
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
 
-T = TypeVar("T", bound=Hashable)
+from .addresses import Proxies
+from .admission_part import Admission
+from .caps import Caps, Limits, Refusal
+
+PER_TURN = 16
+"""Handshakes begun in one turn of the loop: some two milliseconds of work."""
+PATIENCE_S = 1.0
+"""A client that says nothing for so long after its opening is no handshake at work any more."""
+SWEEP_S = 0.2
 
 
-class Admission(Generic[T]):
-    """The queue in front of a node. Tickets are whatever the caller knows its visitors by."""
+@dataclass(frozen=True, slots=True)
+class DoorRules:
+    """at_once, queue, wait_s: see `Admission`. retry_s: spread of Retry-After, at least 1."""
 
-    def __init__(self, at_once: int, queue: int, wait_s: float) -> None:
-        """at_once: handshakes at work, 0: any number. queue: waiting. wait_s: longest wait."""
-        self._at_once = at_once
-        self._queue = queue
-        self._wait_s = wait_s
-        self.at_work = 0
-        self.waiting = 0
-        self._lines: OrderedDict[str, OrderedDict[T, float]] = OrderedDict()
-        """Per address who waits, with the time they came; the address whose turn it is stands first."""
-        self._by_length: dict[int, OrderedDict[str, None]] = {}
-        self._longest = 0
+    limits: Limits
+    at_once: int
+    queue: int
+    wait_s: float
+    retry_s: int
 
-    # -------------------------------------------------------------- coming
 
-    @property
-    def free(self) -> bool:
-        """May one more handshake be at work?"""
-        return not self._at_once or self.at_work < self._at_once
+class Visitor(Protocol):
+    """Who waits at the door."""
 
-    def begin(self) -> None:
-        """One is at work; whoever begins has to be `done` once."""
-        self.at_work += 1
+    def enter(self, permit: "Permit") -> None:
+        """Begin the handshake."""
+        ...
+
+    def turn_away(self, refusal: Refusal, retry_after_s: int) -> None:
+        """Say no."""
+        ...
+
+
+class Permit:
+    """One socket's place in the counts, from asking to the end of its connection."""
+
+    __slots__ = ("_door", "address", "at_work", "gone", "settled", "visitor")
+
+    def __init__(self, door: "Door", address: str, visitor: Visitor) -> None:
+        self._door = door
+        self.address = address
+        self.visitor: Visitor | None = visitor
+        self.at_work = False
+        self.settled = False
+        self.gone = False
+
+    def settle(self, settled: bool) -> None:
+        """The socket authenticated or may stay without (False: has lost that). Idempotent."""
+        if settled is not self.settled and not self.gone:
+            self.settled = settled
+            self._door.caps.settle(self.address, settled=settled)
+        if settled:
+            self.done()
 
     def done(self) -> None:
-        """One is no longer at work."""
-        self.at_work -= 1
+        """The handshake is no work any more, however it went. Idempotent."""
+        if self.at_work:
+            self.at_work = False
+            self._door.admission.done()
+            self._door.advance()
 
-    def wait(self, ticket: T, address: str, now_s: float) -> T | None:
-        """Let it wait. Whom that pushes out, perhaps itself; None if there was room."""
-        line = self._lines.get(address)
-        if line is None:
-            line = self._lines[address] = OrderedDict()
-        line[ticket] = now_s
-        self.waiting += 1
-        self._relist(address, len(line) - 1, len(line))
-        if self.waiting <= self._queue:
+    def leave(self) -> None:
+        """The connection is gone, or never came to be. Idempotent."""
+        if self.gone:
+            return
+        self.gone = True
+        if self.visitor is not None:
+            self._door.admission.leave(self, self.address)
+            self.visitor = None
+        self._door.caps.go(self.address, settled=self.settled)
+        self.done()
+
+
+class Door:
+    """The door of one node."""
+
+    def __init__(
+        self,
+        rules: DoorRules,
+        proxies: Proxies,
+        rng: random.Random,
+        on_refusal: Callable[[Refusal], None] = lambda refusal: None,
+    ) -> None:
+        self.proxies = proxies
+        self.caps = Caps(rules.limits)
+        self.admission: Admission[Permit] = Admission(rules.at_once, rules.queue, rules.wait_s)
+        self._retry_s = rules.retry_s
+        self._rng = rng
+        self._on_refusal = on_refusal
+        self._begun = 0
+        self._turn: asyncio.Handle | None = None
+        self._opened: deque[tuple[float, Permit]] = deque()
+
+    def come(self, address: str, visitor: Visitor) -> Permit | None:
+        """Let the visitor in, have it wait, or turn it away: it is told which, perhaps before this returns.
+
+        None: it was turned away.
+        """
+        refusal = self.caps.come(address)
+        if refusal is not None:
+            self._refuse(visitor, refusal)
             return None
-        largest = next(reversed(self._by_length[self._longest]))
-        newest = next(reversed(self._lines[largest]))
-        self.leave(newest, largest)
-        return newest
+        permit = Permit(self, address, visitor)
+        if self.admission.free and not self.admission.waiting and self._begun < PER_TURN:
+            self.admission.begin()
+            self._begin(permit)
+        else:
+            pushed_out = self.admission.wait(permit, address, self._now_s())
+            self._next_turn()
+            if pushed_out is not None:
+                self._send_away(pushed_out)
+        return None if permit.gone else permit
 
-    # -------------------------------------------------------------- going in
+    def advance(self) -> None:
+        """Let in who waits, as far as there is room in this turn of the loop."""
+        while self.admission.waiting and self._begun < PER_TURN:
+            permit = self.admission.next()
+            if permit is None:
+                return
+            self._begin(permit)
+        if self.admission.waiting and self.admission.free:
+            self._next_turn()
 
-    def next(self) -> T | None:
-        """Who begins now, already counted as at work; None if nobody waits or all hands are full."""
-        if not self.waiting or not self.free:
-            return None
-        address, line = self._lines.popitem(last=False)
-        ticket, _ = line.popitem(last=False)
-        self._left(address, line)
-        if line:
-            self._lines[address] = line  # to the end: the next address has its turn
-        self.at_work += 1
-        return ticket
+    def _begin(self, permit: Permit) -> None:
+        visitor, permit.visitor = permit.visitor, None
+        permit.at_work = True
+        self._begun += 1
+        self._next_turn()
+        self._opened.append((self._now_s() + PATIENCE_S, permit))
+        if visitor is not None:
+            visitor.enter(permit)
 
-    # -------------------------------------------------------------- going away
+    def _next_turn(self) -> None:
+        if self._turn is None:
+            self._turn = asyncio.get_running_loop().call_soon(self._turned)
 
-    def leave(self, ticket: T, address: str) -> bool:
-        """It does not wait any more. False if it did not wait."""
-        line = self._lines.get(address)
-        if line is None or line.pop(ticket, None) is None:
-            return False
-        self._left(address, line)
-        if not line:
-            del self._lines[address]
-        return True
+    def _turned(self) -> None:
+        self._turn = None
+        self._begun = 0
+        self.advance()
 
-    def late(self, now_s: float) -> list[tuple[T, str]]:
-        """Who has waited too long, with their addresses; they wait no more."""
-        found = []
-        for address, line in list(self._lines.items()):
-            while line:
-                ticket, since_s = next(iter(line.items()))
-                if now_s - since_s < self._wait_s:
-                    break
-                self.leave(ticket, address)
-                found.append((ticket, address))
-        return found
+    # -------------------------------------------------------------- saying no
 
-    # -------------------------------------------------------------- which line is longest
+    def _send_away(self, permit: Permit) -> None:
+        visitor, permit.visitor = permit.visitor, None
+        permit.leave()
+        if visitor is not None:
+            self._refuse(visitor, Refusal.BUSY)
 
-    def _left(self, address: str, line: OrderedDict[T, float]) -> None:
-        self.waiting -= 1
-        self._relist(address, len(line) + 1, len(line))
+    def _refuse(self, visitor: Visitor, refusal: Refusal) -> None:
+        self._on_refusal(refusal)
+        # Spread out: those who are refused together must not come back together.
+        visitor.turn_away(refusal, self._rng.randint(1, self._retry_s))
 
-    def _relist(self, address: str, before: int, now: int) -> None:
-        """Lengths change by one: so does the longest."""
-        if before:
-            of_before = self._by_length[before]
-            del of_before[address]
-            if not of_before:
-                del self._by_length[before]
-        if now:
-            self._by_length.setdefault(now, OrderedDict())[address] = None
-        if now > self._longest or self._longest not in self._by_length:
-            self._longest = now
+    # -------------------------------------------------------------- time
+
+    def _now_s(self) -> float:
+        return asyncio.get_running_loop().time()
+
+    def sweep(self, now_s: float) -> None:
+        """Take the silent off the books and send away who has waited too long."""
+        while self._opened and self._opened[0][0] <= now_s:
+            self._opened.popleft()[1].done()
+        for permit, _ in self.admission.late(now_s):
+            self._send_away(permit)
+
+    async def run(self) -> None:
+        """Sweep for ever."""
+        while True:
+            await asyncio.sleep(SWEEP_S)
+            self.sweep(self._now_s())

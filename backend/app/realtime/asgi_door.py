@@ -9,8 +9,8 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 from urllib.parse import parse_qs
 
+from .admission import Door, Permit
 from .caps import Refusal
-from .door import Door, Permit
 
 KEY = "vouchstorm.permit"
 

@@ -10,7 +10,7 @@ import logging
 from collections.abc import Awaitable, Callable
 
 from ..errors import VouchstormError
-from ..metrics import Metrics
+from ..observability.metrics import Metrics
 
 log = logging.getLogger(__name__)
 

@@ -3,10 +3,10 @@
 from collections.abc import Callable, Sequence
 
 from ..contracts.rooms import user_of_room
-from ..contracts.words import DeliveryClass
+from ..contracts.types import DeliveryClass
 from ..ports import Push
 from . import trail
-from .channels import Channels, encode_push
+from .delivery import Channels, encode_push
 from .fanout import Fanout, Rooms
 from .frames import Message
 

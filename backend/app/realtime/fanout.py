@@ -12,10 +12,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-from ..contracts.words import DeliveryClass
+from ..contracts.types import DeliveryClass
 from . import trail
+from .engine import Session
 from .frames import Message
-from .session import Session
 
 log = logging.getLogger(__name__)
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import orjson
 
-from ..contracts.words import DeliveryClass
+from ..contracts.types import DeliveryClass
 
 TEXT, BINARY, CLOSE, PING, PONG = 0x1, 0x2, 0x8, 0x9, 0xA
 CONTINUATION = 0x0

@@ -18,24 +18,24 @@ from pydantic import BaseModel, ValidationError
 from ..contracts import events
 from ..contracts.errors import Code
 from ..contracts.rooms import LIVE_ROOM, claim_room, user_room
-from ..contracts.words import DeliveryClass, SocketId, UserId
+from ..contracts.types import DeliveryClass, SocketId, UserId
 from ..errors import RefusedError, VouchstormError
 from ..ports import Newcomer
 from ..services.container import Services
 from ..services.tokens import TokenClaims
 from . import trail
-from .channels import Arrival, Channels, Joined
-from .client_events import ClientEvents, outcome
-from .deadlines import Deadlines
-from .engine import Engine
+from .auth import TokenWatch
+from .delivery import Arrival, Channels, Joined
+from .engine import Session
+from .engine_part import Engine
 from .fanout import Fanout
 from .frames import Message
-from .limits import AbuseCount, TokenBucket
-from .manager import RoomManager
+from .handlers import ClientEvents, outcome
 from .newest import Newcomers
 from .peers import Peer, Roster, control
-from .session import Session
-from .token_watch import TokenWatch
+from .rate_limit import AbuseCount, TokenBucket
+from .rooms import RoomManager
+from .timers import Deadlines
 
 log = logging.getLogger(__name__)
 

@@ -6,7 +6,7 @@ the socket is known by its user would miss it; it is looked up here.
 
 from collections import OrderedDict
 
-from .bus_wire import Kick
+from .bus.messages import Kick
 
 KEPT_S = 60.0
 """Longer than any look-up of the store may take."""

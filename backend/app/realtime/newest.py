@@ -4,7 +4,7 @@ and the gateway.
 
 from collections.abc import Sequence
 
-from ..contracts.words import UserId
+from ..contracts.types import UserId
 from ..ports import Newcomer, Store
 from .gathering import Gathered, Own
 

@@ -4,11 +4,11 @@ from dataclasses import dataclass, field
 
 from ..contracts.errors import Code
 from ..contracts.events import AuthError, Outgoing
-from ..contracts.words import ClaimId, DeliveryClass, LiveScope, SocketId, UserId
-from .deadlines import Deadline
+from ..contracts.types import ClaimId, DeliveryClass, LiveScope, SocketId, UserId
+from .engine import Session
 from .frames import Message, encode
-from .limits import AbuseCount, TokenBucket
-from .session import Session
+from .rate_limit import AbuseCount, TokenBucket
+from .timers import Deadline
 
 
 @dataclass(slots=True, eq=False)

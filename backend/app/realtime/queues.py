@@ -5,9 +5,9 @@ from collections import deque
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from ..contracts.words import DeliveryClass
+from ..contracts.types import DeliveryClass
 from .frames import Message
-from .limits import InflowLimits
+from .rate_limit import InflowLimits
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,31 +15,31 @@ import orjson
 import socketio
 from socketio.packet import BINARY_ACK, BINARY_EVENT, Packet
 
-from ..contracts.words import DeliveryClass
-from ..metrics import Metrics
+from ..contracts.types import DeliveryClass
+from ..observability.metrics import Metrics
+from ..observability.tracing import Tracing
 from ..ports import Clock, Store
 from ..services.container import Services
 from ..settings import Settings
 from ..tasks import Tasks
-from ..tracing import Tracing
 from .addresses import Proxies
+from .admission import Door, DoorRules
 from .asgi_door import AsgiDoor
-from .bus import Bus
-from .bus_listener import BusListener
+from .bus.bus import Bus
+from .bus.subscriber import BusListener
 from .caps import Limits
-from .channels import Channels
-from .deadlines import Deadlines
-from .door import Door, DoorRules
+from .compat import unexpected
+from .delivery import Channels
 from .emitter import LocalEmitter
-from .engine import Engine
+from .engine import Session
+from .engine_part import Engine
 from .fanout import Fanout
 from .frames import Message
 from .gateway import Gateway
-from .limits import InflowLimits
-from .manager import RoomManager
 from .queues import Bounds
-from .selfcheck import unexpected
-from .session import Session
+from .rate_limit import InflowLimits
+from .rooms import RoomManager
+from .timers import Deadlines
 from .traced import TracedPushes
 
 log = logging.getLogger(__name__)

@@ -6,10 +6,10 @@ the node that made it: the bus takes no trace along.
 
 from collections.abc import Callable, Sequence
 
-from ..contracts.words import DeliveryClass
+from ..contracts.types import DeliveryClass
+from ..observability.tracing import Mark, Tracing
 from ..ports import Emitter, Push
-from ..tracing import Mark, Tracing
-from .channels import encode_push
+from .delivery import encode_push
 from .frames import Message
 
 OnFlush = Callable[[float, int, list[Message]], None]

@@ -15,11 +15,11 @@ from hashlib import blake2b
 
 import orjson
 
-from ..contracts.words import DeliveryClass
-from ..logs import request_id
+from ..contracts.types import DeliveryClass
+from ..observability.logs import request_id
 from ..ports import Push
+from .engine import Session
 from .frames import Message
-from .session import Session
 
 log = logging.getLogger(__name__)
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from ..contracts.errors import Code
-from ..contracts.words import UserId
+from ..contracts.types import UserId
 from ..domain.records import User
 from ..errors import RefusedError, UnavailableError
 from ..ports import Clock, Ids, Newcomer, Store

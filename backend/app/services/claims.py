@@ -6,7 +6,7 @@ Called by `api/claims.py` and by the seeding command.
 from dataclasses import dataclass
 
 from ..contracts.errors import Code
-from ..contracts.words import ClaimId, ClaimStatus, UserId
+from ..contracts.types import ClaimId, ClaimStatus, UserId
 from ..domain.records import Claim, User, Validation
 from ..errors import RefusedError
 from ..ports import Clock, Ids, Page, Store

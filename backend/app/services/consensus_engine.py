@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from ..contracts.errors import Code
-from ..contracts.words import Action, ClaimId, ClaimStatus, ValidationId
+from ..contracts.types import Action, ClaimId, ClaimStatus, ValidationId
 from ..domain.consensus import ConsensusPolicy, Decision, decide
 from ..domain.notifications import plan_consensus, plan_validation
 from ..domain.records import Claim, User, Validation

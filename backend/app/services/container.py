@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from ..metrics import Metrics
+from ..observability.metrics import Metrics
 from ..ports import Clock, Ids, Store
 from ..settings import Settings
 from .accounts import Accounts

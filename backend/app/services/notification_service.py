@@ -6,7 +6,7 @@ A failed push never fails the write: the row is there, and the client's next `sy
 from typing import Any
 
 from ..contracts.errors import Code
-from ..contracts.words import (
+from ..contracts.types import (
     Action,
     ClaimId,
     NotificationId,

@@ -19,7 +19,7 @@ import jwt
 import orjson
 
 from ..contracts.errors import Code
-from ..contracts.words import UserId
+from ..contracts.types import UserId
 from ..errors import RefusedError
 from ..ports import Clock
 

@@ -1,8 +1,8 @@
 """The consensus engine with a span around each validation; built by `main` where tracing is on."""
 
-from ..contracts.words import Action, ClaimId
+from ..contracts.types import Action, ClaimId
 from ..domain.records import User
-from ..tracing import Tracing
+from ..observability.tracing import Tracing
 from .consensus_engine import ConsensusEngine, Processed
 
 

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from ..contracts import events
 from ..contracts.rooms import LIVE_ROOM, claim_room, user_room
-from ..contracts.words import (
+from ..contracts.types import (
     ClaimId,
     ClaimStatus,
     DeliveryClass,

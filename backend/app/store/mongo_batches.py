@@ -11,8 +11,8 @@ from typing import TypeVar
 
 from pymongo.errors import PyMongoError
 
+from .mongo.connection import MongoLink, is_duplicate, is_transient
 from .mongo_driver import Session
-from .mongo_link import MongoLink, is_duplicate, is_transient
 
 V = TypeVar("V")
 R = TypeVar("R")

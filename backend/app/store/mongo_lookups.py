@@ -7,8 +7,8 @@ has begun before it, so that everyone sees what was written before they asked. C
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 
-from .combiner import Combiner
-from .mongo_link import MongoLink, loaded
+from .mongo.batcher import Combiner
+from .mongo.connection import MongoLink, loaded
 from .rows import Document
 from .schema import Name
 

@@ -7,7 +7,7 @@ so steps only add, and readers bear what older nodes leave out. Called by `mongo
 import time
 from collections.abc import Awaitable, Callable
 
-from .mongo_link import MongoLink
+from .mongo.connection import MongoLink
 from .schema import MONGO_VERSION, Name
 
 Step = Callable[[MongoLink], Awaitable[None]]

@@ -6,9 +6,9 @@ from pathlib import Path
 from ..domain.trust import TrustPolicy
 from ..errors import SetupError
 from ..ports import Clock, Store
-from .mongo import MongoStore
+from .mongo.store import MongoStore
 from .mongo_driver import MongoDriver
-from .sqlite import SqliteStore
+from .sqlite.store import SqliteStore
 
 _SQLITE = "sqlite:///"
 _MONGO = ("mongodb://", "mongodb+srv://")

@@ -4,7 +4,7 @@ Pure; called by both stores inside their transaction, so that the answer and the
 """
 
 from ..contracts.errors import Code
-from ..contracts.words import ClaimStatus
+from ..contracts.types import ClaimStatus
 from ..domain.records import Claim, Validation
 from ..errors import RefusedError
 

@@ -9,7 +9,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from ..contracts.words import (
+from ..contracts.types import (
     Action,
     ClaimId,
     ClaimStatus,

@@ -1,4 +1,4 @@
-"""Vouchstorm as it is deployed: the node of `backend.app.node`, with a control channel beside it.
+"""Vouchstorm as it is deployed: the node of `backend.app.process.node`, with a control channel beside it.
 
 Users are stored, tokens are checked against the store, rooms are joined, replay positions are read: nothing
 is left out. Events go in where the services put them, at `Emitter.push`.
@@ -15,13 +15,13 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from backend.app import node
 from backend.app.contracts.rooms import user_room
-from backend.app.contracts.words import DeliveryClass, UserId
+from backend.app.contracts.types import DeliveryClass, UserId
 from backend.app.domain.records import User
-from backend.app.logs import configure_logging
 from backend.app.main import Application, create_app
+from backend.app.observability.logs import configure_logging
 from backend.app.ports import Newcomer, Push
+from backend.app.process import node
 from backend.app.settings import Settings, load_settings
 
 from ..control import Control

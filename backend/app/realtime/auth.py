@@ -1,0 +1,119 @@
+"""The tokens that connected sockets came with: the notice before they expire, their end, and kicks.
+
+Called by the gateway, by the service that logs out, and by the bus for the kicks of other nodes.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+from ..contracts import events
+from ..contracts.errors import Code
+from ..contracts.types import UserId
+from ..services.container import Services
+from ..services.tokens import TokenClaims
+from .bus.messages import Kick
+from .kicks import KickedLately
+from .peers import Peer, Roster, control
+from .timers import Deadlines
+
+EXPIRY_NOTICE_S = 60.0
+RECHECK_BATCH = 500
+
+T = TypeVar("T")
+
+
+class TokenWatch:
+    """Ends the sockets whose token has come to its end."""
+
+    def __init__(self, services: Services, deadlines: Deadlines, peers: Roster) -> None:
+        self._services = services
+        self._deadlines = deadlines
+        self._peers = peers
+        self._kicked = KickedLately()
+        self._rechecks = 0
+        self.on_kick: Callable[[Kick], None] | None = None
+        """Told of each kick that began here: the other nodes have to hear of it."""
+
+    def kicked_lately(self, jti: str | None) -> bool:
+        """Was this token kicked within the last minute?"""
+        return self._kicked.holds(jti, _now_s())
+
+    async def as_of_now(self, look: Callable[[], Awaitable[T]]) -> T:
+        """What the store says of a token that no socket here carries yet.
+
+        Asked again if a `recheck` began meanwhile: that looks at sockets only, and the answer may be older
+        than the kick it makes up for.
+        """
+        while True:
+            before = self._rechecks
+            found = await look()
+            if self._rechecks == before:
+                return found
+
+    def remember(self, peer: Peer, claims: TokenClaims) -> None:
+        """From now on the socket lives as long as this token."""
+        peer.forget_token()
+        peer.jti = claims.jti
+        left_s = (claims.expires_at - self._services.clock.now()).total_seconds()
+        notice_s = min(EXPIRY_NOTICE_S, left_s / 2)
+        now_s = _now_s()
+
+        def notice() -> None:
+            if not self._peers.gone(peer):
+                payload = events.TokenExpiring(expires_in_s=round(notice_s))
+                peer.session.post([control("token_expiring", payload)])
+
+        def expire() -> None:
+            self._peers.end(peer, Code.TOKEN_EXPIRED, "The token expired; connect with a new one.")
+
+        peer.token_life += [
+            self._deadlines.add(now_s + left_s - notice_s, notice),
+            self._deadlines.add(now_s + left_s, expire),
+        ]
+
+    def logged_out(self, token: TokenClaims) -> None:
+        """End the sockets of this token, on all nodes."""
+        self.kick(Kick(token.user_id, token.jti))
+
+    def kick(self, kick: Kick) -> None:
+        """End the sockets of a user, or of one token, on all nodes."""
+        self.kick_here(kick)
+        if self.on_kick is not None:
+            self.on_kick(kick)
+
+    def kick_here(self, kick: Kick) -> None:
+        """As `kick`, on this node only: those that are let in right now, too."""
+        self._kicked.note(kick, _now_s())
+        for peer in [*self._peers.values()] if kick.jti is None else self._peers_of(kick.user_id):
+            if peer.user_id == kick.user_id and kick.jti in (None, peer.jti):
+                self._peers.end(
+                    peer, Code.TOKEN_REVOKED, "This token was logged out; connect with a new one."
+                )
+
+    def _peers_of(self, user_id: UserId) -> list[Peer]:
+        """Who has joined as this user; who is about to finds out by `_kicked`."""
+        sids = self._services.websocket.sockets_of(user_id)
+        return [self._peers[sid] for sid in sids if sid in self._peers]
+
+    async def recheck(self) -> int:
+        """End whose token or user is gone by now; how many. After a gap of the bus a kick may be missing.
+
+        Raises UnavailableError.
+        """
+        ended = 0
+        self._rechecks += 1
+        peers = [peer for peer in self._peers.values() if peer.user_id is not None and peer.jti is not None]
+        for start in range(0, len(peers), RECHECK_BATCH):
+            batch = peers[start : start + RECHECK_BATCH]
+            asked = [(peer.user_id, peer.jti) for peer in batch if peer.user_id and peer.jti]
+            found = await self._services.store.newcomers(asked)
+            for peer, (_, jti), newcomer in zip(batch, asked, found, strict=True):
+                if (newcomer.revoked or newcomer.last_seq is None) and peer.jti == jti:
+                    ended += 1
+                    self._peers.end(peer, Code.TOKEN_REVOKED, "This token is no longer valid; log in again.")
+        return ended
+
+
+def _now_s() -> float:
+    return asyncio.get_running_loop().time()

@@ -1,0 +1,125 @@
+"""Opening a MongoDB: is it a replica set, is the schema ours and not newer, are all indexes there?
+
+Refuses a standalone server: it has no transactions and loses acknowledged writes when killed. Called by
+`MongoStore.open`.
+"""
+
+from functools import partial
+from typing import Any
+
+from pymongo import IndexModel
+from pymongo.errors import OperationFailure, PyMongoError
+
+from ...errors import SetupError, UnavailableError
+from ..mongo_driver import MongoDriver, close_client, make_probe
+from ..mongo_migrations import migrate
+from ..schema import MONGO_INDEXES, MONGO_VERSION, MongoIndex, Name
+from .connection import MongoLink
+
+_PROBE_TIMEOUT_S = 1.0
+_AUTHENTICATION_FAILED = 18
+_UNAUTHORIZED = 13
+_INDEX_OPTIONS_CONFLICT = 85
+_INDEX_KEYS_CONFLICT = 86
+
+_STANDALONE = (
+    "MongoDB runs standalone, but Vouchstorm needs a replica set (one member is enough) for transactions and "
+    "durable writes; start mongod with --replSet rs0 and run rs.initiate() once in mongosh."
+)
+_NOT_INITIATED = (
+    "MongoDB was started with --replSet but its replica set was never initiated; "
+    "run rs.initiate() once in mongosh."
+)
+
+
+async def prepare(link: MongoLink, url: str) -> None:
+    """Check the server and the schema, create what is missing.
+
+    Raises:
+        SetupError: with what to do.
+        UnavailableError: no primary answers.
+    """
+    try:
+        await link.call(lambda: _check_topology(link))
+        await link.call(lambda: _check_version(link))
+        for name in MONGO_INDEXES:
+            await link.call(partial(_create_indexes, link, name))
+    except UnavailableError as error:
+        reason = _refused_by_server(error.__cause__) or await _reason_without_primary(url, link.driver)
+        if reason is not None:
+            raise SetupError(reason) from error
+        raise UnavailableError("No primary of the MongoDB in VOUCHSTORM_STORE_URL answers.") from error
+
+
+def _refused_by_server(error: BaseException | None) -> str | None:
+    if isinstance(error, OperationFailure) and error.code in (_AUTHENTICATION_FAILED, _UNAUTHORIZED):
+        return (
+            "MongoDB refuses the user or password in VOUCHSTORM_STORE_URL, or the user may not create "
+            "collections; check them, and authSource."
+        )
+    return None
+
+
+async def _check_topology(link: MongoLink) -> None:
+    reason = _reason_in(await link.client.admin.command("hello"))
+    if reason is not None:
+        raise SetupError(reason)
+
+
+def _reason_in(hello: dict[str, Any]) -> str | None:
+    """Why a server that says this cannot be used; None for members of a replica set and for mongos."""
+    if hello.get("msg") == "isdbgrid" or "setName" in hello:
+        return None
+    return _NOT_INITIATED if hello.get("isreplicaset") else _STANDALONE
+
+
+async def _reason_without_primary(url: str, driver: MongoDriver) -> str | None:
+    """What the first server of the URL says about itself, when asked alone."""
+    probe = make_probe(url, driver, _PROBE_TIMEOUT_S)
+    if probe is None:
+        return None
+    try:
+        return _reason_in(await probe.admin.command("hello"))
+    except PyMongoError:
+        return None
+    finally:
+        await close_client(probe, driver)
+
+
+async def _check_version(link: MongoLink) -> None:
+    meta = link[Name.META]
+    await meta.update_one({"_id": "schema"}, {"$setOnInsert": {"version": MONGO_VERSION}}, upsert=True)
+    found = await meta.find_one({"_id": "schema"})
+    version = found["version"]
+    if version > MONGO_VERSION:
+        raise SetupError(
+            f"The MongoDB database has schema version {version}, but this program only knows "
+            f"{MONGO_VERSION}; run the Vouchstorm version that wrote it, or a newer one."
+        )
+    await migrate(link, version)
+
+
+async def _create_indexes(link: MongoLink, name: Name) -> None:
+    """Create the indexes of a collection; equal ones are left alone, so that a second node costs nothing.
+
+    Raises:
+        SetupError: an index of one of their names exists and is another one.
+    """
+    try:
+        await link[name].create_indexes([_model(index) for index in MONGO_INDEXES[name]])
+    except OperationFailure as error:
+        if error.code not in (_INDEX_OPTIONS_CONFLICT, _INDEX_KEYS_CONFLICT):
+            raise
+        raise SetupError(
+            f"The MongoDB collection {name.value} has other indexes than Vouchstorm needs; "
+            "drop the differing ones, or use another database."
+        ) from error
+
+
+def _model(index: MongoIndex) -> IndexModel:
+    options: dict[str, Any] = {"name": index.name, "unique": index.unique}
+    if index.only is not None:
+        options["partialFilterExpression"] = index.only
+    if index.expires:
+        options["expireAfterSeconds"] = 0
+    return IndexModel(list(index.columns), **options)

@@ -1,0 +1,247 @@
+"""Lanes: threads that own one SQLite connection each and work off one bounded queue of jobs in batches.
+
+The event loop never waits for a disk: `Lane.call` queues a job and awaits its future. A batch is whatever is
+waiting when a thread becomes free, so the busier the store, the more calls share one commit. How a batch
+runs is passed in: `commit_together` (one durable commit, each job in a savepoint) or `read_together` (one
+consistent view). Called by `SqliteStore`; knows no table.
+"""
+
+import asyncio
+import queue
+import sqlite3
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from ...contracts.errors import Code
+from ...errors import RefusedError, UnavailableError, VouchstormError
+
+T = TypeVar("T")
+Task = Callable[[sqlite3.Connection], T]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Job:
+    task: Task[Any]
+    future: "asyncio.Future[Any]"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Outcome:
+    job: Job
+    value: Any = None
+    error: Exception | None = None
+
+
+BatchRunner = Callable[[sqlite3.Connection, Sequence[Job]], list[Outcome]]
+
+
+def translate(error: Exception) -> Exception:
+    """What a caller of the store sees for an error inside it; unknown ones (bugs) stay as they are."""
+    if isinstance(error, VouchstormError):
+        return error
+    if isinstance(error, sqlite3.IntegrityError):
+        translated: Exception = RefusedError("That contradicts what is already stored.", Code.INVALID_INPUT)
+    elif isinstance(error, sqlite3.Error):
+        translated = UnavailableError(f"The store could not answer: {error}.")
+    else:
+        return error
+    translated.__cause__ = error
+    return translated
+
+
+def commit_together(connection: sqlite3.Connection, jobs: Sequence[Job]) -> list[Outcome]:
+    """Run jobs in one transaction: a refused job is undone alone, a failed commit fails them all.
+
+    Nothing is reported as done before the commit is on disk.
+    """
+    try:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")  # left over from a batch whose own rollback failed
+        connection.execute("BEGIN IMMEDIATE")
+        outcomes = []
+        for job in jobs:
+            outcomes.append(_in_savepoint(connection, job))
+            if not connection.in_transaction:
+                # SQLite itself rolled everything back (disk full, I/O error): no job of the batch is stored.
+                raise sqlite3.OperationalError(str(outcomes[-1].error))
+        connection.execute("COMMIT")
+    except sqlite3.Error as error:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        return fail_together(jobs, error)
+    return outcomes
+
+
+def fail_together(jobs: Sequence[Job], error: Exception) -> list[Outcome]:
+    """The same failure for each job, as an exception of its own."""
+    return [Outcome(job, error=translate(error)) for job in jobs]
+
+
+def _in_savepoint(connection: sqlite3.Connection, job: Job) -> Outcome:
+    connection.execute("SAVEPOINT job")
+    try:
+        value = job.task(connection)
+    except Exception as error:  # noqa: BLE001 - belongs to the caller; handed over, never swallowed
+        if connection.in_transaction:
+            connection.execute("ROLLBACK TO job")
+            connection.execute("RELEASE job")
+        return Outcome(job, error=translate(error))
+    connection.execute("RELEASE job")
+    return Outcome(job, value)
+
+
+def read_together(connection: sqlite3.Connection, jobs: Sequence[Job]) -> list[Outcome]:
+    """Run read-only jobs on one consistent view, taken after all of them were asked for."""
+    try:
+        connection.execute("BEGIN")
+    except sqlite3.Error as error:
+        return fail_together(jobs, error)
+    try:
+        return [_attempt(connection, job) for job in jobs]
+    finally:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+
+
+def _attempt(connection: sqlite3.Connection, job: Job) -> Outcome:
+    try:
+        return Outcome(job, job.task(connection))
+    except Exception as error:  # noqa: BLE001 - belongs to the caller; handed over, never swallowed
+        return Outcome(job, error=translate(error))
+
+
+class Lane:
+    """Owned threads over one queue; started and stopped by its owner, on one event loop."""
+
+    def __init__(
+        self,
+        name: str,
+        connect: Callable[[], sqlite3.Connection],
+        run_batch: BatchRunner,
+        *,
+        threads: int,
+        batch_jobs: int,
+        depth_jobs: int,
+    ) -> None:
+        """batch_jobs: most jobs per batch. depth_jobs: most jobs waiting; more are refused as unavailable."""
+        self._name = name
+        self._connect = connect
+        self._run_batch = run_batch
+        self._batch_jobs = batch_jobs
+        self._jobs: queue.Queue[Job | None] = queue.Queue()
+        self._depth_jobs = depth_jobs
+        self._thread_count = threads
+        self._threads: list[threading.Thread] = []
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    async def start(self) -> None:
+        """Start the threads; return when each has its connection. Raises what `connect` raised."""
+        loop = self._loop = asyncio.get_running_loop()
+        opened = []
+        for number in range(self._thread_count):
+            ready: asyncio.Future[None] = loop.create_future()
+            thread = threading.Thread(
+                target=self._work, args=(loop, ready), name=f"{self._name}-{number}", daemon=True
+            )
+            thread.start()
+            self._threads.append(thread)
+            opened.append(ready)
+        failures = [item for item in await asyncio.gather(*opened, return_exceptions=True) if item]
+        if failures:
+            await self.stop()
+            raise failures[0]
+
+    async def stop(self) -> None:
+        """Finish the queued jobs and end the threads. Idempotent."""
+        threads, self._threads = self._threads, []
+        for _ in threads:
+            self._jobs.put(None)
+        for thread in threads:
+            await asyncio.to_thread(thread.join)
+
+    async def call(self, task: Task[T], timeout_s: float) -> T:
+        """Run `task` on one of the threads.
+
+        Raises:
+            UnavailableError: not started, too many calls waiting, or no result within `timeout_s`; a job that
+                has not begun by then never runs.
+        """
+        if not self._threads or self._loop is None:
+            raise UnavailableError("The store is not open.")
+        if self._jobs.qsize() >= self._depth_jobs:
+            raise UnavailableError("The store is busy: too many calls are waiting.")
+        future: asyncio.Future[T] = self._loop.create_future()
+        self._jobs.put(Job(task, future))
+        try:
+            async with asyncio.timeout(timeout_s):
+                return await future
+        except TimeoutError as error:
+            raise UnavailableError(f"The store did not answer within {timeout_s:g} s.") from error
+
+    def _work(self, loop: asyncio.AbstractEventLoop, ready: "asyncio.Future[None]") -> None:
+        try:
+            connection = self._connect()
+        except Exception as error:  # noqa: BLE001 - handed to start()
+            _post(loop, _settle_one, ready, error)
+            return
+        _post(loop, _settle_one, ready, None)
+        try:
+            while (batch := self._next_batch()) is not None:
+                if batch:
+                    _post(loop, _settle, self._run(connection, batch))
+        finally:
+            connection.close()
+
+    def _run(self, connection: sqlite3.Connection, batch: list[Job]) -> list[Outcome]:
+        try:
+            return self._run_batch(connection, batch)
+        except sqlite3.Error as error:
+            return fail_together(batch, error)
+
+    def _next_batch(self) -> list[Job] | None:
+        """All waiting jobs up to the bound, without those given up meanwhile; None: stop."""
+        job = self._jobs.get()
+        batch: list[Job] = []
+        while job is not None:
+            if not job.future.cancelled():
+                batch.append(job)
+            if len(batch) >= self._batch_jobs:
+                return batch
+            try:
+                job = self._jobs.get_nowait()
+            except queue.Empty:
+                return batch
+        if batch:
+            self._jobs.put(None)
+            return batch
+        return None
+
+
+def _post(loop: asyncio.AbstractEventLoop, callback: Callable[..., None], *args: Any) -> None:
+    try:
+        loop.call_soon_threadsafe(callback, *args)
+    except RuntimeError:
+        # The loop is closed: nobody is left to be told. The work itself is done and durable.
+        return
+
+
+def _settle_one(future: "asyncio.Future[None]", error: Exception | None) -> None:
+    if future.done():
+        return
+    if error is None:
+        future.set_result(None)
+    else:
+        future.set_exception(error)
+
+
+def _settle(outcomes: list[Outcome]) -> None:
+    for outcome in outcomes:
+        future = outcome.job.future
+        if future.done():
+            continue
+        if outcome.error is None:
+            future.set_result(outcome.value)
+        else:
+            future.set_exception(outcome.error)

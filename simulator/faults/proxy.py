@@ -1,0 +1,265 @@
+"""Faults on purpose: a flaky TCP proxy, and signals to processes.
+
+The proxy stands in front of a node, Redis or MongoDB where nothing may be killed. Every control is a context
+manager that restores what it changed, whatever happens inside; controls of different kinds may overlap.
+It works on byte streams between two real sockets: it cannot lose, reorder or corrupt packets as a network
+can, both sides see their acknowledgements at once, and the kernel's buffers on either side of it come on top
+of its own. Called by the runner and by tests.
+"""
+
+import asyncio
+import contextlib
+import os
+import random
+import signal
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import cast
+
+from ..relay import CHUNK_BYTES, Conditions, Delay, Rate, Relay
+from ..socketio_client.connector import reset
+
+KILL_DEADLINE_S = 5.0
+_POLL_S = 0.01
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Budget:
+    """How much a connection may carry."""
+
+    n_bytes: int
+
+
+class FlakyProxy:
+    """A TCP proxy on a port of its own: `async with FlakyProxy("127.0.0.1", host, port, rng) as proxy:`.
+
+    Connect to `proxy.port`; with no control active it passes bytes on as they come. Memory is bounded to
+    64 KiB and direction: when one side does not read, the other is no longer read.
+    """
+
+    def __init__(
+        self,
+        listen_host: str,
+        target_host: str,
+        target_port: int,
+        rng: random.Random,
+        *,
+        listen_port: int = 0,
+    ) -> None:
+        """rng: for the jitter of `delay`. listen_port: 0 takes a free one."""
+        self._listen = (listen_host, listen_port)
+        self._target = (target_host, target_port)
+        self._conditions = Conditions(rng)
+        self._relays: set[Relay] = set()
+        self._server: asyncio.Server | None = None
+        self._refusing = 0  # how many cut() are active
+        self._ignoring = 0  # how many drop_new() are active
+        self._ignored: set[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = set()
+        self._halved = 0  # how many half_close() are active
+        self._budgets: list[Budget] = []  # of the active reset_after(), newest last
+        self.port = listen_port
+        self.accepted = 0
+
+    @property
+    def connections(self) -> int:
+        """How many connections are carried now."""
+        return len(self._relays)
+
+    async def __aenter__(self) -> "FlakyProxy":
+        self._server = await asyncio.start_server(self._serve, *self._listen, backlog=1024, limit=CHUNK_BYTES)
+        self.port = self._server.sockets[0].getsockname()[1]
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._server is not None:
+            self._server.close()
+        self._abort_ignored()
+        relays = list(self._relays)
+        for relay in relays:
+            relay.abort()
+        for relay in relays:
+            await relay.ended.wait()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.accepted += 1
+        if self._refusing:
+            _reset(writer)
+            return
+        if self._ignoring:
+            self._ignored.add((reader, writer))
+            return
+        relay = Relay(self._conditions, reader, writer)
+        self._relays.add(relay)
+        try:
+            if self._budgets:
+                relay.reset_after(self._budgets[-1].n_bytes)
+            await relay.run(*self._target, halved=bool(self._halved))
+        finally:
+            self._relays.discard(relay)
+
+    def _abort_ignored(self) -> None:
+        ignored, self._ignored = self._ignored, set()
+        for _, writer in ignored:
+            _reset(writer)
+
+    # -- controls ---------------------------------------------------------------------------------------
+
+    @contextlib.contextmanager
+    def delay(self, ms: float, jitter_ms: float = 0.0) -> Iterator[None]:
+        """Bytes arrive `ms` later, plus up to `jitter_ms`, in both directions and in order.
+
+        Imitates a far or congested path. Unrealistic: the TCP handshake and acknowledgements are not
+        delayed, and jitter never reorders. Of several delays the newest holds.
+        """
+        if ms < 0 or jitter_ms < 0:
+            raise ValueError("a delay must not be negative")
+        with self._conditions.delayed(Delay(ms / 1e3, jitter_ms / 1e3)):
+            yield
+
+    @contextlib.contextmanager
+    def bandwidth(self, bytes_per_s: float) -> Iterator[None]:
+        """Each connection carries at most so many bytes a second in each direction.
+
+        Imitates a thin line of each client's own; not a shared bottleneck, where clients compete.
+        """
+        if bytes_per_s <= 0:
+            raise ValueError("bandwidth must be positive; use stall() for nothing at all")
+        with self._conditions.limited(Rate(bytes_per_s)):
+            yield
+
+    @contextlib.contextmanager
+    def stall(self) -> Iterator[None]:
+        """Bytes stop flowing both ways, connections stay; what piled up flows when the block ends.
+
+        Imitates a hung server or middlebox, and a partition that heals. Unrealistic for a partition longer
+        than the kernel's retransmission timeouts: here connections never break by themselves.
+        """
+        with self._conditions.stalled():
+            yield
+
+    @contextlib.contextmanager
+    def drop_new(self) -> Iterator[None]:
+        """New connections are accepted and never served, then reset when the block ends; old ones live on.
+
+        Imitates a server that accepts and hangs. Not a firewall that drops SYNs: there the connect itself
+        would time out.
+        """
+        self._ignoring += 1
+        try:
+            yield
+        finally:
+            self._ignoring -= 1
+            if not self._ignoring:
+                self._abort_ignored()
+
+    @contextlib.contextmanager
+    def half_close(self) -> Iterator[None]:
+        """The client is told that the server has ended (FIN), while its own bytes still reach the server.
+
+        Imitates a middlebox or server that shuts down one direction and forgets the other. Connections that
+        are halved stay so after the block; during it new ones are halved at once.
+        """
+        self._halved += 1
+        try:
+            for relay in self._relays:
+                relay.halve()
+            yield
+        finally:
+            self._halved -= 1
+
+    @contextlib.contextmanager
+    def cut(self) -> Iterator[None]:
+        """Every connection is reset on both sides, and every new one until the block ends.
+
+        Imitates a crashed middlebox or a killed process behind one. A cable that is pulled sends no resets:
+        that is `stall`.
+        """
+        self._refusing += 1
+        try:
+            for relay in list(self._relays):
+                relay.abort()
+            yield
+        finally:
+            self._refusing -= 1
+
+    @contextlib.contextmanager
+    def reset_after(self, n_bytes: int) -> Iterator[None]:
+        """Each connection is reset once it carried `n_bytes` more, both directions together, in the block.
+
+        Imitates a middlebox with a limit, and finds code that cannot bear an end in the middle of a message.
+        """
+        if n_bytes < 0:
+            raise ValueError("reset_after needs a number of bytes that is not negative")
+        budget = Budget(n_bytes)
+        self._budgets.append(budget)
+        try:
+            for relay in list(self._relays):
+                relay.reset_after(n_bytes)
+            yield
+        finally:
+            self._budgets.remove(budget)
+            for relay in self._relays:
+                relay.reset_after(self._budgets[-1].n_bytes if self._budgets else None)
+
+
+@contextlib.contextmanager
+def killed(pid: int) -> Iterator[None]:
+    """SIGKILL; the block begins when the process is gone (or is a zombie that its parent must reap).
+
+    Imitates a crash, the OOM killer or a lost container. There is nothing to restore: starting the process
+    again is its owner's work. Raises ProcessLookupError, PermissionError, TimeoutError. Blocks the calling
+    thread for some milliseconds while the process dies.
+    """
+    _check(pid)
+    os.kill(pid, signal.SIGKILL)
+    deadline_s = time.monotonic() + KILL_DEADLINE_S
+    while not is_gone(pid):
+        if time.monotonic() > deadline_s:
+            raise TimeoutError(f"process {pid} did not die within {KILL_DEADLINE_S:g} s of SIGKILL")
+        time.sleep(_POLL_S)
+    yield
+
+
+@contextlib.contextmanager
+def paused(pid: int) -> Iterator[None]:
+    """SIGSTOP, and SIGCONT at the end whatever happens.
+
+    Imitates a hung process, a long garbage collection, a starved or migrated machine: its sockets stay open
+    and its kernel goes on accepting connections and bytes. Raises ProcessLookupError, PermissionError.
+    """
+    _check(pid)
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        with contextlib.suppress(ProcessLookupError):  # killed in the meantime
+            os.kill(pid, signal.SIGCONT)
+
+
+def _reset(writer: asyncio.StreamWriter) -> None:
+    reset(cast(asyncio.Transport, writer.transport))
+
+
+def _check(pid: int) -> None:
+    """Signals to groups, to init and to ourselves are never meant."""
+    if pid <= 1 or pid in (os.getpid(), os.getppid()):
+        raise ValueError(f"{pid} is not a process to break: only children and services of the run are")
+
+
+def is_gone(pid: int) -> bool:
+    """Dead, or a zombie; where there is no /proc a zombie counts as alive until its parent reaps it."""
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+        return state.rpartition(")")[2].split()[0] in ("Z", "X")
+    except (FileNotFoundError, ProcessLookupError):
+        pass
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return True
+    return False

@@ -1,0 +1,180 @@
+"""What came in since the last second, in one process: receipts by kind and latency, and what is overdue.
+
+A `Watch` reads it off the ledger while the run goes on, looking at every receipt once; beats of several
+processes add up, percentiles included. For people who watch; the ledger judges at the end, not this. Pure:
+times are monotonic nanoseconds. Called once a second by whoever owns the ledger.
+"""
+
+from collections import Counter, deque
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from .broadcast_audit import Ints
+from .broadcasts import Room, Row
+from .durable import Item
+from .ledger import Ledger
+from .outcomes import Class
+
+NS = 1_000_000_000
+BOUNDS_MS = (1, 2, 5, 10, 25, 50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000)
+"""Upper bounds of the latency buckets that are shown to Prometheus."""
+STEP = 1.02
+"""Ratio of neighbouring buckets: percentiles of beats are right within two per cent."""
+MAX_WATCHED = 5_000
+DURABLE = "durable"
+RECENT_BEATS = 2
+
+
+@dataclass(slots=True)
+class Beat:
+    """Receipts since the last beat.
+
+    received: by kind of message. counts: by latency, one for each of BOUNDS_MS and one for what was slower;
+    replays are received, but their latency is that of an absence and not counted.
+    cells: the same in steps of two per cent, for percentiles. overdue: owed messages that did not come within
+    the late bound to clients that were there all the time; lost, unless they come very late.
+    lag_ms: how late the event loop was at worst.
+    """
+
+    received: Counter[str] = field(default_factory=Counter)
+    counts: list[int] = field(default_factory=lambda: [0] * (len(BOUNDS_MS) + 1))
+    sum_ms: float = 0.0
+    cells: Counter[int] = field(default_factory=Counter)
+    overdue: int = 0
+    lag_ms: float = 0.0
+
+    def add(self, other: "Beat") -> None:
+        """Add another process's beat, or a later one, to this."""
+        self.received.update(other.received)
+        self.counts = [mine + theirs for mine, theirs in zip(self.counts, other.counts, strict=True)]
+        self.sum_ms += other.sum_ms
+        self.cells.update(other.cells)
+        self.overdue += other.overdue
+        self.lag_ms = max(self.lag_ms, other.lag_ms)
+
+    def record(self, latency_ns: Ints) -> None:
+        """Latencies of receipts."""
+        latency_ms = np.maximum(latency_ns, 1_000) / 1e6
+        where = np.searchsorted(BOUNDS_MS, latency_ms)
+        for place, count in enumerate(np.bincount(where, minlength=len(self.counts)).tolist()):
+            self.counts[place] += count
+        self.sum_ms += float(latency_ms.sum())
+        steps = np.ceil(np.log(latency_ms) / np.log(STEP)).astype(np.int64)
+        found, counts = np.unique(steps, return_counts=True)
+        self.cells.update(dict(zip(found.tolist(), counts.tolist(), strict=True)))
+
+    def percentile_ms(self, percent: float) -> float:
+        """The latency that so many per cent of the receipts had at most; 0 when nothing came."""
+        total, so_far = sum(self.cells.values()), 0
+        for cell in sorted(self.cells):
+            so_far += self.cells[cell]
+            if so_far >= total * percent / 100:
+                return float(STEP**cell)
+        return 0.0
+
+
+@dataclass(slots=True)
+class _Watched:
+    row: Row
+    seen_ns: int = 0
+
+
+class Watch:
+    """Looks at a ledger again and again. late_ns: an owed message that takes longer is overdue."""
+
+    def __init__(self, ledger: Ledger, late_ns: int) -> None:
+        self._ledger = ledger
+        self._late_ns = late_ns
+        self._watched: dict[int, _Watched] = {}
+        self._unexplained: list[Item] = []
+
+    def look(self, now_ns: int) -> Beat:
+        """Everything that came in since the last look."""
+        beat, audience = Beat(), _Audience(self._ledger)
+        self._take_new()
+        for key, watched in list(self._watched.items()):
+            row = watched.row
+            at = np.frombuffer(row.at, dtype=np.int64)
+            new = (at > watched.seen_ns) & (at <= now_ns)
+            watched.seen_ns = now_ns
+            if new.any():
+                beat.received[row.stream.kind.value] += int(np.count_nonzero(new))
+                new[[client for client, kind in row.odd.items() if kind is Class.REPLAYED]] = False
+                beat.record(at[new] - row.intended_ns)
+            if row.sent_ns < now_ns - self._late_ns:
+                beat.overdue += audience.waiting(row, at)
+                del self._watched[key]
+            elif row.receipts >= self._ledger.rooms.clients:
+                del self._watched[key]
+        self._take_durable(beat)
+        return beat
+
+    def _take_durable(self, beat: Beat) -> None:
+        """Durable messages, each with its cause; one whose cause is not known yet is asked again once."""
+        causes, arrivals, late = self._ledger.causes, self._ledger.arrivals, self._unexplained
+        came = [arrivals.popleft() for _ in range(len(arrivals))]
+        self._unexplained = [item for item in came if item.cause not in causes]
+        known = [*(item for item in came if item.cause in causes), *late]
+        live = [
+            item.at_ns - causes[item.cause].intended_ns
+            for item in known
+            if item.kind is not Class.REPLAYED and item.cause is not None and item.cause in causes
+        ]
+        if known:
+            beat.received[DURABLE] += len(known)
+            beat.record(np.array(live, dtype=np.int64))
+
+    def _take_new(self) -> None:
+        """Rows that were published since the last look; those beyond the bound are not watched."""
+        recent = self._ledger.rooms.recent
+        for row in [recent.popleft() for _ in range(len(recent))]:
+            if len(self._watched) < MAX_WATCHED:
+                self._watched.setdefault(id(row), _Watched(row))
+
+
+class _Audience:
+    """Who is there now, and since when, by room; made when first asked for."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._presence = ledger.rooms.presence
+        self._since: dict[int, tuple[Ints, Ints]] = {}
+
+    def waiting(self, row: Row, at: Ints) -> int:
+        """How many that were there at its sending, and since, have neither the message nor a newer one."""
+        clients: set[int] = set()
+        for room in row.stream.rooms:
+            members, since = self._columns(room)
+            clients.update(members[(since <= row.sent_ns) & (at[members] == 0)].tolist())
+        return len(clients)
+
+    def _columns(self, room: Room) -> tuple[Ints, Ints]:
+        found = self._since.get(id(room))
+        if found is None:
+            here = self._presence.now
+            spells = [spell for client, spell in room.now.items() if client in here]
+            since = [max(spell.from_ns, here[spell.client].from_ns) for spell in spells]
+            members = [spell.client for spell in spells]
+            found = np.array(members, dtype=np.int64), np.array(since, dtype=np.int64)
+            self._since[id(room)] = found
+        return found
+
+
+class Pulse:
+    """The beats of a run, one a second for all processes together: totals, and the latencies just now."""
+
+    def __init__(self) -> None:
+        self.total = Beat()
+        self._last: deque[Beat] = deque(maxlen=RECENT_BEATS)
+
+    def add(self, beat: Beat) -> None:
+        """The beat of this second."""
+        self.total.add(beat)
+        self._last.append(beat)
+
+    def recent(self) -> Beat:
+        """The last beats together."""
+        recent = Beat()
+        for beat in self._last:
+            recent.add(beat)
+        return recent

@@ -1,0 +1,286 @@
+"""A server started for one run: seed, start, wait for its ready line, watch, stop.
+
+The commands are handed in: this room knows neither the backend nor the command line. The child gets a process
+group of its own, so that a Ctrl-C meant for the run does not kill it before it was asked to stop.
+Called by the runner.
+"""
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import tempfile
+from collections import deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from .. import host
+from ..errors import SetupError
+
+READY_TIMEOUT_S = 60.0
+STOP_TIMEOUT_S = 10.0
+KILL_TIMEOUT_S = 5.0
+STATUS_TIMEOUT_S = 20.0
+SAMPLE_S = 0.5
+TAIL_LINES = 15
+
+
+@dataclass(frozen=True, slots=True)
+class Commands:
+    """How to make a server for a run. Words may hold the placeholders {data_dir}, {users}, {claims},
+    {quorum}, {seed}, {tokens_file} and {claims_file}.
+
+    serve: prints one line of JSON with `"ready": true` and `"url"` on stdout when it accepts connections.
+    seed: writes the users' tokens and the claims, one JSON object a line, then ends; empty: no seeding.
+    status: prints a JSON document whose `services` is a list of {name, pid, url, alive}; empty: the ready
+    line's `pids` and `nodes` hold for good. env: added to this process's environment.
+    """
+
+    serve: Sequence[str]
+    seed: Sequence[str] = ()
+    env: Mapping[str, str] = field(default_factory=dict)
+    status: Sequence[str] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Needs:
+    """What a run needs to find in the server."""
+
+    users: int
+    claims: int
+    quorum: int
+    seed: int
+
+
+class ManagedServer:
+    """`async with ManagedServer(commands, needs) as server:` seeds and starts it, and stops it at the end.
+
+    url: where it listens. ready: its ready line. died: how it ended, empty while it lives or was stopped by
+    us.
+    """
+
+    def __init__(
+        self, commands: Commands, needs: Needs, *, cpus: set[int] | None = None, timeout_s: float
+    ) -> None:
+        self._commands = commands
+        self._needs = needs
+        self._cpus = cpus
+        self._timeout_s = timeout_s
+        self._stack = contextlib.AsyncExitStack()
+        self._process: asyncio.subprocess.Process | None = None
+        self._tail: deque[str] = deque(maxlen=TAIL_LINES)
+        self._stopping = False
+        self._words: dict[str, str] = {}
+        self.url = ""
+        self.node = ""
+        self.ready: dict[str, Any] = {}
+        self.died = ""
+        self.tokens_file = Path()
+        self.claims_file = Path()
+        self.gone = asyncio.Event()
+        self.peak_rss_bytes = 0
+        self._cpu: host.FamilyCpu | None = None
+        self._service_cpu: dict[str, host.FamilyCpu] = {}
+
+    @property
+    def pid(self) -> int:
+        """Of the started process; 0 before it is."""
+        return self._process.pid if self._process else 0
+
+    async def __aenter__(self) -> "ManagedServer":
+        try:
+            await self._start()
+        except BaseException:
+            await self._stack.aclose()
+            raise
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._stack.aclose()
+
+    def cpu_s(self) -> float:
+        """CPU seconds used so far, workers included, also those that ended or were replaced; never falls."""
+        return self._cpu.total_s() if self._cpu else 0.0
+
+    def cpu_s_by_service(self) -> dict[str, float]:
+        """The same per service that the ready line named; one that was started again since is left out."""
+        return {
+            name: used_s
+            for name, cpu in self._service_cpu.items()
+            if cpu.alive() and (used_s := cpu.total_s())
+        }
+
+    def rss_bytes(self) -> int:
+        """Resident memory now, workers included."""
+        return host.rss_bytes(self.pid)
+
+    async def _start(self) -> None:
+        data_dir = Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="vouchstorm-run-")))
+        self.tokens_file, self.claims_file = data_dir / "tokens.jsonl", data_dir / "claims.jsonl"
+        words = self._words = {
+            "data_dir": str(data_dir),
+            "users": str(self._needs.users),
+            "claims": str(self._needs.claims),
+            "quorum": str(self._needs.quorum),
+            "seed": str(self._needs.seed),
+            "tokens_file": str(self.tokens_file),
+            "claims_file": str(self.claims_file),
+        }
+        if self._commands.seed:
+            await self._seed([_fill(word, words) for word in self._commands.seed])
+        await self._serve([_fill(word, words) for word in self._commands.serve])
+
+    @property
+    def tells_status(self) -> bool:
+        """Whether `status` has anything to say."""
+        return bool(self._commands.status)
+
+    async def status(self) -> dict[str, Any]:
+        """What runs now, as the status command says. Raises SetupError when it does not answer."""
+        command = [_fill(word, self._words) for word in self._commands.status]
+        process = await self._spawn(command, asyncio.subprocess.DEVNULL)
+        try:
+            output, _ = await asyncio.wait_for(process.communicate(), STATUS_TIMEOUT_S)
+            said = json.loads(output)
+        except (TimeoutError, ValueError) as error:
+            raise SetupError(f"{' '.join(command)} did not say what runs.") from error
+        finally:
+            if process.returncode is None:
+                process.kill()
+                await process.wait()
+        return said if isinstance(said, dict) else {}
+
+    async def _seed(self, command: list[str]) -> None:
+        process = await self._spawn(command, asyncio.subprocess.STDOUT)
+        try:
+            output, _ = await asyncio.wait_for(process.communicate(), self._timeout_s)
+        except TimeoutError as error:
+            raise SetupError(f"Seeding took longer than {self._timeout_s:g} s.") from error
+        finally:
+            if process.returncode is None:
+                process.kill()
+                await process.wait()
+        if process.returncode != 0:
+            said = output.decode(errors="replace").strip().splitlines()[-3:]
+            raise SetupError(f"Seeding failed with status {process.returncode}: {' / '.join(said)}")
+
+    async def _serve(self, command: list[str]) -> None:
+        process = self._process = await self._spawn(command, asyncio.subprocess.PIPE)
+        self._stack.push_async_callback(self._stop)
+        self._cpu = host.FamilyCpu(process.pid)
+        if self._cpus:
+            host.pin(process.pid, self._cpus)
+        group = await self._stack.enter_async_context(_Tasks())
+        group.start(self._collect(process.stderr))
+        try:
+            await asyncio.wait_for(self._ready(process), READY_TIMEOUT_S)
+        except TimeoutError as error:
+            raise SetupError(f"The server was not ready within {READY_TIMEOUT_S:g} s.") from error
+        pids = self.ready.get("pids")
+        named = {str(name): int(pid) for name, pid in pids.items() if pid} if isinstance(pids, dict) else {}
+        self._service_cpu = {name: host.FamilyCpu(pid) for name, pid in named.items()}
+        group.start(self._collect(process.stdout))
+        group.start(self._watch(process))
+        group.start(self._sample())
+
+    async def _spawn(self, command: list[str], stderr: int) -> asyncio.subprocess.Process:
+        try:
+            return await asyncio.create_subprocess_exec(
+                *command,
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=stderr,
+                env={**os.environ, **self._commands.env},
+                start_new_session=True,
+                limit=2**20,
+            )
+        except OSError as error:
+            raise SetupError(f"Cannot start {command[0]}: {error.strerror}.") from error
+
+    async def _ready(self, process: asyncio.subprocess.Process) -> None:
+        if process.stdout is None:
+            raise SetupError("The server has no output to read its address from.")
+        async for line in process.stdout:
+            with contextlib.suppress(ValueError):
+                said = json.loads(line)
+                if isinstance(said, dict) and said.get("ready") and isinstance(said.get("url"), str):
+                    self.ready, self.url, self.node = said, said["url"], str(said.get("node", ""))
+                    return
+            self._tail.append(line.decode(errors="replace").rstrip())
+        status = await process.wait()
+        await asyncio.sleep(0)  # the last words of the other pipe
+        raise SetupError(f"The server ended with status {status} before it was ready: {self.last_words()}")
+
+    def last_words(self) -> str:
+        """The newest lines the server wrote, in one line."""
+        return " / ".join(list(self._tail)[-3:]) or "it said nothing"
+
+    async def _collect(self, stream: asyncio.StreamReader | None) -> None:
+        """Keep the pipe empty, and the newest lines for messages."""
+        while stream is not None and (line := await stream.read(65_536)):
+            self._tail.extend(line.decode(errors="replace").splitlines())
+
+    async def _watch(self, process: asyncio.subprocess.Process) -> None:
+        status = await process.wait()
+        if not self._stopping:
+            how = f"signal {signal.Signals(-status).name}" if status < 0 else f"status {status}"
+            self.died = f"it ended with {how}"
+            self.gone.set()
+
+    async def _sample(self) -> None:
+        while True:
+            members = host.family(self.pid)
+            self.peak_rss_bytes = max(self.peak_rss_bytes, sum(map(host.rss_of, members)))
+            if self._cpu is not None:
+                self._cpu.look(members)
+            await asyncio.sleep(SAMPLE_S)
+
+    async def _stop(self) -> None:
+        """Ask it to end, then make it; at once when this is cancelled."""
+        self._stopping = True
+        process = self._process
+        if process is None:
+            return
+        try:
+            for number, timeout_s in ((signal.SIGTERM, STOP_TIMEOUT_S), (signal.SIGKILL, KILL_TIMEOUT_S)):
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(process.pid, number)
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(process.wait(), timeout_s)
+                    break
+        except asyncio.CancelledError:
+            for pid in host.family(process.pid):  # in whatever group
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+            raise
+        finally:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(process.pid, signal.SIGKILL)  # workers that outlived their parent
+
+
+def _fill(word: str, values: Mapping[str, str]) -> str:
+    for name, value in values.items():
+        word = word.replace("{" + name + "}", value)
+    return word
+
+
+class _Tasks:
+    """Owned tasks that are cancelled at the end."""
+
+    def __init__(self) -> None:
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def __aenter__(self) -> "_Tasks":
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def start(self, work: "asyncio._CoroutineLike[None]") -> None:
+        """Run a coroutine until it ends or the block does."""
+        self._tasks.add(asyncio.get_running_loop().create_task(work))

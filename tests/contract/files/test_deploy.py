@@ -1,0 +1,269 @@
+"""The files under `deploy/` say what the code says: settings, ports, paths, times."""
+
+import json
+import os
+import re
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from backend.app.settings import Settings, load_settings
+from backend.stack.balancer import COOKIE
+from backend.stack.programs import caddy_program
+
+ROOT = Path(__file__).parents[3]
+DEPLOY = ROOT / "deploy"
+KUBERNETES = DEPLOY / "kubernetes"
+DOCKERFILE = (DEPLOY / "Dockerfile").read_text()
+COMPOSE: dict[str, Any] = yaml.safe_load((DEPLOY / "compose.yaml").read_text())
+MANIFESTS: dict[str, dict[str, Any]] = {
+    manifest["kind"]: manifest
+    for path in sorted(KUBERNETES.glob("*.yaml"))
+    for manifest in yaml.safe_load_all(path.read_text())
+}
+PATHS = set(json.loads((ROOT / "docs" / "openapi.json").read_text())["paths"])
+KNOWN = {f"VOUCHSTORM_{name.upper()}" for name in Settings.model_fields}
+FOR_CADDY = {"VOUCHSTORM_SITE"}
+NODES = ("node-1", "node-2")
+UVICORN_WAIT_S = 10
+"""`timeout_graceful_shutdown` in `backend/app/process/node.py`."""
+
+
+ROUTES: list[dict[str, Any]] = MANIFESTS["Ingress"]["spec"]["rules"][0]["http"]["paths"]
+INNER = {"/healthz", "/readyz", "/metrics"}
+OUTSIDE_THE_SCHEMA = {"/openapi.json", "/asyncapi.yaml", "/docs", "/app/", "/ws/socket.io/"}
+
+
+def container() -> dict[str, Any]:
+    (only,) = MANIFESTS["Deployment"]["spec"]["template"]["spec"]["containers"]
+    found: dict[str, Any] = only
+    return found
+
+
+def seconds(text: str) -> float:
+    return float(text.removesuffix("s"))
+
+
+def images() -> list[str]:
+    built = [target.partition(" AS ")[2] for target in re.findall(r"^FROM (.+)$", DOCKERFILE, re.MULTILINE)]
+    bases = [image for image in re.findall(r"^FROM (\S+)", DOCKERFILE, re.MULTILINE) if image not in built]
+    return [*bases, *(service["image"] for service in COMPOSE["services"].values()), container()["image"]]
+
+
+@pytest.mark.parametrize("image", sorted(set(images())))
+def test_images_are_pinned_to_a_version(image):
+    assert re.search(r":v?\d+\.\d+\.\d+", image)
+
+
+@pytest.mark.parametrize("path", sorted(DEPLOY.rglob("*")), ids=lambda path: path.name)
+def test_every_setting_that_is_named_exists(path):
+    named = set(re.findall(r"VOUCHSTORM_[A-Z_]+[A-Z]", path.read_text())) if path.is_file() else set()
+    assert named <= KNOWN | FOR_CADDY
+
+
+@pytest.mark.parametrize("node", NODES)
+def test_a_node_accepts_its_environment_in_compose(node, monkeypatch):
+    environment = dict(COMPOSE["services"][node]["environment"])
+    environment["VOUCHSTORM_JWT_SECRET"] = "s" * 64
+    assert accepted(environment, monkeypatch).node == node
+
+
+def test_a_node_accepts_its_environment_in_kubernetes(monkeypatch):
+    environment = {**MANIFESTS["ConfigMap"]["data"], **MANIFESTS["Secret"]["stringData"]}
+    settings = accepted(environment, monkeypatch)
+    assert settings.store_url is not None
+    assert settings.bus_url is not None
+
+
+def test_the_cluster_has_the_limits_that_are_advised_in_the_open():
+    page = (ROOT / "docs" / "SECURITY.md").read_text(encoding="utf-8")
+    passage = page[page.index("**In the open, set**") :].split("\n\n")[0].split("\n- ")[0]
+    advised = dict(re.findall(r"`(VOUCHSTORM_\w+)=(\d+)`", passage))
+    data = MANIFESTS["ConfigMap"]["data"]
+    assert len(advised) == 4
+    assert {name: data.get(name) for name in advised} == advised
+
+
+def accepted(environment: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Settings:
+    for name in [name for name in os.environ if name.startswith("VOUCHSTORM_")]:
+        monkeypatch.delenv(name)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    return load_settings()
+
+
+def test_the_nodes_of_compose_differ_in_name_only():
+    first, second = (COMPOSE["services"][node]["environment"] for node in NODES)
+    assert {name for name in first if first[name] != second[name]} == {"VOUCHSTORM_NODE"}
+
+
+def test_the_image_listens_where_everybody_asks():
+    port = re.search(r'"--port", "(\d+)"', DOCKERFILE)
+    assert port is not None
+    asked = {
+        *re.findall(r"^EXPOSE (8000)$", DOCKERFILE, re.MULTILINE),
+        *re.findall(r"127\.0\.0\.1:(\d+)/healthz", DOCKERFILE),
+        *re.findall(r"node-\d:(\d+)", (DEPLOY / "caddy" / "Caddyfile").read_text()),
+        *re.findall(r"node-\d:(\d+)", (DEPLOY / "prometheus" / "prometheus.yml").read_text()),
+        str(container()["ports"][0]["containerPort"]),
+        str(MANIFESTS["NetworkPolicy"]["spec"]["ingress"][0]["ports"][0]["port"]),
+        MANIFESTS["Deployment"]["spec"]["template"]["metadata"]["annotations"]["prometheus.io/port"],
+    }
+    assert asked == {port[1]}
+
+
+def test_the_image_runs_the_command_of_the_deployment():
+    command = re.search(r'ENTRYPOINT \["python", "cli.py"\]\nCMD (\[.*\])', DOCKERFILE)
+    assert command is not None
+    assert json.loads(command[1]) == container()["args"]
+
+
+def test_the_image_does_not_run_as_root():
+    last_stage = DOCKERFILE.rpartition("FROM ")[2]
+    assert re.search(r"^USER 10001:10001$", last_stage, re.MULTILINE)
+
+
+@pytest.mark.parametrize("line", re.findall(r"^COPY (?!--from)(.+)$", DOCKERFILE, re.MULTILINE))
+def test_what_the_image_copies_exists(line):
+    *sources, _ = line.split()
+    assert all((ROOT / source).exists() for source in sources)
+
+
+@pytest.mark.parametrize("probe", ["startupProbe", "readinessProbe", "livenessProbe"])
+def test_probes_ask_paths_that_exist(probe):
+    assert container()[probe]["httpGet"]["path"] in PATHS
+
+
+def test_readiness_may_fail_where_liveness_may_not():
+    paths = [container()[probe]["httpGet"]["path"] for probe in ("readinessProbe", "livenessProbe")]
+    assert paths == ["/readyz", "/healthz"]
+
+
+def test_a_pod_has_time_to_drain():
+    stop = container()["lifecycle"]["preStop"]["exec"]["command"]
+    needed_s = float(stop[1]) + float(MANIFESTS["ConfigMap"]["data"]["VOUCHSTORM_DRAIN_S"]) + UVICORN_WAIT_S
+    assert MANIFESTS["Deployment"]["spec"]["template"]["spec"]["terminationGracePeriodSeconds"] > needed_s
+
+
+@pytest.mark.parametrize("node", NODES)
+def test_a_node_of_compose_has_time_to_drain(node):
+    service = COMPOSE["services"][node]
+    needed_s = float(service["environment"]["VOUCHSTORM_DRAIN_S"]) + UVICORN_WAIT_S
+    assert seconds(service["stop_grace_period"]) > needed_s
+
+
+def test_everything_in_the_cluster_selects_the_same_pods():
+    labels = MANIFESTS["Deployment"]["spec"]["template"]["metadata"]["labels"]
+    assert MANIFESTS["Deployment"]["spec"]["selector"]["matchLabels"] == labels
+    assert MANIFESTS["Service"]["spec"]["selector"] == labels
+    assert MANIFESTS["PodDisruptionBudget"]["spec"]["selector"]["matchLabels"] == labels
+    assert MANIFESTS["NetworkPolicy"]["spec"]["podSelector"]["matchLabels"] == labels
+
+
+def test_the_autoscaler_scales_the_deployment():
+    target = MANIFESTS["HorizontalPodAutoscaler"]["spec"]["scaleTargetRef"]
+    assert (target["kind"], target["name"]) == ("Deployment", MANIFESTS["Deployment"]["metadata"]["name"])
+
+
+def test_the_autoscaler_watches_a_metric_that_nodes_have():
+    from backend.app.observability.metrics import Metrics
+
+    metric = MANIFESTS["HorizontalPodAutoscaler"]["spec"]["metrics"][0]["pods"]["metric"]["name"]
+    assert f"# TYPE {metric} gauge".encode() in Metrics("0", "n").render()
+
+
+def test_the_kustomization_holds_every_manifest_but_the_example():
+    listed = set(MANIFESTS["Kustomization"]["resources"])
+    present = {path.name for path in KUBERNETES.glob("*.yaml")}
+    assert present - listed == {"kustomization.yaml", "secret.example.yaml"}
+    assert listed <= present
+
+
+def test_compose_publishes_to_this_machine_only():
+    published = [port for service in COMPOSE["services"].values() for port in service.get("ports", [])]
+    assert published
+    assert all(port.startswith("127.0.0.1:") for port in published)
+
+
+def test_store_and_bus_are_on_the_closed_network_only():
+    assert COMPOSE["networks"]["inner"]["internal"] is True
+    assert [COMPOSE["services"][name]["networks"] for name in ("redis", "mongodb")] == [["inner"], ["inner"]]
+
+
+def test_the_proxies_that_compose_trusts_are_those_of_its_network():
+    (subnet,) = COMPOSE["networks"]["edge"]["ipam"]["config"]
+    assert COMPOSE["services"]["node-1"]["environment"]["VOUCHSTORM_TRUSTED_PROXIES"] == subnet["subnet"]
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        volume.partition(":")[0]
+        for service in COMPOSE["services"].values()
+        for volume in service.get("volumes", [])
+        if volume.startswith("./")
+    ],
+)
+def test_files_that_compose_mounts_exist(source):
+    assert (DEPLOY / source).exists()
+
+
+def test_named_volumes_are_declared():
+    used = {
+        name
+        for service in COMPOSE["services"].values()
+        for volume in service.get("volumes", [])
+        if not (name := volume.partition(":")[0]).startswith(".")
+    }
+    assert used == set(COMPOSE["volumes"])
+
+
+def test_no_secret_has_a_value_in_compose():
+    text = (DEPLOY / "compose.yaml").read_text()
+    for secret in ("VOUCHSTORM_JWT_SECRET: ", "GF_SECURITY_ADMIN_PASSWORD: "):
+        assert text.partition(secret)[2].startswith("${")
+
+
+def test_the_load_balancer_sticks_by_the_cookie_that_the_ingress_uses():
+    annotations = MANIFESTS["Ingress"]["metadata"]["annotations"]
+    assert annotations["nginx.ingress.kubernetes.io/session-cookie-name"] == COOKIE
+    assert f"lb_policy cookie {COOKIE}" in (DEPLOY / "caddy" / "Caddyfile").read_text()
+
+
+def test_the_load_balancer_keeps_the_metrics_inside():
+    assert "respond @private 404" in (DEPLOY / "caddy" / "Caddyfile").read_text()
+
+
+def routed(path: str) -> bool:
+    """As an ingress matches: exactly, or by whole elements of the path."""
+    return any(
+        path == route["path"]
+        or (route["pathType"] == "Prefix" and f"{path}/".startswith(route["path"].rstrip("/") + "/"))
+        for route in ROUTES
+    )
+
+
+@pytest.mark.parametrize("path", sorted((PATHS - INNER) | OUTSIDE_THE_SCHEMA))
+def test_the_ingress_routes_what_is_public(path):
+    assert routed(path)
+
+
+@pytest.mark.parametrize("path", sorted(INNER))
+def test_the_ingress_keeps_the_rest_inside(path):
+    assert not routed(path)
+
+
+@pytest.mark.services
+def test_caddy_accepts_the_caddyfile(tmp_path):
+    command = [caddy_program(), "validate", "--adapter", "caddyfile"]
+    checked = subprocess.run(
+        [*command, "--config", str(DEPLOY / "caddy" / "Caddyfile")],
+        env={"XDG_DATA_HOME": str(tmp_path), "XDG_CONFIG_HOME": str(tmp_path), "HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert checked.returncode == 0, checked.stderr

@@ -1,0 +1,74 @@
+"""The benchmark as it is called: a small run leaves its files, an interrupted one what it has so far."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.locust_runs import until
+
+pytestmark = pytest.mark.slow
+
+ROOT = Path(__file__).parents[3]
+SMALL = ["--only", "fanout,connect", "--sizes", "50", "--contestants", "ours,floor"]
+DEADLINE_S = 120.0
+
+
+def start(*arguments: str) -> "subprocess.Popen[bytes]":
+    command = [sys.executable, "-m", "loadtest.bench", *arguments]
+    return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+
+@pytest.fixture(scope="module")
+def small_run(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    path = tmp_path_factory.mktemp("bench") / "bench.json"
+    process = start(*SMALL, "--repetitions", "1", "--json", str(path))
+    assert process.wait(DEADLINE_S) == 0
+    return json.loads(path.read_text())
+
+
+@pytest.mark.parametrize("metric", ["fanout@50", "connect@50"])
+def test_both_contestants_have_a_figure(small_run: dict[str, Any], metric: str) -> None:
+    found = small_run["details"].get(metric, {})
+    assert {name: spread["n"] for name, spread in found.items()} == {"ours": 1, "floor": 1}
+
+
+def test_the_command_stands_beside_the_figure(small_run: dict[str, Any]) -> None:
+    assert "--sizes 50" in small_run["sources"]["fanout@50"]["command"]
+
+
+def children_of(pid: int) -> list[int]:
+    done = subprocess.run(["pgrep", "-P", str(pid)], capture_output=True, text=True, check=False)
+    return [int(line) for line in done.stdout.split()]
+
+
+def gone(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return True
+    return False
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_run_keeps_what_it_has_and_leaves_no_children(
+    tmp_path: Path, number: signal.Signals
+) -> None:
+    path = tmp_path / "bench.json"
+    process = start(*SMALL, "--repetitions", "100", "--json", str(path))
+    try:
+        until(
+            lambda: path.exists() and bool(children_of(process.pid)), "a trial and the next one", DEADLINE_S
+        )
+        children = children_of(process.pid)
+        process.send_signal(number)
+        assert process.wait(DEADLINE_S) == 130
+    finally:
+        process.kill()
+    assert json.loads(path.read_text())["sources"]["fanout@50"]["stopped"] == "interrupted"
+    until(lambda: all(gone(child) for child in children), "the children are gone", DEADLINE_S)

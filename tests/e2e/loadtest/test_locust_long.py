@@ -1,0 +1,101 @@
+"""Load tests by Locust that take minutes or the whole machine: run with `-m slow`."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from simulator.report.files import read_result
+from tests.support.locust_runs import (
+    PUSHED,
+    ROOT,
+    Backend,
+    end,
+    entries,
+    free_port,
+    page,
+    running_backend,
+    start,
+    until,
+    whole_run,
+)
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture
+def backend(tmp_path: Path) -> Iterator[Backend]:
+    home = tmp_path / "backend"
+    home.mkdir()
+    with running_backend(home) as running:
+        yield running
+
+
+def test_a_long_run_of_two_workers_loses_nothing(tmp_path: Path) -> None:
+    run = whole_run(
+        tmp_path,
+        seen=lambda text: "locust_users 200.0" in text and PUSHED in text,
+        users=200,
+        duration_s=40,
+        processes=2,
+        drop_every_s=5,
+    )
+    ledger = run.result.ledger
+    assert run.status == run.result.exit_code
+    assert (ledger.lost, ledger.misrouted, ledger.balanced) == (0, 0, True)
+    assert run.result.connections.established == 160
+    assert run.result.reconnect.drops > 100
+
+
+@pytest.mark.parametrize("shape", ["ramp", "spike", "storm", "soak"])
+def test_every_shape_ends_with_nothing_lost(backend: Backend, tmp_path: Path, shape: str) -> None:
+    process = start(
+        tmp_path / "log",
+        host=backend.url,
+        tokens=str(backend.tokens),
+        users=30,
+        spawn_rate=30,
+        shape=shape,
+        duration_s=12,
+        think_s=0.5,
+        json=str(tmp_path / "result.json"),
+    )
+    end(process, tmp_path / "log")
+    result = read_result(tmp_path / "result.json")
+    assert (result.ledger.lost, result.ledger.misrouted, result.ledger.balanced) == (0, 0, True)
+    assert result.connections.peak >= 20
+
+
+def test_a_backend_that_dies_ends_neither_in_a_pass_nor_in_a_hang(backend: Backend, tmp_path: Path) -> None:
+    port = free_port()
+    process = start(
+        tmp_path / "log",
+        host=backend.url,
+        tokens=str(backend.tokens),
+        users=15,
+        duration_s=7,
+        think_s=0.5,
+        json=str(tmp_path / "result.json"),
+        csv=str(tmp_path / "run"),
+        metrics_port=port,
+    )
+    until(lambda: PUSHED in page(port), "pushes")
+    backend.process.kill()
+    assert end(process, tmp_path / "log") in (1, 4)
+    assert int(entries(tmp_path / "run")["disconnect"]["Failure Count"]) > 0
+
+
+def test_a_push_costs_a_fraction_of_locusts_own_user() -> None:
+    """CPU time, not time on the wall; the aim is a fifth, the bound leaves room for a busy machine."""
+    size = ["--clients", "100", "--seconds", "3", "--rate", "10", "--repetitions", "1"]
+    done = subprocess.run(
+        [sys.executable, "-m", "loadtest.bench.push_cost", *size],
+        cwd=ROOT,
+        capture_output=True,
+        timeout=90,
+        check=True,
+    )
+    assert json.loads(done.stdout)["ratio"] > 3

@@ -1,0 +1,98 @@
+"""Runs of the simulator against the lying server: a bug is planted and looked for in the ledger."""
+
+import asyncio
+import json
+import sys
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from simulator.progress import Silent
+from simulator.result import Result
+from simulator.run.runner import RunOptions, run
+from simulator.scenario.loader import Scenario, build
+from simulator.socketio_client import Endpoint
+from simulator.target.http_client import RestClient
+
+HERE = Path(__file__).parent
+SERVER = {
+    "join": [{"event": "join", "args": [{"room": "{room}"}]}],
+    "rooms": {"count": 2, "durable": True},
+    "publish": {
+        "via": "http",
+        "path": "/publish",
+        "body": {"room": "{room}", "id": "{id}", "stamp": "{stamp}"},
+    },
+    "receive": {"event": "message", "id": "/0/id", "seq": "/0/seq"},
+    "recover": {"auth_key": "last_seq", "event": "recovery"},
+}
+GENEROUS = {
+    "loop_lag_p90_ms": 5_000,
+    "loop_lag_p99_ms": 5_000,
+    "late_share": 1,
+    "dropped_share": 1,
+    "cpu_share": 4,
+}
+"""The tests judge the ledger, not the machine they run on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Planted:
+    """A run, and the server's own count of what it did."""
+
+    result: Result
+    counts: dict[str, int]
+
+
+def scenario(**changes: Any) -> Scenario:
+    """A short run of few clients through the generic profile."""
+    base: dict[str, Any] = {
+        "name": "planted",
+        "profile": "generic",
+        "clients": 12,
+        "duration_s": 1.5,
+        "publish": {"rate_per_s": 40},
+        "phases": {"warmup_s": 0.2, "drain_s": 1.5},
+        "windows": {"late_ms": 30_000, "grace_ms": 500},
+        "honesty": GENEROUS,
+        "server": SERVER,
+    }
+    return build(base | changes)
+
+
+@asynccontextmanager
+async def server(program: str, *words: str) -> AsyncIterator[int]:
+    """The port of a test server (a program in this folder) that lives as long as the block."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        str(HERE / program),
+        *words,
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+    )
+    assert process.stdout is not None
+    try:
+        ready = json.loads(await asyncio.wait_for(process.stdout.readline(), 30))
+        yield ready["port"]
+    finally:
+        process.terminate()
+        await asyncio.wait_for(process.wait(), 10)
+
+
+async def planted(lies: Sequence[str], spec: Scenario) -> Planted:
+    """Run a scenario against a server that lies so."""
+    async with server("lying_server.py", *lies) as port:
+        result = await run(RunOptions(spec, url=f"http://127.0.0.1:{port}"), Silent())
+        return Planted(result, await counts_of(port))
+
+
+async def counts_of(port: int) -> dict[str, int]:
+    """What the server really put on the wire."""
+    client = RestClient(Endpoint.parse(f"http://127.0.0.1:{port}"))
+    try:
+        counts: dict[str, int] = (await client.request("GET", "/counts")).json()
+        return counts
+    finally:
+        await client.close()

@@ -1,0 +1,126 @@
+"""Absences: what is timed from where, and who is censored."""
+
+from simulator.ledger.disconnects import Outages
+
+MS = 1_000_000
+
+
+def stormed() -> Outages:
+    """Client 0 is away for 10 ms on purpose, is back after 15, fed after 17, caught up after 20."""
+    outages = Outages()
+    outages.cut(0, 0, 10 * MS)
+    outages.connected(0, 15 * MS)
+    outages.fed(0, 17 * MS)
+    outages.caught_up(0, 20 * MS)
+    return outages
+
+
+def test_times_count_from_when_the_client_was_allowed_back() -> None:
+    storm = stormed().summary({}, 100 * MS)
+    times = (storm.time_to_reconnect.max, storm.time_to_first_event.max, storm.time_to_caught_up.max)
+    assert times == (5.0, 7.0, 10.0)
+
+
+def test_the_whole_outage_counts_from_the_cut() -> None:
+    assert stormed().summary({}, 100 * MS).outage.max == 20.0
+
+
+def test_one_who_is_not_back_is_censored() -> None:
+    outages = Outages()
+    outages.cut(0, 0)
+    storm = outages.summary({}, 100 * MS)
+    assert (storm.drops, storm.reconnected, storm.censored) == (1, 0, 1)
+
+
+def test_one_who_is_back_but_not_caught_up_is_censored() -> None:
+    outages = Outages()
+    outages.cut(0, 0)
+    outages.connected(0, 5 * MS)
+    storm = outages.summary({}, 100 * MS)
+    assert (storm.reconnected, storm.censored) == (1, 1)
+
+
+def test_what_happened_after_the_window_is_censored() -> None:
+    storm = stormed().summary({}, 16 * MS)
+    assert (storm.reconnected, storm.censored, storm.time_to_caught_up.count) == (1, 1, 0)
+
+
+def test_a_second_cut_while_away_is_the_same_outage() -> None:
+    outages = Outages()
+    outages.cut(0, 0)
+    outages.connected(0, 5 * MS)
+    outages.cut(0, 6 * MS)
+    outages.connected(0, 9 * MS)
+    storm = outages.summary({}, 100 * MS)
+    assert (storm.drops, storm.time_to_reconnect.max) == (1, 9.0)
+
+
+def test_only_the_first_message_after_the_return_is_timed() -> None:
+    outages = stormed()
+    outages.fed(0, 50 * MS)
+    assert outages.summary({}, 100 * MS).time_to_first_event.max == 7.0
+
+
+def test_a_message_before_the_return_feeds_nobody() -> None:
+    outages = Outages()
+    outages.cut(0, 0)
+    outages.fed(0, 1 * MS)
+    assert outages.summary({}, 100 * MS).time_to_first_event.count == 0
+
+
+def test_a_full_recovery_is_one_without_holes() -> None:
+    recovery = stormed().summary({}, 100 * MS).recovery
+    assert (recovery.full, recovery.silent_hole) == (1, 0)
+
+
+def test_a_hole_nobody_told_of_is_silent() -> None:
+    recovery = stormed().summary({0: 5 * MS}, 100 * MS).recovery
+    assert (recovery.full, recovery.silent_hole) == (0, 1)
+
+
+def test_a_hole_that_was_announced_is_not_silent() -> None:
+    outages = stormed()
+    outages.all[0].reloaded = True
+    recovery = outages.summary({0: 5 * MS}, 100 * MS).recovery
+    assert (recovery.reloaded, recovery.silent_hole) == (1, 0)
+
+
+def test_a_hole_of_one_who_never_dropped_is_no_recovery_at_all() -> None:
+    assert stormed().summary({7: 5 * MS}, 100 * MS).recovery.silent_hole == 0
+
+
+def test_the_first_message_is_timed_also_after_catching_up() -> None:
+    outages = Outages()
+    outages.cut(0, 0)
+    outages.connected(0, 5 * MS)
+    outages.caught_up(0, 6 * MS)
+    outages.fed(0, 9 * MS)
+    assert outages.summary({}, 100 * MS).time_to_first_event.max == 9.0
+
+
+def test_a_hole_after_the_honest_word_is_silent() -> None:
+    outages = stormed()
+    outages.all[0].reloaded = True
+    recovery = outages.summary({0: 16 * MS}, 100 * MS).recovery
+    assert (recovery.reloaded, recovery.silent_hole) == (0, 1)
+
+
+def test_every_absence_ends_in_exactly_one_class() -> None:
+    outages = stormed()
+    outages.cut(0, 30 * MS)  # a second one of client 0: full, or the hole
+    outages.connected(0, 31 * MS)
+    outages.caught_up(0, 32 * MS)
+    outages.cut(1, 30 * MS)  # never back
+    outages.cut(2, 30 * MS).reloaded = True
+    outages.connected(2, 31 * MS)
+    outages.caught_up(2, 33 * MS)
+    storm = outages.summary({0: 29 * MS}, 100 * MS)
+    ended = (storm.recovery.full, storm.recovery.reloaded, storm.recovery.silent_hole, storm.censored)
+    assert (storm.drops, ended) == (4, (1, 1, 1, 1))
+
+
+def test_absences_of_several_processes_add_up() -> None:
+    both, one = stormed().absences({}, 100 * MS), stormed().absences({0: 5 * MS}, 100 * MS)
+    both.add(one)
+    storm = both.figures()
+    assert (storm.drops, storm.time_to_reconnect.count, storm.recovery.silent_hole) == (2, 2, 1)
