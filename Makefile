@@ -4,7 +4,7 @@ PY := $(VENV)/bin/python
 export PYTHONUNBUFFERED := 1
 APT := apt-get install -y --no-install-recommends
 # True where Node.js fits; else it says in one sentence what (its argument) is left out, and what to install.
-NODE_FITS = $(PY) -m backend.stack.nodejs
+NODE_FITS = $(PY) -m backend.stack.programs
 PYTEST_FAST = $(PY) -m pytest -m "not slow and not chaos" -n 4 --dist loadfile
 # What builds the web UI or starts a server or client on Node.js.
 WITHOUT_NODE := --ignore=tests/browser \

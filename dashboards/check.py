@@ -9,24 +9,247 @@ served and neither shown nor excused.
 """
 
 import argparse
+import contextlib
+import json
 import math
+import subprocess
 import sys
-from collections.abc import Iterable, Sequence
+import tempfile
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import yaml
+
+from backend.app import __version__
+from backend.app.aggregate import GroupFacts, group_page
+from backend.app.observability.metrics import Metrics
 from loadtest import metrics
+from loadtest.run import LoadtestOptions, command
 from simulator import interrupts
-from simulator.progress import Silent, Ui
+from simulator.errors import InterruptedRunError, SimulatorError
+from simulator.progress import Silent, Ui, Watchers
 from simulator.report import prometheus
+from simulator.report.prometheus import MetricsPage
+from simulator.run.runner import RunOptions, run_scenario
+from simulator.scenario.loader import Scenario, build
 
 from .boards import BOARDS
 from .model import Board, Panel, Query
 from .picture import Curve, render
-from .prometheus_server import MissingPrometheusError, PrometheusError, Series
-from .promql import resolved
-from .real_run import RunError, Window, real_run
-from .vocabulary import known_series, node_series, unknown, unused, uses
+from .processes import running
+from .prometheus_server import MissingPrometheusError, Prometheus, PrometheusError, Series, free_port
+from .promql import families_of, metrics_of, resolved
+
+# A real run to look at: two nodes with Redis and MongoDB, a simulator and Locust on them, all of it
+# scraped.
+#
+# What the check and the pictures are made from. Everything it starts it stops. Blocks.
+
+START_TIMEOUT_S = 90.0
+STOP_TIMEOUT_S = 30.0
+USERS = 80
+LOCUST_USERS = 30
+CLIENTS = 50
+INTERVAL_S = 1.0
+
+
+class RunError(Exception):
+    """The run could not be made; says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """What to look at: Prometheus and a stretch of time in epoch seconds, the end of the load in it."""
+
+    prometheus: Prometheus
+    start_s: float
+    load_end_s: float
+    end_s: float
+
+
+@contextlib.contextmanager
+def real_run(seconds: float, ui: Ui) -> Iterator[Window]:
+    """Run for so long, then hand over the window. Raises RunError, MissingPrometheusError, SimulatorError."""
+    with contextlib.ExitStack() as stack:
+        home = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="vouchstorm-watch-")))
+        stack_facts = stack.enter_context(_stack(home))
+        nodes = [node["url"].removeprefix("http://") for node in stack_facts["nodes"]]
+        scenario = _scenario(seconds)
+        page = stack.enter_context(MetricsPage(scenario))
+        locust_port = free_port()
+        targets = {
+            "nodes": nodes,
+            "simulator": [f"127.0.0.1:{page.port}"],
+            "locust": [f"127.0.0.1:{locust_port}"],
+        }
+        prometheus = stack.enter_context(Prometheus(home / "prometheus", targets, interval_s=INTERVAL_S))
+        prometheus.wait_scraped()  # before there is anything to count
+        start_s = time.time()
+        with _locust(home, str(stack_facts["url"]), locust_port, seconds):
+            _simulate(home, str(stack_facts["url"]), scenario, Watchers(page, ui))
+            prometheus.wait_scraped()
+        yield Window(prometheus, start_s, start_s + seconds, time.time())
+
+
+@contextlib.contextmanager
+def _stack(home: Path) -> Iterator[dict[str, Any]]:
+    """`vouchstorm up` with two nodes; its ready line."""
+    words = [sys.executable, "-m", "cli", "up", "--stack", "full", "--nodes", "2", "--port", "0"]
+    words += ["--data-dir", str(home / "stack"), "--seed-users", str(USERS), "--seed-claims", "20"]
+    words += ["--seed-quorum", "6", "--tokens", str(home / "tokens"), "--claims-file", str(home / "claims")]
+    with (
+        (home / "up.log").open("wb") as log,
+        running(words, log, STOP_TIMEOUT_S, stdout=subprocess.PIPE) as up,
+    ):
+        line = up.stdout.readline() if up.stdout is not None else b""
+        try:
+            facts = json.loads(line)
+        except ValueError as error:
+            raise RunError(f"The stack did not start: {(home / 'up.log').read_text()[-600:]}") from error
+        yield facts
+
+
+@contextlib.contextmanager
+def _locust(home: Path, url: str, port: int, seconds: float) -> Iterator[None]:
+    """A small load test beside the simulator, for as long as the block lasts."""
+    options = LoadtestOptions(
+        users=LOCUST_USERS,
+        duration_s=seconds,
+        think_s=0.8,
+        drop_every_s=4.0,
+        metrics_port=port,
+        extra=("--only-summary",),
+    )
+    words = command(options, url, home / "tokens", home / "locust.json")
+    with (home / "locust.log").open("wb") as log, running(words, log, STOP_TIMEOUT_S):
+        yield
+
+
+def _scenario(seconds: float) -> Scenario:
+    return build(
+        {
+            "name": "watching",
+            "clients": CLIENTS,
+            "duration_s": seconds,
+            "claims": {"quorum": 6},
+            "publish": {"rate_per_s": 8},
+            "faults": [{"kind": "drop", "at_share": 0.4, "fraction": 0.5, "away_s": [1.0, 3.0]}],
+        }
+    )
+
+
+def _simulate(home: Path, url: str, scenario: Scenario, ui: Ui) -> None:
+    options = RunOptions(scenario, url=url, tokens_file=home / "tokens", claims_file=home / "claims")
+    try:
+        result = run_scenario(options, ui)
+    except InterruptedRunError:
+        raise KeyboardInterrupt from None
+    except SimulatorError as error:
+        raise RunError(f"The simulator could not run: {error}") from error
+    if result.verdict == "INTERRUPTED":
+        raise KeyboardInterrupt
+
+
+# Which metrics there are, and what the boards and rules make of them.
+#
+# Names come from the code that serves them, never from a list kept by hand: a metric that is renamed
+# there is
+# unknown here at once. What is served and not shown needs a reason below. Pure but for reading the
+# rule files.
+
+RULES = Path(__file__).with_name("rules")
+OF_PROMETHEUS = frozenset(("up", "scrape_duration_seconds"))
+"""Made by Prometheus for every target."""
+
+SUFFIXES: Mapping[str, tuple[str, ...]] = {
+    "counter": ("_total",),
+    "histogram": ("_bucket", "_sum", "_count"),
+    "gauge": ("",),
+}
+
+NOT_SHOWN: Mapping[str, str] = {
+    "process_virtual_memory_bytes": "resident memory says what matters",
+    "python_info": "the interpreter's version; vouchstorm_build_info is shown",
+    "python_gc_objects_collected_total": "for debugging memory, by hand",
+    "python_gc_objects_uncollectable_total": "for debugging memory, by hand",
+    "python_gc_collections_total": "for debugging pauses, by hand; event loop lag shows their effect",
+    "simulator_run_info": "names the run of the other series, for joins by hand",
+    "supervisor_workers": "the alert looks at those that do not answer",
+}
+"""Metric -> why no board and no rule uses it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Use:
+    """One query and where it is: a panel, a mark or a rule."""
+
+    where: str
+    expr: str
+
+
+def node_series() -> set[str]:
+    """What a node serves, one worker or many."""
+    registry = Metrics(__version__, "vocabulary").registry
+    served = {
+        f"{family.name}{suffix}"
+        for family in registry.collect()
+        for suffix in SUFFIXES.get(family.type, ("",))
+    }
+    return served | _series_of_text(group_page(GroupFacts(), 0, 0))
+
+
+def _series_of_text(page: str) -> set[str]:
+    return {line.split("{")[0].split(" ")[0] for line in page.splitlines() if not line.startswith("#")}
+
+
+def recorded_series(rules: Path = RULES) -> set[str]:
+    """What the recording rules make."""
+    return {rule["record"] for rule in _rules(rules) if "record" in rule}
+
+
+def known_series(rules: Path = RULES) -> set[str]:
+    """Every series that a query may read."""
+    return (
+        node_series() | set(prometheus.SERIES) | set(metrics.SERIES) | recorded_series(rules) | OF_PROMETHEUS
+    )
+
+
+def alerts(rules: Path = RULES) -> list[dict[str, Any]]:
+    """The alert rules as they are written."""
+    return [rule for rule in _rules(rules) if "alert" in rule]
+
+
+def _rules(directory: Path) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = []
+    for path in sorted(directory.glob("*.yml")):
+        for group in yaml.safe_load(path.read_text(encoding="utf-8"))["groups"]:
+            found += group["rules"]
+    return found
+
+
+def uses(boards: Iterable[Board] = BOARDS, rules: Path = RULES) -> list[Use]:
+    """Every query there is."""
+    found: list[Use] = []
+    for board in boards:
+        found += [Use(f"{board.title}: {p.title}", query.expr) for p in board.panels for query in p.queries]
+        found += [Use(f"{board.title}: mark {mark.name}", mark.expr) for mark in board.marks]
+    found += [Use(f"rule {rule.get('alert') or rule['record']}", rule["expr"]) for rule in _rules(rules)]
+    return found
+
+
+def unknown(found: Iterable[Use], known: set[str]) -> list[tuple[Use, str]]:
+    """Queries that read a series which nobody serves, with its name."""
+    return [(use, name) for use in found for name in sorted(metrics_of(use.expr) - known)]
+
+
+def unused(found: Iterable[Use], served: set[str]) -> list[str]:
+    """Metrics that are served, that no query reads, and that have no reason for it."""
+    read = families_of(name for use in found for name in metrics_of(use.expr))
+    return sorted(families_of(served) - read - families_of(NOT_SHOWN))
+
 
 SECONDS = 25.0
 STEP_S = 1.0
@@ -74,7 +297,7 @@ def name_troubles() -> list[str]:
     found = uses()
     troubles = [f"{use.where}: nobody serves {name}" for use, name in unknown(found, known_series())]
     troubles += [
-        f"{name} is served and not shown: use it, or say why not in dashboards/vocabulary.py"
+        f"{name} is served and not shown: use it, or say why not in dashboards/check.py"
         for name in unused(found, served)
     ]
     return troubles

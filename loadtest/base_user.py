@@ -17,8 +17,7 @@ from locust.exception import StopUser
 from locust.user.task import LOCUST_STATE_STOPPING
 
 from .fixtures import Person
-from .ledger import Totals
-from .returns import Return
+from .ledger import Return, Totals
 from .shared_state import LoadRoom, count, room_of
 from .socketio_client import LeanSocket, LeanSocketError
 

@@ -15,8 +15,7 @@ from gevent.event import Event
 from locust.env import Environment
 from locust.runners import LocalRunner, MasterRunner, WorkerRunner
 
-from .clocks import ClockOffset, boot_id
-from .latency import StampBook
+from .latency import ClockOffset, StampBook, boot_id
 
 log = logging.getLogger(__name__)
 

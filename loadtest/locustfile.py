@@ -9,19 +9,45 @@ import gc
 from typing import Any
 
 import gevent
-from locust import events, runners
+from locust import LoadTestShape, events, runners
 from locust.env import Environment
 from locust.runners import MasterRunner, WorkerRunner
 from locust.stats import CSV_STATS_INTERVAL_SEC, StatsCSVFileWriter
 
 from loadtest.distributed import MasterExchange, WorkerExchange
 from loadtest.exporter import serve_metrics
-from loadtest.findings import Part
 from loadtest.options import LoadOptions, declare, wanted_shape
-from loadtest.shapes_part import shape_class
+from loadtest.shapes import CURVES, users_at
 from loadtest.shared_state import ATTRIBUTE, LoadRoom
 from loadtest.users import BellUser, ValidatorUser, WatcherUser
-from loadtest.verdict import Judge
+from loadtest.verdict import Judge, Part
+
+# Locust's load shapes from our curves. Abstract here; `locustfile` makes the chosen one concrete.
+
+DEFAULT_USERS = 100
+DEFAULT_DURATION_S = 60.0
+
+
+def shape_class(name: str) -> type[LoadTestShape]:
+    """The shape of this name; follows --users, --spawn-rate and --run-time. Raises KeyError."""
+    curve = CURVES[name]
+
+    class Shape(LoadTestShape):
+        use_common_options = True
+        abstract = False
+
+        def tick(self) -> tuple[int, float] | None:
+            """How many users there should be now; None: the run is over."""
+            options = self.runner.environment.parsed_options if self.runner is not None else None
+            wanted = getattr(options, "num_users", None) or DEFAULT_USERS
+            duration_s = float(getattr(options, "run_time", None) or DEFAULT_DURATION_S)
+            users = users_at(curve, float(self.get_run_time()), duration_s, wanted)  # type: ignore[no-untyped-call]
+            rate = float(getattr(options, "spawn_rate", None) or max(1.0, wanted / 10))
+            return None if users is None else (users, rate)
+
+    Shape.__name__ = Shape.__qualname__ = f"{name.capitalize()}Shape"
+    return Shape
+
 
 __all__ = ["BellUser", "ValidatorUser", "WatcherUser"]
 

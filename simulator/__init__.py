@@ -1,4 +1,4 @@
 """The harness: scenarios, swarm, ledger, verdict and report against any Socket.IO server.
 
-Nothing in here imports the backend, save `simulator.profiles.vouchstorm.profile`, which reads its contract names.
+Nothing in here imports the backend, save `profiles.vouchstorm`, which reads its contract names.
 """

@@ -18,7 +18,7 @@ import typer
 from . import interrupts
 
 if TYPE_CHECKING:
-    from .report.outputs import Outputs
+    from .report.files import Outputs
     from .result import Result
     from .run.runner import RunOptions
     from .target.server import Commands
@@ -108,8 +108,8 @@ def simulate(
     """
     from rich.console import Console
 
-    from .report.closing import print_result
-    from .report.outputs import Outputs, github_summary
+    from .report.files import Outputs, github_summary
+    from .report.terminal import print_result
     from .run.runner import RunOptions
     from .scenario.loader import list_builtin, load, override
     from .thresholds import parse
@@ -149,8 +149,8 @@ def _watched(
     from rich.console import Console
 
     from .progress import Ui, Watchers
+    from .report.files import RunDirectory
     from .report.prometheus import MetricsPage
-    from .report.run_dir import RunDirectory
     from .report.terminal import TerminalUi
     from .run.runner import run_scenario
 
@@ -202,8 +202,7 @@ def report(
 
     Examples: `vouchstorm report reports/demo.json` · `vouchstorm report run/result.json --markdown -`
     """
-    from .report.files import read_result
-    from .report.outputs import Outputs, github_summary
+    from .report.files import Outputs, github_summary, read_result
 
     if markdown is None and junit is None:
         html = html or run.with_suffix(".html")
@@ -234,11 +233,10 @@ def compare(
     """
     import numpy as np
 
+    from .compare import Rules
     from .compare import compare as compare_runs
+    from .report.files import Outputs, github_summary, read_runs
     from .report.markdown import comparison_markdown
-    from .report.outputs import Outputs, github_summary
-    from .report.runs import read_runs
-    from .significance import Rules
 
     with _one_sentence():
         left, right = _two_sides(runs, [str(path) for path in baseline or []])
@@ -258,7 +256,7 @@ def _hand_out(outputs: "Outputs", text: str, document: str) -> None:
     """What several runs say: for people, unless a document takes standard output; and into the files."""
     from rich.console import Console
 
-    from .report.closing import print_markdown
+    from .report.terminal import print_markdown
 
     if not outputs.takes_stdout:
         print_markdown(text, Console())
@@ -315,10 +313,9 @@ def capacity(
 
     from .capacity.run import CapacityOptions, run_capacity, run_curve
     from .capacity.scalability import Curve, parse_counts
-    from .capacity.search import Capacity, Plan
-    from .knee import Step
+    from .capacity.search import Capacity, Plan, Step
+    from .report.files import Outputs, github_summary
     from .report.markdown import capacity_markdown, curve_markdown, step_line
-    from .report.outputs import Outputs, github_summary
     from .report.terminal import TerminalUi
     from .run.runner import RunOptions
     from .scenario.loader import load, override

@@ -8,15 +8,147 @@ reads the files and prints `report.markdown.comparison_markdown`.
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
+from scipy.stats import mannwhitneyu
 
 from .errors import ScenarioError
-from .measures import FAMILIES, FAULTS, METRICS, Metric
 from .result import Result
-from .significance import Rules, holm, p_value, ratio_interval, runs_needed, smallest_p
+from .thresholds import KNOWN
+
+# What is compared between runs: figures of which less is better, and counts that should be nothing.
+#
+# Pure. Called by `compare`.
+
+NEVER_MS = 120_000.0
+"""Stands for a percentile of which too many never came back: the longest time a histogram holds."""
+
+
+Family = Literal["load", "recovery"]
+FAMILIES: tuple[Family, ...] = ("load", "recovery")
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """A figure of a run; less is better. family: the question it belongs to.
+
+    A family has six members at most: the smallest p that five runs a side can bring about is 0.008, which
+    survives the correction for six.
+    """
+
+    name: str
+    unit: str
+    family: Family
+    read: Callable[[Result], float | None]
+
+
+def _level(name: str, family: Family) -> Metric:
+    def read(result: Result) -> float | None:
+        value = KNOWN[name].read(result)
+        return None if value is None else min(value, NEVER_MS)
+
+    return Metric(name, "ms", family, read)
+
+
+def _server(name: str, unit: str) -> Metric:
+    return Metric(name, unit, "load", lambda result: float(getattr(result.server, name)) or None)
+
+
+METRICS = (
+    _level("fanout_p50_ms", "load"),
+    _level("fanout_p99_ms", "load"),
+    _level("durable_p99_ms", "load"),
+    _level("http_p99_ms", "load"),
+    _server("cpu_us_per_delivery", "us"),
+    _server("rss_bytes", "bytes"),
+    _level("reconnect_p95_ms", "recovery"),
+    _level("caught_up_p95_ms", "recovery"),
+)
+
+FAULTS: Mapping[str, Callable[[Result], int]] = {
+    "lost": lambda result: result.ledger.lost,
+    "misrouted": lambda result: result.ledger.misrouted,
+    "duplicate": lambda result: result.ledger.duplicate,
+    "out_of_order": lambda result: result.ledger.out_of_order,
+    "silent_holes": lambda result: result.reconnect.recovery.silent_hole,
+    "violations": lambda result: result.conservation.violation_count,
+    "server_died": lambda result: int(bool(result.server.died or result.server.unreachable)),
+}
+"""What a correct server never does. Where the baseline has none, a single one is a change for the worse."""
+
+
+# Telling a change from chance with a handful of runs: rank test, correction, bootstrap.
+#
+# Pure statistics on plain numbers. Called by `compare`.
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """alpha: chance of a false alarm. min_effect: smallest relative change worth a word.
+
+    least_runs: valid runs that either side must have. resamples: of the bootstrap; confidence: of its
+    interval.
+    """
+
+    alpha: float = 0.05
+    min_effect: float = 0.05
+    least_runs: int = 5
+    resamples: int = 2_000
+    confidence: float = 0.95
+
+
+def p_value(left: Sequence[float], right: Sequence[float]) -> float:
+    """Two-sided p of the Mann-Whitney U test, exact for small samples without ties; 1 when all are equal."""
+    if len({*left, *right}) == 1:
+        return 1.0
+    return float(mannwhitneyu(left, right, alternative="two-sided", method="auto").pvalue)
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """The p values, corrected for there being several (Holm 1979), in the order given."""
+    corrected = [1.0] * len(p_values)
+    highest = 0.0
+    for rank, index in enumerate(sorted(range(len(p_values)), key=lambda at: p_values[at])):
+        highest = max(highest, min(1.0, p_values[index] * (len(p_values) - rank)))
+        corrected[index] = highest
+    return corrected
+
+
+def ratio_interval(
+    left: Sequence[float], right: Sequence[float], rules: Rules, rng: np.random.Generator
+) -> tuple[float, float]:
+    """Bootstrap percentile interval of median(right) / median(left)."""
+    below, above = (_resampled_medians(side, rules.resamples, rng) for side in (left, right))
+    tail = 50 * (1 - rules.confidence)
+    low, high = np.percentile(above / below, [tail, 100 - tail])
+    return float(low), float(high)
+
+
+def smallest_p(left_runs: int, right_runs: int) -> float:
+    """The smallest two-sided p that so many runs can bring about: full separation."""
+    return min(1.0, 2 / math.comb(left_runs + right_runs, left_runs))
+
+
+def runs_needed(tests: int, alpha: float) -> int:
+    """Runs a side from which a change in one of so many metrics can be told at all."""
+    runs = 2
+    while smallest_p(runs, runs) * tests > alpha:
+        runs += 1
+    return runs
+
+
+def _resampled_medians(values: Sequence[float], resamples: int, rng: np.random.Generator) -> Floats:
+    sample = np.asarray(values, dtype=np.float64)
+    picked = sample[rng.integers(0, sample.size, size=(resamples, sample.size))]
+    medians: Floats = np.median(picked, axis=1)
+    return medians
+
 
 Change = Literal["better", "worse", "no change"]
 

@@ -70,7 +70,7 @@ def metrics_table() -> str:
     lines = [
         "# Metrics",
         "",
-        "What a node serves at `/metrics`. Written by `make docs` from `backend/app/observability/metrics.py`.",
+        "What a node serves at `/metrics`. From `backend/app/observability/metrics.py`.",
         "",
         "| metric | type | labels | meaning |",
         "|---|---|---|---|",

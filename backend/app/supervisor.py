@@ -19,10 +19,9 @@ from contextlib import suppress
 from functools import partial
 
 from .aggregate import GroupFacts
-from .backoff import Backoff
 from .errors import SetupError
 from .settings import Settings
-from .tasks import Tasks
+from .tasks import Backoff, Tasks
 from .worker_launch import MakeLaunch, check_group, group_name, launcher, reserve
 from .worker_metrics import Group
 from .workers import Worker, WorkerFailedError

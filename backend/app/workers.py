@@ -11,7 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Self
 
-from .children import end, kill, verdict
+from .tasks import end_process, exit_reason, kill_process
 from .worker_metrics import Group, news
 
 MAX_UNREAD_BYTES = 65_536
@@ -85,7 +85,7 @@ class Worker:
         if not line:
             await self._process.wait()
             raise WorkerFailedError(
-                f"worker {self.slot} {verdict(self._process.returncode)} before it was ready"
+                f"worker {self.slot} {exit_reason(self._process.returncode)} before it was ready"
             )
         said = json.loads(line)
         if "error" in said:
@@ -96,7 +96,7 @@ class Worker:
     async def gone(self) -> str:
         """Wait for the end; what it was."""
         await self._process.wait()
-        return verdict(self._process.returncode)
+        return exit_reason(self._process.returncode)
 
     def tell(self, group: Group) -> None:
         """Pass the news on; never waits, never raises. A worker that reads none is stuck and misses it."""
@@ -108,13 +108,13 @@ class Worker:
 
     async def end(self, grace_s: float) -> bool:
         """SIGTERM (the worker drains), after `grace_s` SIGKILL; True when it was killed."""
-        killed = await end(self._process, grace_s)
+        killed = await end_process(self._process, grace_s)
         self._let_go()
         return killed
 
     async def kill(self) -> None:
         """SIGKILL at once."""
-        await kill(self._process)
+        await kill_process(self._process)
         self._let_go()
 
     def _let_go(self) -> None:

@@ -22,7 +22,7 @@ from .plan import MAX_NODES
 
 if TYPE_CHECKING:
     from ..app.settings import Settings
-    from .seeding import StackSeed
+    from .up import StackSeed
 
 app = typer.Typer()
 
@@ -283,8 +283,7 @@ def up(
     """
     from .observer import Observer
     from .plan import Kind, StackOptions
-    from .seeding import StackSeed
-    from .up import run_up, start_detached
+    from .up import StackSeed, run_up, start_detached
 
     if observe and detach:
         raise typer.BadParameter("the observer ends with the terminal; leave out --detach.")
@@ -324,7 +323,7 @@ def up(
 
 def _observed_seed(data_dir: Path) -> "StackSeed":
     """Users for the simulator of `up --observe`, new ones at each start: what was seeded before stays."""
-    from .seeding import StackSeed
+    from .up import StackSeed
 
     tokens = data_dir.absolute() / "observe-tokens.jsonl"
     return StackSeed(OBSERVED_USERS, prefix=f"observe-{int(time.time()):x}-", tokens=tokens)
@@ -333,7 +332,7 @@ def _observed_seed(data_dir: Path) -> "StackSeed":
 def _seed_running(facts: dict[str, Any], seed: "StackSeed") -> None:
     """Raises typer.Exit where `seed` has said why it cannot, SetupError where it just ended."""
     from ..app.errors import SetupError
-    from .seeding import seed_stack
+    from .up import seed_stack
 
     status = seed_stack(facts, seed)
     if status in (EXIT_SETUP, interrupts.INTERRUPTED):
@@ -361,7 +360,7 @@ def down(
     data_dir: Annotated[Path, typer.Option(help="The directory `up` was given.")] = Path("data"),
 ) -> None:
     """Stop what `vouchstorm up --detach` left running. Example: `vouchstorm down`"""
-    from .down import stop_stack
+    from .up import stop_stack
 
     with _one_sentence():
         names = stop_stack(data_dir)
@@ -373,7 +372,7 @@ def status(
     data_dir: Annotated[Path, typer.Option(help="The directory `up` was given.")] = Path("data"),
 ) -> None:
     """What runs of a stack, as JSON. Example: `vouchstorm status`"""
-    from .down import stack_status
+    from .up import stack_status
 
     with _one_sentence():
         typer.echo(json.dumps(stack_status(data_dir), indent=2))

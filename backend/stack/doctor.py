@@ -12,8 +12,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from ..app.errors import SetupError
-from .nodejs import installed_version, node_trouble
-from .programs import caddy_program, mongod_program, valkey_program
+from .programs import caddy_program, installed_version, mongod_program, node_trouble, valkey_program
 
 ENOUGH_FILES = 10_000
 ENOUGH_MEMORY_BYTES = 2 * 2**30

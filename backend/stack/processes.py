@@ -10,16 +10,17 @@ import logging
 import os
 import random
 import signal
+import subprocess
 import sys
 from asyncio.subprocess import DEVNULL, Process
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from functools import partial
+from pathlib import Path
 from typing import Self
 
-from ..app.backoff import Backoff
-from ..app.children import end, kill, verdict
 from ..app.errors import SetupError
-from ..app.tasks import Tasks
+from ..app.tasks import Backoff, Tasks, end_process, exit_reason, kill_process
 from . import launch, readiness
 from .plan import Role, ServicePlan, StackPlan
 
@@ -153,12 +154,12 @@ class StackProcesses:
 
     async def _end(self, children: list[Child]) -> None:
         running = [(child.process, child.plan.grace_s) for child in children if child.process is not None]
-        ending = asyncio.gather(*(end(process, grace_s) for process, grace_s in running))
+        ending = asyncio.gather(*(end_process(process, grace_s) for process, grace_s in running))
         hurry = asyncio.ensure_future(self._hurry.wait())
         await asyncio.wait((ending, hurry), return_when=asyncio.FIRST_COMPLETED)
         hurry.cancel()
         if not ending.done():
-            await asyncio.gather(*(kill(process) for process, _ in running))
+            await asyncio.gather(*(kill_process(process) for process, _ in running))
         if killed := sum(await ending):
             log.warning("%d processes did not end in time and were killed", killed)
 
@@ -183,7 +184,7 @@ class StackProcesses:
             if clock() - since_s >= STEADY_S:
                 backoff.reset()
             wait_s = backoff.next_s()
-            log.error("%s (pid %d) %s", child.plan.name, process.pid, verdict(process.returncode))
+            log.error("%s (pid %d) %s", child.plan.name, process.pid, exit_reason(process.returncode))
             child.restarts += 1
             await asyncio.sleep(wait_s)
 
@@ -214,7 +215,7 @@ class StackProcesses:
         child = self._children[name]
         child.wanted.clear()
         if child.process is not None:
-            await end(child.process, child.plan.grace_s)
+            await end_process(child.process, child.plan.grace_s)
 
     async def start_service(self, name: str) -> None:
         """Start a stopped service and wait until it is ready. Raises SetupError."""
@@ -237,3 +238,62 @@ def _failure(child: Child, what: str) -> str:
     words = child.last_words()
     said = f" It said: {words}" if words else ""
     return f"{child.plan.name} {what}; see {child.plan.log}.{said}"
+
+
+# Processes that outlive whoever started them: who is behind a pid, and a signal for exactly that
+# process.
+#
+# A pid is given to a stranger once its process is gone. Therefore each is kept with the moment its
+# process
+# started, and no signal is sent to a pid whose process started at another moment.
+
+_STARTED_FIELD = 19
+"""Of /proc/PID/stat after the closing parenthesis of the command. Source: proc(5), field 22."""
+
+
+def identity(pid: int) -> str | None:
+    """When the process started, in the system's own words; None when there is no such process."""
+    if Path("/proc/self/stat").exists():
+        with suppress(OSError):
+            state, *fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+            return None if state == "Z" else f"{_boot()}-{fields[_STARTED_FIELD - 1]}"
+        return None
+    asked = subprocess.run(
+        ["ps", "-o", "lstart=", "-p", str(pid)], capture_output=True, text=True, check=False
+    )
+    return asked.stdout.strip() or None
+
+
+def _boot() -> str:
+    with suppress(OSError):
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()[:8]
+    return ""
+
+
+def is_alive(pid: int, known: str) -> bool:
+    """Is this still the process that was seen as `known`?"""
+    return identity(pid) == known
+
+
+def send(pid: int, known: str, number: signal.Signals) -> bool:
+    """Signal the process if it still is the one seen as `known`; False when it is gone."""
+    if not hasattr(os, "pidfd_open"):
+        if is_alive(pid, known):
+            with suppress(ProcessLookupError):
+                os.kill(pid, number)
+                return True
+        return False
+    try:
+        handle = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return False
+    try:
+        # The handle holds on to the process: between this look and the signal no stranger gets the pid.
+        if not is_alive(pid, known):
+            return False
+        with suppress(ProcessLookupError):
+            signal.pidfd_send_signal(handle, number)
+            return True
+        return False
+    finally:
+        os.close(handle)

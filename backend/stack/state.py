@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from .identity import is_alive
+from .processes import is_alive
 
 FILE = "stack.json"
 VERSION = 1

@@ -15,9 +15,9 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import ExitStack, asynccontextmanager, suppress
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,17 +25,86 @@ from simulator import interrupts
 
 from ..app.errors import SetupError
 from ..app.settings import load_settings, signing_secret
-from .down import DOWN_TIMEOUT_S, stop_stack
-from .identity import identity
 from .plan import LOOPBACK, Kind, Ports, Role, StackOptions, StackPlan, fixed_ports, plan_stack
-from .processes import StackProcesses
+from .processes import StackProcesses, identity, is_alive, send
 from .programs import ROOT, find_programs
 from .state import Running, StackState, read_state, remove_state, write_state
+
+# `vouchstorm down` and `status`: a stack as found by its state file, whoever started it.
+#
+# Ends only processes that the file names and that are still the same ones (`identity.py`).
+
+DOWN_TIMEOUT_S = 60.0
+_POLL_S = 0.05
+
+
+def stop_stack(data_dir: Path) -> list[str]:
+    """End the stack of this data directory, whoever keeps it; the names of what ran. Idempotent.
+
+    Raises SetupError when something survives even SIGKILL.
+    """
+    state = read_state(data_dir)
+    if state is None:
+        return []
+    names = [running.name for running in state.running if running.alive]
+    if send(state.keeper_pid, state.keeper_identity, signal.SIGTERM):
+        _wait_gone([(state.keeper_pid, state.keeper_identity)], DOWN_TIMEOUT_S)
+    left = [(each.pid, each.identity) for each in (read_state(data_dir) or state).running]
+    for number, wait_s in ((signal.SIGTERM, 10.0), (signal.SIGKILL, 5.0)):
+        for pid, known in left:
+            send(pid, known, number)
+            if number is signal.SIGTERM:
+                send(pid, known, signal.SIGCONT)
+        if _wait_gone(left, wait_s):
+            break
+    else:
+        raise SetupError(
+            f"Some processes of the stack do not end; see {data_dir / 'stack.json'} for their pids."
+        )
+    remove_state(data_dir)
+    return names
+
+
+def _wait_gone(processes: list[tuple[int, str]], timeout_s: float) -> bool:
+    end_s = time.monotonic() + timeout_s
+    while any(is_alive(pid, known) for pid, known in processes):
+        if time.monotonic() > end_s:
+            return False
+        time.sleep(_POLL_S)
+    return True
+
+
+def stack_status(data_dir: Path) -> dict[str, Any]:
+    """What runs for this data directory, fit for JSON; `running` is False when nothing does."""
+    state = read_state(data_dir)
+    if state is None:
+        return {"running": False, "data_dir": str(data_dir), "services": []}
+    services = [
+        {
+            "name": each.name,
+            "role": each.role,
+            "url": each.url,
+            "pid": each.pid,
+            "alive": each.alive,
+            "restarts": each.restarts,
+            "log": each.log,
+        }
+        for each in state.running
+    ]
+    return {
+        "running": state.kept,
+        "ready": state.ready and state.kept,
+        "stack": state.kind,
+        "url": state.url,
+        "pid": state.keeper_pid,
+        "data_dir": str(data_dir),
+        "services": services,
+    }
+
 
 log = logging.getLogger(__name__)
 
 DETACH_TIMEOUT_S = 120.0
-_POLL_S = 0.05
 
 Announce = Callable[[dict[str, Any]], None]
 """Takes the facts of a stack that is ready (`ready_facts`)."""
@@ -269,3 +338,48 @@ def write_report(path: Path, facts: dict[str, Any]) -> None:
         draft.unlink()
     draft.write_text(json.dumps(facts))
     draft.replace(path)
+
+
+# Seeding of a stack that runs, by `vouchstorm seed` in a process of its own: here is the stack's
+# event loop.
+#
+# The store's URL goes by the environment: a command line can be read by everybody on the machine.
+# Called by the
+# command line.
+
+
+@dataclass(frozen=True, slots=True)
+class StackSeed:
+    """What to seed; see `vouchstorm seed`. tokens, claims_file: None writes none."""
+
+    users: int
+    claims: int = 0
+    quorum: int = 3
+    number: int = 1
+    prefix: str = "user"
+    tokens: Path | None = None
+    claims_file: Path | None = None
+
+    def words(self) -> list[str]:
+        """The options of `vouchstorm seed`."""
+        words = ["--users", str(self.users), "--claims", str(self.claims), "--quorum", str(self.quorum)]
+        words += ["--seed", str(self.number), "--prefix", self.prefix]
+        words += ["--tokens", str(self.tokens)] if self.tokens else []
+        words += ["--claims-file", str(self.claims_file)] if self.claims_file else []
+        return words
+
+
+def environment(facts: Mapping[str, Any]) -> dict[str, str]:
+    """What tells `seed` where the store of the stack with these ready facts is, whatever ours says."""
+    data_dir = str(facts["data_dir"])
+    store_url = facts["mongodb"] or f"sqlite:///{data_dir}/vouchstorm.db"
+    return {"VOUCHSTORM_DATA_DIR": data_dir, "VOUCHSTORM_STORE_URL": store_url}
+
+
+def seed_stack(facts: Mapping[str, Any], seed: StackSeed) -> int:
+    """Seed the stack of these ready facts; the exit code of `seed`, which has said what was wrong. Blocks."""
+    command = [sys.executable, str(ROOT / "cli.py"), "seed", *seed.words()]
+    done = subprocess.run(
+        command, env={**os.environ, **environment(facts)}, stdout=subprocess.DEVNULL, check=False
+    )
+    return done.returncode

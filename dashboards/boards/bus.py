@@ -8,7 +8,7 @@ _STORE_ERRORS = per_s("store_errors_total", by="kind")
 _NO_ERRORS = f'label_replace(0 * {per_s("store_call_seconds_count")}, "kind", "none", "", "")'
 """Errors have no series before the first one."""
 
-BOARD = Board(
+BOARD: Board = Board(
     "vouchstorm-bus",
     "Vouchstorm / Bus and nodes",
     "Do the nodes hear each other, is the load spread over them, does the store keep up?",

@@ -3,7 +3,7 @@
 from ..model import Board, Kind, Panel, Query, Row, Unit
 from ..promql import NODE, per_s
 
-BOARD = Board(
+BOARD: Board = Board(
     "vouchstorm-domain",
     "Vouchstorm / Domain",
     "What people do and what comes of it: validations, consensuses, notifications.",

@@ -4,7 +4,7 @@ from ..model import Board, Limit, Panel, Query, Row, Unit
 from ..promql import busy, level, per_s, quantile
 from .overview import DOWN, DRAINING
 
-BOARD = Board(
+BOARD: Board = Board(
     "vouchstorm-fanout",
     "Vouchstorm / Fan-out",
     "From one event to many sockets: how fast, how many at once, how much is saved, and what slow clients "

@@ -6,7 +6,7 @@ from ..promql import level, per_s, quantile, ratio
 LOCUST = 'job="locust"'
 ALL_NODES = 'job="vouchstorm"'
 
-BOARD = Board(
+BOARD: Board = Board(
     "vouchstorm-load",
     "Vouchstorm / Load test",
     "A load test by Locust: users, requests, pushes as the users saw them, and the nodes' own figures "

@@ -11,7 +11,7 @@ DOWN = Mark("Node down", f"up{{{JOB}}} == 0", "red")
 _HTTP = "http_request_seconds"
 _ERRORS = per_s(f"{_HTTP}_count", matching='status=~"5.."')
 
-BOARD = Board(
+BOARD: Board = Board(
     "vouchstorm-overview",
     "Vouchstorm / Overview",
     "Is the service well, who is here, how much is going on? Start here, then follow the links.",

@@ -6,7 +6,7 @@ from .overview import DOWN, DRAINING
 
 SIMULATOR = 'job="simulator"'
 
-BOARD = Board(
+BOARD: Board = Board(
     "vouchstorm-storm",
     "Vouchstorm / Reconnect storm",
     "What happens when many clients drop at once: the simulator's view above, the servers' below, one time "

@@ -11,14 +11,13 @@ from pathlib import Path
 from simulator import interrupts
 
 from .generators import NAMES, ClientPlan, measure_clients
-from .host import facts, pin, raise_open_files, two_cores
-from .peers import node_trouble
 from .plan import CONTESTANTS, FULL, METRICS, QUICK, Plan
-from .record import Record
-from .report import Report, Source, document, markdown
+from .process_stats import facts, pin, raise_open_files, two_cores
+from .report import Record, Report, Source, document, markdown
 from .runner import run
 from .samples import Series
-from .tokens import issue_tokens
+from .sockets import issue_tokens
+from .system import node_trouble
 from .trials import Visitor
 
 EXIT_SETUP, EXIT_INVALID = 3, 4

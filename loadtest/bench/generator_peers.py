@@ -4,18 +4,217 @@ All do the same small work per event, on uvloop, in one process. `socketio.Async
 because it cannot do otherwise.
 """
 
+import argparse
 import asyncio
+import json
+import os
 import random
+import shutil
+import signal
+import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Protocol, cast
 
+import orjson
+import uvloop
+
+from simulator.ledger.broadcast_audit import Bounds
+from simulator.ledger.broadcasts import Kind, Row
+from simulator.ledger.disconnects import Outages
+from simulator.ledger.ledger import Ledger
+from simulator.profiles.virtual_client import Member
 from simulator.socketio_client import Endpoint, HeartbeatSweep, LeanClient, ReconnectPolicy
 from simulator.socketio_client.codec.websocket import TEXT, encode_frame
 
-from .arrivals import CONNECT_TIMEOUT_S, Arrivals, in_batches
-from .ledger_peer import LedgerPeer
-from .servers.frame_sender import CONNECT_ANSWER, EVENT
+from .servers.frame_sender import CLAIM, CONNECT_ANSWER, EVENT
+
+# Artillery as a client of the bench, where it is installed: never a dependency of the project.
+#
+# Found by VOUCHSTORM_BENCH_ARTILLERY (a directory with its `node_modules`, or its `bin/run`), else
+# with
+# `npx --no-install`. Its Socket.IO engine connects and parses every packet; it neither counts nor
+# times a push
+# that it did not ask for, so nothing is known of what it received but that the sender's writes were
+# taken.
+
+VARIABLE = "VOUCHSTORM_BENCH_ARTILLERY"
+ENTRY = Path("node_modules/artillery/bin/run")
+FIND_TIMEOUT_S = 20.0
+ARRIVE_S = 10
+STAY_S = 600
+
+
+class AbsentError(Exception):
+    """Artillery is not here; the message says what was looked for."""
+
+
+def command() -> list[str]:
+    """How to start it, so that the process started is the one that works. Raises AbsentError."""
+    if shutil.which("node") is None:
+        raise AbsentError("node is not installed")
+    named = os.environ.get(VARIABLE)
+    if named is not None:
+        path = Path(named)
+        program = path if path.is_file() else path / ENTRY
+        if not program.is_file():
+            raise AbsentError(f"{VARIABLE} is {named}, and there is no {program}")
+        return ["node", str(program)]
+    return ["node", str(_by_npx())]
+
+
+def _by_npx() -> Path:
+    npx = ["npx", "--no-install", "-c", "command -v artillery"]
+    try:
+        done = subprocess.run(npx, capture_output=True, text=True, timeout=FIND_TIMEOUT_S, check=True)
+        return Path(done.stdout.strip()).resolve(strict=True)
+    except (OSError, subprocess.SubprocessError) as error:
+        raise AbsentError(f"{VARIABLE} is not set and npx finds no artillery") from error
+
+
+def script(port: int, clients: int) -> str:
+    """The test: everybody arrives within ten seconds, by websocket, and stays."""
+    config = {
+        "target": f"http://127.0.0.1:{port}",
+        "phases": [{"duration": ARRIVE_S, "arrivalCount": clients}],
+        "socketio": {"transports": ["websocket"], "reconnection": False},
+    }
+    scenario = {"engine": "socketio", "flow": [{"think": STAY_S}]}
+    return json.dumps({"config": config, "scenarios": [scenario]})
+
+
+def environment() -> dict[str, str]:
+    """It must not phone home."""
+    return {**os.environ, "ARTILLERY_DISABLE_TELEMETRY": "true"}
+
+
+# What the client bench notes of arrivals, and how its clients are connected: a bounded number at a
+# time.
+
+CONNECT_BATCH = 50
+CONNECT_TIMEOUT_S = 60.0
+
+
+@dataclass(slots=True)
+class Arrivals:
+    """Who got an event when last, and how many in all."""
+
+    last_ns: dict[int, int] = field(default_factory=dict)
+    count: int = 0
+
+    def note(self, index: int, at_ns: int) -> None:
+        """One event for client `index`."""
+        self.last_ns[index] = at_ns
+        self.count += 1
+
+
+async def in_batches(clients: int, connect_one: Callable[[int], Awaitable[None]]) -> None:
+    """Connect so many clients, a bounded number at a time."""
+    for first in range(0, clients, CONNECT_BATCH):
+        await asyncio.gather(
+            *(connect_one(index) for index in range(first, min(first + CONNECT_BATCH, clients)))
+        )
+
+
+# Our simulator's client as it is in a run: with member, outages and ledger.
+#
+# The member does for a live count what the simulator's own profiles do: the message is known by its
+# bytes, the
+# first sight of it is taken apart, each receipt goes into the row of its version. When the bench is
+# over the
+# ledger is closed: every pair of message and client must be accounted for.
+
+NS = 1_000_000_000
+
+
+class LedgerPeer:
+    """All clients and their one ledger."""
+
+    def __init__(self) -> None:
+        self.members: list[LedgerMember] = []
+        self._sweep = HeartbeatSweep()
+        self._rng = random.Random(1)
+        self._ledger = Ledger(0)
+        self._outages = Outages()
+        self._since_ns = 0
+
+    @property
+    def arrivals(self) -> Arrivals:
+        """What the ledger has counted."""
+        return Arrivals(count=sum(row.receipts for row in self.rows.values()))
+
+    async def connect(self, port: int, clients: int) -> None:
+        """Open the connections, all members of one room."""
+        endpoint = Endpoint.parse(f"http://127.0.0.1:{port}")
+        book = self._make_ledger(clients)
+
+        async def connect_one(index: int) -> None:
+            member = LedgerMember(index, self, self._ledger, self._outages)
+            self.members.append(member)
+            member.client = LeanClient(
+                endpoint,
+                member,
+                transport="websocket",
+                rng=self._rng,
+                policy=ReconnectPolicy.none(),
+                sweep=self._sweep,
+            )
+            member.client.start()
+            await member.until_ready(CONNECT_TIMEOUT_S)
+            book.enter(self.room, index, time.monotonic_ns())
+
+        await in_batches(clients, connect_one)
+        self._since_ns = time.monotonic_ns()
+
+    def _make_ledger(self, clients: int) -> Any:
+        self._ledger = Ledger(clients)
+        book = self._ledger.rooms
+        self.room = book.room(CLAIM)
+        self.stream = book.stream(CLAIM, Kind.EVENT, (self.room,), base=0)
+        self.rows: dict[bytes, Row] = {}
+        return book
+
+    def row_of(self, args: bytes) -> Row:
+        """The row of a message seen for the first time."""
+        row = self.rows[args] = self.stream.row(orjson.loads(args)["version"])
+        return row
+
+    def findings(self) -> dict[str, Any]:
+        """Close the ledger: what was owed, and what is missing or too much."""
+        for row in self.rows.values():
+            row.published(self._since_ns, self._since_ns, self._since_ns, measured=True)
+        now_ns = time.monotonic_ns()
+        account = self._ledger.close(Bounds(closed_ns=now_ns + 1, grace_ns=NS, late_ns=3_600 * NS))
+        total = account.total
+        return {"ledger": {"expected": total.expected, "lost": total.lost, "balanced": account.balanced}}
+
+    async def close(self) -> None:
+        """Stop all; the sender answers no close frame, so each would wait for its grace: reset instead."""
+        for member in self.members:
+            member.leaving = True
+            member.client.drop()
+
+
+class LedgerMember(Member):
+    """One client."""
+
+    __slots__ = ("peer",)
+
+    def __init__(self, index: int, peer: LedgerPeer, ledger: Ledger, outages: Outages) -> None:
+        super().__init__(index, ledger, outages)
+        self.peer = peer
+
+    def on_event(self, client: LeanClient, name: str, args: bytes, at_ns: int) -> None:
+        """One live count."""
+        if name == EVENT:
+            row = self.peer.rows.get(args)
+            if row is None:
+                row = self.peer.row_of(args)
+            row.receive(self.index, at_ns)
+            if self.index in self.outages.hungry:
+                self.outages.fed(self.index, at_ns)
 
 
 class Peer(Protocol):
@@ -239,3 +438,36 @@ PEERS: dict[str, Callable[[], Peer]] = {
     "picows": PicowsPeer,
     "asyncclient": AsyncClientPeer,
 }
+
+
+# One kind of asyncio client as a child process of the client bench.
+#
+#     python -m loadtest.bench.generator_peers lean --port 8000 --clients 1000
+#
+# Connects so many, receives until SIGTERM, then prints {"received": n} and what its ledger found. It
+# measures
+# nothing itself: `clients` reads its CPU time and memory from outside.
+
+
+async def take_part(peer: Peer, port: int, clients: int) -> None:
+    """Connect, receive until told to end, report."""
+    ended = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, ended.set)
+    await peer.connect(port, clients)
+    await ended.wait()
+    print(json.dumps({"received": peer.arrivals.count, **peer.findings()}), flush=True)
+    await peer.close()
+
+
+def main() -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(prog="python -m loadtest.bench.generator_peers", description=__doc__)
+    parser.add_argument("peer", choices=list(PEERS))
+    parser.add_argument("--port", type=int, required=True)
+    parser.add_argument("--clients", type=int, required=True)
+    options = parser.parse_args()
+    uvloop.run(take_part(PEERS[options.peer](), options.port, options.clients))
+
+
+if __name__ == "__main__":
+    main()

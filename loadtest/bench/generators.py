@@ -22,15 +22,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from backend.app.children import end
+from backend.app.tasks import end_process
 from simulator import interrupts
 
-from . import artillery
-from .client_table import CLIENT_TARGETS, Results, ratios, summary
+from . import generator_peers
 from .generator_peers import PEERS
-from .host import pin, two_cores
 from .plan import Progress
-from .process_stats import cpu_s, memory
+from .process_stats import cpu_s, memory, pin, two_cores
+from .report import CLIENT_TARGETS, Results, ratios, summary
 
 LOCUST = {"locust_ours": "lean", "locust_own": "locust"}
 NAMES = (*PEERS, *LOCUST, "artillery")
@@ -68,8 +67,8 @@ def measure_clients(plan: ClientPlan, names: Sequence[str], say: Progress) -> It
     absent = {}
     if "artillery" in names:
         try:
-            artillery.command()
-        except artillery.AbsentError as error:
+            generator_peers.command()
+        except generator_peers.AbsentError as error:
             absent["artillery"] = str(error)
     present = [name for name in names if name not in absent]
     for results in contest(plan, present, say):
@@ -139,9 +138,9 @@ def _command(name: str, port: int, clients: int, directory: Path) -> list[str]:
         return [sys.executable, "-m", "loadtest.bench.push_cost", "--role", LOCUST[name], *size]
     if name == "artillery":
         path = directory / "test.json"
-        path.write_text(artillery.script(port, clients))
-        return [*artillery.command(), "run", "--quiet", str(path)]
-    return [sys.executable, "-m", "loadtest.bench.swarm", name, *size]
+        path.write_text(generator_peers.script(port, clients))
+        return [*generator_peers.command(), "run", "--quiet", str(path)]
+    return [sys.executable, "-m", "loadtest.bench.generator_peers", name, *size]
 
 
 async def _measured(name: str, plan: ClientPlan, sender: Process, client: Process) -> dict[str, Any]:
@@ -208,12 +207,12 @@ async def _running(argv: Sequence[str], core: int | None) -> AsyncIterator[Proce
         stdout=PIPE,
         preexec_fn=place,
         start_new_session=True,
-        env=artillery.environment(),
+        env=generator_peers.environment(),
     )
     try:
         yield process
     finally:
-        await end(process, END_S)
+        await end_process(process, END_S)
 
 
 async def _ask(process: Process, command: str) -> dict[str, Any]:

@@ -29,8 +29,8 @@ def main(arguments: list[str] | None = None) -> int:
     if options.role:
         _ROLES[options.role](options.port, options.clients)
         return 0
-    from .client_table import summary
     from .generators import ClientPlan, contest
+    from .report import summary
 
     plan = ClientPlan(options.clients, options.seconds, options.rate, options.repetitions)
     costs: dict[str, list[dict[str, Any]]] = {}

@@ -1,13 +1,91 @@
 """The result of one or several runs as JSON and as Markdown tables, and JSON read back. Pure."""
 
+import json
+import os
+import statistics
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any
 
-from .client_table import table
 from .plan import CONTESTANTS, HEADLINES, METRICS
 from .samples import Sample, Series
-from .thresholds import TARGETS, headline_metrics
+from .thresholds import TARGETS, Bound, headline_metrics
+
+# The figures of the client bench: medians, ratios, targets, Markdown. Pure.
+
+Results = dict[str, list[dict[str, Any]]]
+"""Client -> its repetitions, each with its figures or with the reason why it is `invalid`."""
+TITLES = {
+    "floor": "floor: one read, no client",
+    "lean": "ours, without ledger",
+    "ledger": "ours, with ledger",
+    "picows": "picows, Socket.IO by hand",
+    "asyncclient": "socketio.AsyncClient",
+    "locust_ours": "our Locust user",
+    "locust_own": "Locust's SocketIOUser",
+    "artillery": "Artillery",
+}
+CLIENT_TARGETS = (
+    Bound("ledger_cpu_us", "ours with ledger, us per message", 7),
+    Bound("ledger_kib", "ours with ledger, KiB per connection", 20),
+    Bound("locust_own_over_ours", "Locust's SocketIOUser / our Locust user", 5, True),
+)
+
+
+def summary(results: Results) -> dict[str, dict[str, float]]:
+    """Client -> figure -> median of the valid repetitions."""
+    figures = {}
+    for name, found in results.items():
+        valid = [result for result in found if "invalid" not in result]
+        if valid:
+            figures[name] = {
+                key: round(statistics.median(result[key] for result in valid), 2)
+                for key in ("cpu_us_per_message", "kib_per_connection")
+            }
+    return figures
+
+
+def ratios(figures: dict[str, dict[str, float]]) -> dict[str, float]:
+    """What the targets are about, as far as it was measured."""
+    found = {}
+    if "ledger" in figures:
+        found["ledger_cpu_us"] = figures["ledger"]["cpu_us_per_message"]
+        found["ledger_kib"] = figures["ledger"]["kib_per_connection"]
+    if "locust_own" in figures and "locust_ours" in figures:
+        own, ours = (figures[name]["cpu_us_per_message"] for name in ("locust_own", "locust_ours"))
+        found["locust_own_over_ours"] = round(own / ours, 2)
+    return found
+
+
+def table(clients: Mapping[str, Any]) -> list[str]:
+    """The Markdown of that part; no lines when clients were not measured."""
+    if not clients:
+        return []
+    plan = clients["plan"]
+    pushes = f"{plan['clients']:,} connections, {plan['per_s']:g} pushes a second to each"
+    lines = [
+        "",
+        f"Clients: {pushes}, medians of {plan['repetitions']} alternating repetitions.",
+        "",
+        "| client | CPU us per received message | KiB per connection |",
+        "|---|---:|---:|",
+    ]
+    for name, figure in clients["figures"].items():
+        cpu_us, kib = figure["cpu_us_per_message"], figure["kib_per_connection"]
+        lines.append(f"| {TITLES[name]} | {cpu_us:.1f} | {kib:.1f} |")
+    lines += ["", "| target | wanted | measured | |", "|---|---:|---:|---|"]
+    for target in CLIENT_TARGETS:
+        figure = clients["ratios"].get(target.name)
+        if figure is not None:
+            met = "met" if target.met(figure) else "missed"
+            lines.append(f"| {target.title} | {target.wanted} | {figure:.2f} | {met} |")
+    lines += [f"\nNot measured: {name}: {reason}." for name, reason in clients["absent"].items()]
+    source = clients.get("source")
+    if source is not None:
+        lines += ["", f"- `{source['command']}` ({source['commit']}, {source['started_at']})."]
+    return lines
+
 
 SCHEMA_VERSION = 2
 _TITLES = {
@@ -196,3 +274,40 @@ def _cell(series: Series, metric: str, name: str) -> str:
         return ""
     digits = 0 if metric.startswith("connect") else 2
     return f"{series.median(metric, name):.{digits}f} ({min(values):.{digits}f}-{max(values):.{digits}f})"
+
+
+# The files of a run: written after each trial, so that an interrupted run leaves what it measured.
+
+
+class Record:
+    """A JSON file and, beside it, the same as Markdown. path: None keeps nothing."""
+
+    def __init__(self, path: Path | None) -> None:
+        self.path = path
+
+    @property
+    def markdown_path(self) -> Path | None:
+        return None if self.path is None else self.path.with_suffix(".md")
+
+    def load(self) -> Report:
+        """What the file holds; an empty report when there is none. Raises OSError when it cannot be used."""
+        if self.path is None or not self.path.exists():
+            return Report()
+        try:
+            return read(json.loads(self.path.read_text()))
+        except (ValueError, KeyError, TypeError) as error:
+            raise OSError(f"{self.path} cannot be added to: {error}") from error
+
+    def keep(self, report: Report) -> None:
+        """Write both files, each whole or not at all."""
+        if self.path is None or self.markdown_path is None:
+            return
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        _replace(self.path, json.dumps(document(report), indent=2))
+        _replace(self.markdown_path, markdown(report))
+
+
+def _replace(path: Path, text: str) -> None:
+    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    partial.write_text(text + "\n")
+    partial.replace(path)

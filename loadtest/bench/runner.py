@@ -10,12 +10,10 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from .bus_trial import bus
-from .metrics_trial import metrics, scrape
 from .plan import Plan, Progress
 from .samples import Sample, Series
 from .system import ENTRIES, ContestantError, Entry
-from .trials import Visitor, crowd_trial, idle
+from .trials import Visitor, bus, crowd_trial, idle, metrics, scrape
 
 Trial = Callable[[Entry], Awaitable[list[Sample]]]
 

@@ -4,11 +4,73 @@ Nothing of an event is looked at but its name. uvloop only; one protocol object 
 """
 
 import asyncio
+import struct
 from collections.abc import Sequence
 from typing import cast
 
-from .handshake import ENGINE_PONG, connect_packet, split_frames, upgrade_request
-from .workload import EVENT_PREFIX
+from backend.app.clock import SystemClock
+from backend.app.contracts.types import UserId
+from backend.app.services.tokens import Tokens
+
+from .plan import EVENT_PREFIX, SECRET, SOCKET_PATH, user_id
+
+# The client's side of the wire, as little of it as a counting client needs. Pure.
+#
+# Source: RFC 6455 sections 4 and 5; Engine.IO protocol 4; Socket.IO protocol 5.
+
+ENGINE_PONG = b"\x81\x81\x00\x00\x00\x003"
+"""A whole masked frame; an all-zero mask is legal and leaves the payload as it is."""
+TEXT = 0x81
+KEY = "dGhlIHNhbXBsZSBub25jZQ=="
+
+
+def upgrade_request(host: str, port: int) -> bytes:
+    """The HTTP request that opens the websocket."""
+    return (
+        f"GET {SOCKET_PATH}?EIO=4&transport=websocket HTTP/1.1\r\nHost: {host}:{port}\r\n"
+        f"Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Key: {KEY}\r\n"
+        "Sec-WebSocket-Version: 13\r\nUser-Agent: vouchstorm-bench\r\n\r\n"
+    ).encode()
+
+
+def text_frame(payload: bytes) -> bytes:
+    """One masked text frame; the mask is zero."""
+    size = len(payload)
+    if size < 126:
+        head = bytes((TEXT, 0x80 | size))
+    elif size < 65_536:
+        head = struct.pack("!BBH", TEXT, 0x80 | 126, size)
+    else:
+        raise ValueError("a handshake is never this large")
+    return head + b"\x00\x00\x00\x00" + payload
+
+
+def connect_packet(token: str) -> bytes:
+    """Socket.IO CONNECT with the token in its auth payload, framed."""
+    return text_frame(b'40{"token":"' + token.encode() + b'"}')
+
+
+def split_frames(data: bytes) -> tuple[list[bytes], bytes]:
+    """(payloads of whole text frames, the rest). Raises ValueError on anything but text frames."""
+    payloads = []
+    position, end = 0, len(data)
+    while end - position >= 2:
+        size = data[position + 1]
+        start = position + 2
+        if size == 126:
+            if end - position < 4:
+                break
+            size = (data[position + 2] << 8) | data[position + 3]
+            start = position + 4
+        elif size == 127:
+            raise ValueError("no server of the benchmark sends this much")
+        if end < start + size:
+            break
+        if data[position] != TEXT:
+            raise ValueError(f"unexpected frame {data[position]:#x}")
+        payloads.append(data[start : start + size])
+        position = start + size
+    return payloads, data[position:]
 
 
 class CrowdError(Exception):
@@ -178,3 +240,14 @@ async def _set_within(event: asyncio.Event, timeout_s: float) -> bool:
     except TimeoutError:
         return False
     return True
+
+
+# Tokens for the crowd: what the service itself would issue. Every contestant verifies the same ones.
+
+LIFE_S = 86_400
+
+
+def issue_tokens(count: int) -> list[str]:
+    """One token for each user that the contestants know."""
+    tokens = Tokens(SECRET, LIFE_S, SystemClock())
+    return [tokens.issue(UserId(user_id(number))).token for number in range(count)]

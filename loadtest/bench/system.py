@@ -1,18 +1,30 @@
 """A contestant as a process: started on its core, spoken to through its control channel, ended by us."""
 
 import asyncio
+import gc
 import json
 import os
+import shutil
+import socket
+import subprocess
 import sys
-from collections.abc import Mapping
+import tempfile
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
-from backend.app.children import kill
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
 
+from backend.app.errors import SetupError
+from backend.app.tasks import end_process, kill_process
+from backend.stack.programs import valkey_program
+
+from .plan import FIRST_NUMBER, ServerOptions
 from .process_stats import Memory, cpu_s, memory
-from .workload import ServerOptions
 
 BENCH_DIR = Path(__file__).parent
 NODE_DIR = BENCH_DIR / "node"
@@ -119,10 +131,10 @@ class Process:
             async with asyncio.timeout(STOP_TIMEOUT_S):
                 await process.wait()
         except TimeoutError:
-            await kill(process)
+            await kill_process(process)
         finally:
             if process.returncode is None:  # cancelled while it was given its time
-                await kill(process)
+                await kill_process(process)
 
     # -------------------------------------------------------------- commands
 
@@ -169,3 +181,175 @@ class Process:
         if not line:
             raise ContestantError(f"{self._entry.name} ended")
         return line.decode().strip()
+
+
+# Gets the Node peer ready: `npm ci` on demand, from the committed lock file.
+
+INSTALL_TIMEOUT_S = 300
+
+
+def node_trouble() -> str | None:
+    """Why the Node peer cannot take part, or None. Installs its packages when they are not there."""
+    if shutil.which("node") is None or shutil.which("npm") is None:
+        return "node and npm are not installed"
+    installed = NODE_DIR / "node_modules" / ".package-lock.json"
+    lock = NODE_DIR / "package-lock.json"
+    if installed.exists() and installed.stat().st_mtime >= lock.stat().st_mtime:
+        return None
+    # No install scripts: the native add-on ships its binaries inside the package.
+    command = ["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--silent"]
+    try:
+        subprocess.run(command, cwd=NODE_DIR, check=True, timeout=INSTALL_TIMEOUT_S, capture_output=True)
+    except (subprocess.SubprocessError, OSError) as error:
+        return f"npm ci failed: {error}"
+    installed.touch()
+    return None
+
+
+# A Valkey (or Redis) of our own for the bus trial, and how many messages it was given.
+
+START_TIMEOUT_S = 20.0
+_PUBLISHING = ("publish", "spublish")
+
+
+@asynccontextmanager
+async def running_valkey() -> AsyncIterator[str]:
+    """The URL of a server on loopback that lives as long as the context. Raises ContestantError."""
+    try:
+        program = valkey_program()
+    except SetupError as error:
+        raise ContestantError(str(error)) from error
+    with tempfile.TemporaryDirectory(prefix="vouchstorm-bench-bus-") as directory:
+        port = _free_port()
+        process = await asyncio.create_subprocess_exec(
+            program, "--port", str(port), "--bind", "127.0.0.1", "--dir", directory, "--save", "",
+            stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.DEVNULL,
+            start_new_session=True,
+        )  # fmt: skip
+        try:
+            url = f"redis://127.0.0.1:{port}/0"
+            await _answers(url)
+            yield url
+        finally:
+            await end_process(process, STOP_TIMEOUT_S)
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+async def _answers(url: str) -> None:
+    async with asyncio.timeout(START_TIMEOUT_S), Redis.from_url(url) as client:
+        while True:
+            try:
+                await client.ping()
+            except RedisError:
+                await asyncio.sleep(0.05)
+            else:
+                return
+
+
+class Counter:
+    """Messages that were published to the server so far, on ordinary and sharded channels."""
+
+    def __init__(self, url: str) -> None:
+        self._client: Redis = Redis.from_url(url)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._client.aclose()
+
+    async def read(self) -> int:
+        """How many by now."""
+        stats = await self._client.info("commandstats")
+        return sum(int(stats.get(f"cmdstat_{name}", {}).get("calls", 0)) for name in _PUBLISHING)
+
+
+# The control channel of a Python contestant: lines on standard input, answers on standard output.
+#
+#     emit                one event to the room, at once
+#     burst N             N events to the room, at once
+#     notify N            N notifications, each for one user who is connected nowhere
+#     metrics on|off      keep metrics or not (only the contestant that has some)
+#     members             -> number of sockets in the room
+#     collect             -> `ok` after a full garbage collection
+#     (end of input)      stop
+#
+# The first line out is the ready line, a JSON object. The Node peer speaks the same.
+
+
+class Contestant(Protocol):
+    """What a server must be able to do."""
+
+    def emit(self, numbers: range) -> None:
+        """Send the events of these numbers to everybody in the room, at once, in order."""
+        ...
+
+    def notify(self, numbers: range) -> None:
+        """Send a notification to each absent user of these numbers."""
+        ...
+
+    def keep_metrics(self, on: bool) -> None:
+        """Switch the counting on or off; a contestant without metrics does nothing."""
+        ...
+
+    def members(self) -> int: ...
+
+
+class Control:
+    """Serves the channel on the running loop."""
+
+    def __init__(self, contestant: Contestant, stop: Callable[[], None]) -> None:
+        self._contestant = contestant
+        self._stop = stop
+        self._partial = b""
+        self._next = FIRST_NUMBER
+
+    def start(self, port: int, packages: list[str]) -> None:
+        """Say that the server is ready and listen for commands."""
+        loop = asyncio.get_running_loop()
+        os.set_blocking(sys.stdin.fileno(), False)
+        loop.add_reader(sys.stdin.fileno(), self._readable)
+        versions = {name: version(name) for name in packages} | {"python": sys.version.split()[0]}
+        self._say(json.dumps({"port": port, "pid": os.getpid(), "versions": versions}))
+
+    def _readable(self) -> None:
+        data = os.read(sys.stdin.fileno(), 65_536)
+        if not data:
+            asyncio.get_running_loop().remove_reader(sys.stdin.fileno())
+            self._stop()
+            return
+        *lines, self._partial = (self._partial + data).split(b"\n")
+        for line in lines:
+            self._obey(line.decode().split())
+
+    def _obey(self, words: list[str]) -> None:
+        match words:
+            case ["emit"]:
+                self._emit(1)
+            case ["burst", events]:
+                self._emit(int(events))
+            case ["notify", users]:
+                self._contestant.notify(range(int(users)))
+            case ["metrics", level]:
+                self._contestant.keep_metrics(level == "on")
+            case ["members"]:
+                self._say(str(self._contestant.members()))
+            case ["collect"]:
+                gc.collect()
+                self._say("ok")
+            case _:
+                raise ValueError(f"unknown command {words}")
+
+    def _emit(self, events: int) -> None:
+        numbers = range(self._next, self._next + events)
+        self._next = numbers.stop
+        self._contestant.emit(numbers)
+
+    def _say(self, line: str) -> None:
+        print(line, flush=True)

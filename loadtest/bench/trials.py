@@ -4,15 +4,15 @@ A trial yields samples; one whose deliveries are not complete yields its reason 
 """
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field, replace
 
-from .plan import Plan
+from .plan import Plan, ServerOptions
 from .samples import Sample
 from .sockets import Crowd, CrowdError
-from .system import Entry, Process
-from .workload import ServerOptions
+from .system import Counter, Entry, Process, running_valkey
 
 HOST = "127.0.0.1"
 DELIVERY_TIMEOUT_S = 120.0
@@ -178,3 +178,160 @@ async def idle(visitor: Visitor, entry: Entry) -> list[Sample]:
     before, after = readings
     grown_kib = (after.rss_kib - before.rss_kib, after.private_kib - before.private_kib)
     return [Sample(name, entry.name, kib / (many - few)) for name, kib in zip(names, grown_kib, strict=True)]
+
+
+# What the bus costs a node that is not concerned: notifications of other nodes for users it does not
+# have.
+#
+# The node that is measured has sockets of its own and is alone on its core. The other nodes are
+# processes of
+# the same kind, at most `bus_senders` of them; with fewer, one sends what several would.
+
+SOCKETS = 200
+REST_S = 2.0
+PUBLISH_TIMEOUT_S = 30.0
+POLL_S = 0.05
+
+
+async def bus(visitor: Visitor, entry: Entry) -> list[Sample]:
+    """CPU ms of one node while each of the others sends `bus_notifications`, beyond what it uses at rest."""
+    plan = visitor.plan
+    samples: list[Sample] = []
+    try:
+        async with _nodes(visitor, entry) as (measured, senders, sent):
+            rest = await _share_at_rest(measured)
+            for nodes in plan.bus_nodes:
+                total = (nodes - 1) * plan.bus_notifications
+                cost_s = await _cost_s(measured, senders[: nodes - 1], sent, total, rest)
+                samples.append(Sample(f"bus@{nodes}", entry.name, cost_s * 1e3))
+    except (InvalidTrialError, CrowdError) as error:
+        missing = plan.bus_nodes[len(samples) :]
+        samples += [Sample(f"bus@{nodes}", entry.name, None, str(error)) for nodes in missing]
+    return samples
+
+
+@asynccontextmanager
+async def _nodes(visitor: Visitor, entry: Entry) -> AsyncIterator[tuple[Process, Sequence[Process], Counter]]:
+    """The measured node with its sockets, the other nodes, and how many messages the bus was given."""
+    others = min(visitor.plan.bus_senders, max(visitor.plan.bus_nodes) - 1)
+    async with AsyncExitStack() as stack:
+        url = await stack.enter_async_context(running_valkey())
+        options = ServerOptions(
+            users=SOCKETS,
+            ping_interval_s=CALM_PING_INTERVAL_S,
+            ping_timeout_s=CALM_PING_INTERVAL_S,
+            bus_url=url,
+        )
+        quiet = replace(options, users=0)
+        measured, *senders = await _started(
+            stack,
+            Process(entry, options, visitor.server_core),
+            *(Process(entry, quiet, visitor.crowd_core) for _ in range(others)),
+        )
+        crowd = Crowd(HOST, measured.port)
+        stack.callback(crowd.close)
+        await gather_crowd(visitor, measured, crowd, SOCKETS)
+        await settle(measured)
+        yield measured, senders, await stack.enter_async_context(Counter(url))
+
+
+async def _started(stack: AsyncExitStack, *processes: Process) -> list[Process]:
+    """Start all at once; the stack ends those that did start. Raises ContestantError."""
+    entering = [stack.enter_async_context(process) for process in processes]
+    started = await asyncio.gather(*entering, return_exceptions=True)
+    for outcome in started:
+        if isinstance(outcome, BaseException):
+            raise outcome
+    return list(processes)
+
+
+async def _share_at_rest(process: Process) -> float:
+    """CPU seconds per second with nothing to do: heartbeats, timers."""
+    before_s, started_s = process.cpu_s(), time.monotonic()
+    await asyncio.sleep(REST_S)
+    return (process.cpu_s() - before_s) / (time.monotonic() - started_s)
+
+
+async def _cost_s(
+    measured: Process, senders: Sequence[Process], sent: Counter, total: int, rest: float
+) -> float:
+    before, started_s = await sent.read(), time.monotonic()
+    before_s = measured.cpu_s()
+    for number, sender in enumerate(senders):
+        sender.notify(total // len(senders) + (number < total % len(senders)))
+    while await sent.read() - before < total:
+        if time.monotonic() - started_s > PUBLISH_TIMEOUT_S:
+            raise InvalidTrialError(f"not all {total} notifications were published in time")
+        await asyncio.sleep(POLL_S)
+    await settle(measured)
+    return measured.cpu_s() - before_s - rest * (time.monotonic() - started_s)
+
+
+# What the metrics cost: the fan-out with them and without, in one process; and the page that is
+# scraped.
+
+EVENTS = 40
+SCRAPE_TIMEOUT_S = 10.0
+LINE_BYTES = 65_536
+
+
+async def metrics(visitor: Visitor, entry: Entry) -> list[Sample]:
+    """CPU us per delivered message with metrics and without, in pairs of alternating order."""
+    plan = visitor.plan
+    names = {True: f"metrics_on@{plan.metrics_sockets}", False: f"metrics_off@{plan.metrics_sockets}"}
+    samples: list[Sample] = []
+    try:
+        async with visit(visitor, entry) as (process, crowd):
+            await gather_crowd(visitor, process, crowd, plan.metrics_sockets)
+            await emit_apart(process, crowd, plan.warm_up_events(plan.metrics_sockets))
+            for pair in range(plan.metrics_pairs):
+                for on in (pair % 2 == 0, pair % 2 == 1):
+                    process.keep_metrics(on)
+                    us = await _own_fanout_us(process, crowd)
+                    samples.append(Sample(names[on], entry.name, us))
+    except (InvalidTrialError, CrowdError) as error:
+        return [Sample(name, entry.name, None, str(error)) for name in names.values()]
+    return samples
+
+
+async def _own_fanout_us(process: Process, crowd: Crowd) -> float:
+    return await us_per(process, lambda: emit_apart(process, crowd, EVENTS), EVENTS * len(crowd))
+
+
+async def scrape(visitor: Visitor, entry: Entry) -> list[Sample]:
+    """CPU ms for one answer of /metrics while many sockets are there."""
+    plan = visitor.plan
+    metric = f"scrape@{plan.scrape_sockets}"
+    try:
+        async with visit(visitor, entry) as (process, crowd):
+            await gather_crowd(visitor, process, crowd, plan.scrape_sockets)
+            await emit_apart(process, crowd, 1)
+            us = await us_per(process, lambda: _scrapes(process.port, plan.scrapes), plan.scrapes)
+            return [Sample(metric, entry.name, us / 1e3)]
+    except (InvalidTrialError, CrowdError) as error:
+        return [Sample(metric, entry.name, None, str(error))]
+
+
+async def _scrapes(port: int, times: int) -> None:
+    """Read the page so many times, as Prometheus does: over one connection. Raises InvalidTrialError."""
+    reader, writer = await asyncio.open_connection(HOST, port, limit=LINE_BYTES)
+    try:
+        async with asyncio.timeout(SCRAPE_TIMEOUT_S):
+            for _ in range(times):
+                writer.write(f"GET /metrics HTTP/1.1\r\nHost: {HOST}:{port}\r\n\r\n".encode())
+                page = await _answer(reader)
+                if b"websocket_connected_sockets" not in page:
+                    raise InvalidTrialError("what was scraped are no metrics")
+    except TimeoutError:
+        raise InvalidTrialError(f"{times} scrapes took more than {SCRAPE_TIMEOUT_S:.0f} s") from None
+    finally:
+        writer.close()
+
+
+async def _answer(reader: asyncio.StreamReader) -> bytes:
+    head = await reader.readuntil(b"\r\n\r\n")
+    for line in head.lower().split(b"\r\n"):
+        name, _, value = line.partition(b":")
+        if name == b"content-length":
+            return await reader.readexactly(int(value))
+    raise InvalidTrialError(f"the page has no length: {head[:100]!r}")

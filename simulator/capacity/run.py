@@ -8,13 +8,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from .. import interrupts
-from ..knee import Step
 from ..progress import Silent, Ui
 from ..result import Result
 from ..run.runner import RunOptions, run
 from ..scenario.loader import override
 from .scalability import Curve, find_curve
-from .search import Capacity, Plan, Quantity, search
+from .search import Capacity, Plan, Quantity, Step, search
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,1 +1,1 @@
-"""..."""
+"""Faults on purpose: in the network, in services, by clients."""

@@ -17,7 +17,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from types import TracebackType
 
-from ..breakages import Hostile
+from ..scenario.models import Hostile
 from ..socketio_client import Endpoint
 from ..socketio_client.codec.websocket import CLOSE, FrameReader, decode_close, encode_frame
 from ..socketio_client.errors import ProtocolError

@@ -1,1 +1,1 @@
-"""..."""
+"""The clients of a run, in this process or in several: workers, swarm, publisher."""

@@ -14,8 +14,8 @@ from ..ledger.disconnects import Outages
 from ..profiles.virtual_client import Member
 from ..scenario.loader import Scenario
 from ..scenario.schedule import Trouble, stream
-from ..slices import Slice
 from ..socketio_client import Endpoint, Familiar, HeartbeatSweep, LeanClient, ReconnectPolicy, TransportName
+from .ipc import Slice
 
 NS = 1_000_000_000
 KEEPALIVE_S = 30.0

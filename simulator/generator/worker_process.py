@@ -18,16 +18,15 @@ import uvloop
 
 from .. import host
 from ..errors import SimulatorError
+from ..host import allow_sockets
 from ..ledger.disconnects import Outages
 from ..ledger.ledger import Ledger
-from ..limits import allow_sockets
-from ..pipe import Pipe, PipeError
 from ..profiles.base import Stage
 from ..profiles.registry import make_profile
 from ..scenario.schedule import publications
 from ..socketio_client import Endpoint
 from ..target.http_client import RestClient
-from .ipc import Answer, Note, Order, Progress, Question
+from .ipc import Answer, Note, Order, Pipe, PipeError, Progress, Question
 from .publisher import Fact
 from .worker import Shard
 

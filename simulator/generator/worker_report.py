@@ -12,7 +12,7 @@ from ..ledger.disconnects import Absences
 from ..ledger.ledger import Account
 from ..ledger.live import Beat
 from ..ledger.outcomes import Tally
-from ..pace import Pace
+from ..ledger.timeline import Pace
 from ..profiles.base import Witness
 from ..result import Connections
 from .publisher import Dispatch

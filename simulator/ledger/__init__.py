@@ -1,1 +1,1 @@
-"""..."""
+"""What each client should have received, and did: owed, live, replayed, lost."""

@@ -9,8 +9,81 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from ..pace import NS, Pace, per_second
+from ..histogram import MAX_CELLS, cells_of, highest_in
 from ..result import FaultMark, Second
+from .broadcast_audit import Ints
+from .ledger import Account
+
+# What came in by the second, and how fast: counts that add up over processes.
+#
+# Latencies are counted in the buckets of the histogram, so that a percentile of a second is one of
+# all
+# processes together. Pure. Called by the shards (fills it) and the timeline (reads it).
+
+NS = 1_000_000_000
+MAX_SECONDS = 7_200
+
+
+def seconds_between(start_ns: int, end_ns: int) -> int:
+    """How many seconds a timeline has, at most two hours of them."""
+    return min(MAX_SECONDS, max(0, -(-(end_ns - start_ns) // NS)))
+
+
+def per_second(at_ns: Ints, start_ns: int, count: int) -> Ints:
+    """How many moments fall into each second."""
+    index = (at_ns - start_ns) // NS
+    inside = index[(index >= 0) & (index < count)]
+    return np.bincount(inside, minlength=count)[:count].astype(np.int64)
+
+
+@dataclass(slots=True)
+class Pace:
+    """delivered: receipts per second. cells, counts: latencies by `second * MAX_CELLS + bucket`, in order."""
+
+    delivered: Ints
+    cells: Ints
+    counts: Ints
+
+    @classmethod
+    def of(cls, account: Account, start_ns: int, count: int) -> "Pace":
+        """From one process's ledger; count: seconds from `start_ns` on."""
+        delivered = per_second(account.delivered_ns, start_ns, count)
+        parts = list(account.samples.values())
+        at_ns = np.concatenate([np.empty(0, dtype=np.int64), *(part.at_ns for part in parts)])
+        latency_us = np.concatenate([np.empty(0, dtype=np.int64), *(part.latency_us for part in parts)])
+        second = (at_ns - start_ns) // NS
+        inside = (second >= 0) & (second < count)
+        keys = second[inside] * MAX_CELLS + cells_of(latency_us[inside])
+        cells, counts = np.unique(keys, return_counts=True)
+        return cls(delivered, cells, counts.astype(np.int64))
+
+    def first(self, count: int) -> "Pace":
+        """The same of the first seconds only."""
+        inside = self.cells < count * MAX_CELLS
+        return Pace(self.delivered[:count], self.cells[inside], self.counts[inside])
+
+    def add(self, other: "Pace") -> None:
+        """Add another process's counts to these; both cover the same seconds."""
+        self.delivered = self.delivered + other.delivered
+        keys = np.concatenate([self.cells, other.cells])
+        counts = np.concatenate([self.counts, other.counts])
+        self.cells, where = np.unique(keys, return_inverse=True)
+        self.counts = np.bincount(where, weights=counts, minlength=self.cells.size).astype(np.int64)
+
+    def latencies(self) -> dict[int, tuple[float, float]]:
+        """p50 and p99 in ms of each second in which something was measured."""
+        found: dict[int, tuple[float, float]] = {}
+        second = self.cells // MAX_CELLS
+        for t_s in np.unique(second).tolist():
+            start, end = np.searchsorted(second, [t_s, t_s + 1])
+            so_far = np.cumsum(self.counts[start:end])
+            p50_ms, p99_ms = (
+                highest_in(int(self.cells[start + np.searchsorted(so_far, share * so_far[-1])]) % MAX_CELLS)
+                / 1000
+                for share in (0.5, 0.99)
+            )
+            found[t_s] = (p50_ms, p99_ms)
+        return found
 
 
 @dataclass(slots=True)

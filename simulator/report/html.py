@@ -10,7 +10,7 @@ from html import escape
 from importlib import resources
 
 from ..result import Ledger, Level, Result
-from . import figures
+from . import charts
 from .charts import short
 
 CLASSES = (
@@ -62,9 +62,9 @@ def render_html(result: Result) -> str:
             _header(result, name),
             _tiles(result),
             _levels(result.slo),
-            figures.percentile_curve(result),
-            figures.timeline(result),
-            figures.reconnect_curve(result),
+            charts.percentile_curve(result),
+            charts.timeline(result),
+            charts.reconnect_curve(result),
             _ledger(result),
             _latencies(result),
             _facts(result),

@@ -7,9 +7,8 @@ import re
 from collections.abc import Iterable, Sequence
 
 from ..capacity.scalability import Curve, Point
-from ..capacity.search import Capacity
+from ..capacity.search import Capacity, Step
 from ..compare import Comparison, FaultRow, Row, Side
-from ..knee import Step
 from ..result import Latency, Level, Result
 
 LEDGER = (

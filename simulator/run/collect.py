@@ -1,10 +1,17 @@
 """From what was measured to the findings of the result. Pure; called by the runner."""
 
+import asyncio
+import contextlib
 import importlib.metadata
 import platform
+import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
-from ..generator.worker_report import Books
+from .. import host
+from ..generator.publisher import Dispatch
+from ..generator.worker_report import Books, Diligence, Sample
 from ..histogram import Histogram
 from ..ledger.outcomes import Tally
 from ..result import (
@@ -13,6 +20,7 @@ from ..result import (
     FaultMark,
     Findings,
     Generator,
+    GeneratorProcess,
     Host,
     Hostile,
     Latency,
@@ -24,6 +32,9 @@ from ..result import (
 )
 from ..result import Ledger as LedgerPart
 from ..scenario.loader import Scenario
+from ..socketio_client import Endpoint
+from ..target.http_client import RestClient, RestError
+from ..target.server import ManagedServer
 
 PACKAGES = ("vouchstorm", "uvloop", "numpy", "hdrhistogram")
 
@@ -118,3 +129,215 @@ def versions() -> dict[str, str]:
         except importlib.metadata.PackageNotFoundError:
             continue
     return found
+
+
+# Prometheus counters of the server, node by node: behind a load balancer each scrape meets any of
+# them.
+#
+# Read at two moments, they say what grew. Refuses to compare a process with the one that took its
+# place.
+# Called by the course and its meters.
+
+TIMEOUT_S = 5.0
+STARTED = "process_start_time_seconds"
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Counters of one process, summed over their labels. started_s: Unix time; None: it does not say."""
+
+    counters: Mapping[str, float]
+    started_s: float | None = None
+
+    def followed_by(self, later: "Page") -> bool:
+        """Whether a later page is of the same process: same start, or else no counter that fell."""
+        if self.started_s is not None and later.started_s is not None:
+            return self.started_s == later.started_s
+        return all(later.counters.get(name, 0.0) >= value for name, value in self.counters.items())
+
+
+Pages = Mapping[str, Page]
+"""What each node that answered has, by its name."""
+
+
+async def scrape(target: Endpoint, ready: Mapping[str, Any]) -> dict[str, Page]:
+    """The pages of the nodes that a ready line names, or of the target itself where it names none."""
+    nodes = _nodes(target, ready)
+    pages = await asyncio.gather(*map(_page, nodes.values()))
+    return {name: page for name, page in zip(nodes, pages, strict=True) if page is not None}
+
+
+def growth(before: Pages, after: Pages) -> dict[str, float]:
+    """What grew in all nodes that were there all the time, by how much; unchanged counters are left out."""
+    sums: dict[str, float] = {}
+    for node in _steady(before, after):
+        was = before[node].counters
+        for name, value in after[node].counters.items():
+            sums[name] = sums.get(name, 0.0) + value - was.get(name, 0.0)
+    return {name: round(sums[name], 6) for name in sorted(sums) if sums[name]}
+
+
+def left_out(before: Pages, after: Pages) -> str:
+    """A sentence about the nodes that `growth` is without; empty when it is of all."""
+    steady = _steady(before, after)
+    missing = sorted({*before, *after} - set(steady))
+    if not missing or not (before and after):
+        return ""
+    return f"server.metrics are without {', '.join(missing)}: started or gone since the load began."
+
+
+def _steady(before: Pages, after: Pages) -> list[str]:
+    return [node for node in after if node in before and before[node].followed_by(after[node])]
+
+
+def _nodes(target: Endpoint, ready: Mapping[str, Any]) -> dict[str, Endpoint]:
+    said, found = ready.get("nodes"), {}
+    for node in said if isinstance(said, list) else []:
+        with contextlib.suppress(KeyError, TypeError, ValueError):
+            found[str(node["name"])] = Endpoint.parse(str(node["url"]))
+    return found or {target.authority: target}
+
+
+async def _page(node: Endpoint) -> Page | None:
+    client = RestClient(node)
+    try:
+        reply = await client.request("GET", "/metrics", timeout_s=TIMEOUT_S)
+    except RestError:
+        return None
+    finally:
+        await client.close()
+    return parse(reply.body.decode(errors="replace")) if reply.status == 200 else None
+
+
+def parse(text: str) -> Page:
+    """A page in the Prometheus text format; of its gauges only the start of the process, and no buckets."""
+    sums: dict[str, float] = {}
+    gauges: set[str] = set()
+    started_s = None
+    for line in text.splitlines():
+        if line.startswith("#") or not line.strip():
+            words = line.split()
+            if words[1:2] == ["TYPE"] and words[3:] == ["gauge"]:
+                gauges.add(words[2])  # some are named as counters are
+            continue
+        series, _, number = line.rpartition(" ")
+        name = series.partition("{")[0]
+        with contextlib.suppress(ValueError):
+            if name.endswith(("_total", "_count", "_sum")) and name not in gauges:
+                sums[name] = sums.get(name, 0.0) + float(number)
+            elif name == STARTED:
+                started_s = float(number)
+    return Page(sums, started_s)
+
+
+# Readings of both sides at two moments, and what they say of generator and server. Called by the
+# course.
+
+NS = 1_000_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Meter:
+    """Readings at one moment. own_cpu_s: of this process. shards: of the processes that hold the clients.
+
+    metrics: the counters of the server's nodes, empty when they have none.
+    """
+
+    at_ns: int
+    own_cpu_s: float
+    server_cpu_s: float
+    server_rss_bytes: int
+    service_cpu_s: dict[str, float]
+    shards: Sequence[Sample]
+    metrics: Pages = field(default_factory=dict)
+
+    @property
+    def events(self) -> int:
+        """Events that all clients received so far."""
+        return sum(shard.events for shard in self.shards)
+
+
+def read(server: ManagedServer | None, shards: Sequence[Sample], metrics: Pages) -> Meter:
+    """Read everything now."""
+    return Meter(
+        at_ns=time.monotonic_ns(),
+        own_cpu_s=host.own_cpu_s(),
+        server_cpu_s=server.cpu_s() if server is not None else 0.0,
+        server_rss_bytes=server.rss_bytes() if server is not None else 0,
+        service_cpu_s=server.cpu_s_by_service() if server is not None else {},
+        shards=shards,
+        metrics=metrics,
+    )
+
+
+def generator_of(
+    before: Meter,
+    after: Meter,
+    diligence: Sequence[Diligence],
+    publishes: Dispatch,
+    own_lag: Histogram | None,
+    *,
+    overrun: str,
+    lost: Sequence[str],
+) -> Generator:
+    """The harness about itself. own_lag: of the process that publishes, where others hold the clients."""
+    took_s = max(0.001, (after.at_ns - before.at_ns) / NS)
+    was, now = ({shard.number: shard for shard in meter.shards} for meter in (before, after))
+    parts = [_process(each, was[each.number], now[each.number], took_s) for each in diligence]
+    if own_lag is not None:
+        share = round((after.own_cpu_s - before.own_cpu_s) / took_s, 4)
+        own = GeneratorProcess(
+            name="publishing",
+            loop_lag_ms=own_lag.latency(),
+            cpu_share=share,
+            rss_bytes=host.rss_of(host.own_pid()),
+        )
+        parts.append(own)
+    cpu_share, events = sum(part.cpu_share for part in parts), after.events - before.events
+    clients = sum(each.clients for each in diligence)
+    grown_bytes = sum(max(0, each.rss_connected_bytes - each.rss_before_bytes) for each in diligence)
+    return Generator(
+        processes=max(1, len(diligence)),
+        by_process=parts,
+        lost_processes=list(lost),
+        loop_lag_ms=max((part.loop_lag_ms for part in parts), key=lambda lag: lag.p99),
+        late_publishes=publishes.counts["late"],
+        cpu_share=round(cpu_share, 4),
+        cpu_us_per_receipt=round(cpu_share * took_s * 1e6 / events, 2) if events else 0.0,
+        rss_bytes=sum(part.rss_bytes for part in parts),
+        bytes_per_connection=grown_bytes // max(1, clients),
+        source_addresses=max((each.source_addresses for each in diligence), default=1),
+        handler_errors=sum(each.handler_errors for each in diligence) + publishes.doubts,
+        overrun=overrun,
+    )
+
+
+def _process(each: Diligence, was: Sample, now: Sample, took_s: float) -> GeneratorProcess:
+    return GeneratorProcess(
+        name=each.name,
+        clients=each.clients,
+        loop_lag_ms=each.lag.latency(),
+        cpu_share=round(max(0.0, now.cpu_s - was.cpu_s) / took_s, 4),
+        rss_bytes=now.rss_bytes,
+    )
+
+
+def server_of(before: Meter, after: Meter, server: ManagedServer | None, *, unreachable: bool) -> Server:
+    """What was seen of the target; CPU and memory only of one that the run started."""
+    took_s = max(0.001, (after.at_ns - before.at_ns) / NS)
+    cpu_s, events = after.server_cpu_s - before.server_cpu_s, after.events - before.events
+    return Server(
+        managed=server is not None,
+        died=server.died if server is not None else "",
+        unreachable=unreachable,
+        cpu_share=round(max(0.0, cpu_s) / took_s, 4),
+        cpu_share_by_service={
+            name: round((used_s - before.service_cpu_s[name]) / took_s, 4)
+            for name, used_s in after.service_cpu_s.items()
+            if name in before.service_cpu_s
+        },
+        cpu_us_per_delivery=round(cpu_s * 1e6 / events, 2) if events and cpu_s > 0 else 0.0,
+        rss_bytes=server.peak_rss_bytes if server is not None else 0,
+        rss_growth_bytes=max(0, after.server_rss_bytes - before.server_rss_bytes),
+        metrics=growth(before.metrics, after.metrics),
+    )

@@ -18,33 +18,29 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from .. import host
-from ..crowd import Crowd, ShardFace
 from ..errors import ScenarioError, SetupError
 from ..faults.injector import Sabotage
-from ..generator.ipc import Order
-from ..generator.pool import RemoteShard, start_all
+from ..generator.ipc import Order, Slice, processes, slices
+from ..generator.pool import Crowd, RemoteShard, ShardFace, start_all
 from ..generator.publisher import Dispatch, Fact, Publisher
 from ..generator.worker import Closing, Shard
 from ..generator.worker_report import Sample, Statement
+from ..host import allow_sockets, free_processors, split_processors
 from ..ledger.broadcast_audit import Bounds
 from ..ledger.disconnects import Outages
 from ..ledger.ledger import Ledger
 from ..ledger.live import Pulse
 from ..ledger.timeline import Presence, seconds
-from ..limits import allow_sockets, free_processors, split_processors
-from ..meters import Meter, generator_of, read, server_of
-from ..node_metrics import left_out, scrape
 from ..profiles.base import Profile, Reconciled, Stage
 from ..profiles.registry import endpoint_path, make_profile
 from ..progress import Live, Ui
 from ..result import Conservation, FaultMark, Phase
 from ..scenario.loader import Scenario
 from ..scenario.schedule import Publication, Workload, at_once, claims_needed, marks, publications, troubles
-from ..slices import Slice, processes, slices
 from ..socketio_client import Endpoint
 from ..target.http_client import RestClient
 from ..target.server import Commands, ManagedServer, Needs
-from .collect import Measured
+from .collect import Measured, Meter, generator_of, left_out, read, scrape, server_of
 
 NS = 1_000_000_000
 LEAD_NS = 200_000_000

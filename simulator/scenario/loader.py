@@ -4,33 +4,95 @@ Pure but for reading the named file. Called by the command line and the runner.
 """
 
 import difflib
+import json
+import re
 import tomllib
-from collections.abc import Mapping
+import types
+from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
-from pydantic import Field, ValidationError
+from pydantic import BaseModel, Field, ValidationError
+from pydantic_core import ErrorDetails
 
 from .. import thresholds
-from ..breakages import Breakage, NamedService
-from ..complaints import sentence
 from ..errors import ScenarioError
-from ..profiles.spec import ServerSpec
 from .models import (
+    Breakage,
     Claims,
     Fault,
     HonestyBounds,
     Live,
+    NamedService,
     Personas,
     Phases,
     Publish,
     Reconnect,
+    ServerSpec,
     Table,
     Tokens,
     Transports,
     Windows,
 )
+
+# Validation errors as sentences: the key's path, what is wrong, what was given, what was perhaps
+# meant.
+#
+# Pure; called by the scenario and by profiles that read TOML.
+
+
+def sentence(root: type[BaseModel], item: ErrorDetails) -> str:
+    """One validation error of a `root` document as a sentence that begins with the key's path."""
+    path = [str(part) for part in item["loc"] if not _is_tag(part)]
+    where = ".".join(path) or "scenario"
+    if item["type"] == "extra_forbidden":
+        known = known_keys(root, item["loc"][:-1])
+        near = difflib.get_close_matches(path[-1], known, n=1)
+        hint = f" Did you mean {near[0]}?" if near else ""
+        return f"{where}: unknown key.{hint} Known here are: {', '.join(known)}."
+    message = item["msg"].removeprefix("Value error, ").removeprefix("Input ")
+    given = item.get("input")
+    shown = f" (got {given!r})" if isinstance(given, str | int | float | bool) else ""
+    return f"{where}: {message[0].lower()}{message[1:]}{shown}."
+
+
+_TAGS = {
+    *("drop", "flap", "slow", "half_open"),
+    *("kill", "restart", "deploy", "reload", "pause", "hostile"),
+    *("delay", "bandwidth", "cut", "stall", "half_close", "refuse"),
+    *("socket", "http"),
+}
+
+
+def _is_tag(part: object) -> bool:
+    return part in _TAGS
+
+
+def known_keys(root: type[BaseModel], loc: tuple[int | str, ...]) -> list[str]:
+    """The keys of the table that a path of keys, indices and union tags leads to, in alphabetical order."""
+    here: Any = root
+    for part in loc:
+        models = _models(here)
+        if part in _TAGS:
+            here = next((m for m in models if part in get_args(_tag(m))), here)
+        elif isinstance(part, str):
+            here = next((m.model_fields[part].annotation for m in models if part in m.model_fields), here)
+    return sorted({name for model in _models(here) for name in model.model_fields})
+
+
+def _tag(model: type[BaseModel]) -> Any:
+    field = model.model_fields.get("kind") or model.model_fields.get("via")
+    return field.annotation if field else None
+
+
+def _models(annotation: Any) -> list[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    if get_origin(annotation) in (Union, types.UnionType, Annotated, tuple, list, dict):
+        return [model for part in get_args(annotation) for model in _models(part)]
+    return []
+
 
 AnyFault = Annotated[Fault | Breakage, Field(discriminator="kind")]
 
@@ -134,14 +196,14 @@ def load(name_or_path: str) -> Scenario:
         raise ScenarioError(
             [f"There is no scenario {name_or_path!r}.{hint} Known are: {', '.join(known)}; or name a file."]
         )
-    text = resources.files(__package__).joinpath("scenarios", f"{name_or_path}.toml").read_text("utf-8")
+    text = resources.files(__package__).joinpath("builtin", f"{name_or_path}.toml").read_text("utf-8")
     return read(text, name_or_path)
 
 
 def list_builtin() -> dict[str, str]:
     """Built-in scenarios: name -> the question it answers, from the comment that opens its file."""
     found: dict[str, str] = {}
-    for entry in resources.files(__package__).joinpath("scenarios").iterdir():
+    for entry in resources.files(__package__).joinpath("builtin").iterdir():
         if entry.name.endswith(".toml"):
             found[entry.name.removesuffix(".toml")] = _question(entry.read_text("utf-8"))
     return dict(sorted(found.items()))
@@ -229,3 +291,68 @@ def _question(text: str) -> str:
 def _slug(text: str) -> str:
     slug = "".join(char if char.isalnum() else "-" for char in text.lower()).strip("-")
     return slug[:64] or "unnamed"
+
+
+# A scenario as TOML text again, so that a run directory holds what can be run once more.
+#
+# Only what scenarios are made of: tables, lists of tables, strings, numbers, booleans and flat lists;
+# null is
+# left out, as it is the default wherever it is allowed. The standard library reads TOML and does not
+# write it.
+# Pure; called by the run directory.
+
+_BARE = re.compile(r"[A-Za-z0-9_-]+")
+
+
+def scenario_toml(scenario: Scenario) -> str:
+    """The resolved scenario, every field named; `simulator.scenario.read` gives an equal one back."""
+    return toml_text(scenario.model_dump(mode="json"))
+
+
+def toml_text(table: Mapping[str, Any]) -> str:
+    """A mapping as a TOML document. Raises TypeError for what TOML cannot hold here."""
+    return "\n".join(_table(table, ())).strip("\n") + "\n"
+
+
+def _table(table: Mapping[str, Any], path: tuple[str, ...]) -> list[str]:
+    present = {key: value for key, value in table.items() if value is not None}
+    lines = [f"{_key(key)} = {_value(value)}" for key, value in present.items() if not _is_table(value)]
+    for key, value in present.items():
+        inner = (*path, key)
+        name = ".".join(map(_key, inner))
+        if isinstance(value, Mapping):
+            lines += ["", f"[{name}]", *_table(value, inner)]
+        elif _is_table(value):
+            for row in value:
+                lines += ["", f"[[{name}]]", *_table(row, inner)]
+    return lines
+
+
+def _is_table(value: Any) -> bool:
+    """Whether it gets a header of its own: a mapping, or a list of nothing but mappings."""
+    return isinstance(value, Mapping) or (
+        isinstance(value, Sequence) and bool(value) and all(isinstance(row, Mapping) for row in value)
+    )
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, int | float):
+        return repr(value)
+    if isinstance(value, str):
+        return _string(value)
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{_key(key)} = {_value(item)}" for key, item in value.items()) + "}"
+    if isinstance(value, Sequence):
+        return "[" + ", ".join(map(_value, value)) + "]"
+    raise TypeError(f"{type(value).__name__} has no place in a scenario")
+
+
+def _key(key: str) -> str:
+    return key if _BARE.fullmatch(key) else _string(key)
+
+
+def _string(text: str) -> str:
+    """A basic string: the escapes of JSON are those of TOML, which wants DEL escaped as well."""
+    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")

@@ -15,13 +15,12 @@ A run makes one `Endpoint`, one `HeartbeatSweep`, one handler, and a `LeanClient
     await client.stop()
 """
 
-from ..wire.familiar import Familiar
-from ..wire.handler import ClientCounters, ClientHandler, ClientState
-from ..wire.policy import ReconnectPolicy
-from .client import Auth, LeanClient, TransportName
+from .client import Auth, LeanClient, ReconnectPolicy, TransportName
+from .codec.websocket import Familiar
 from .endpoint import Endpoint
 from .errors import CallTimeoutError, ConnectFailedError, NotConnectedError, ProtocolError, WireError
 from .heartbeat import HeartbeatSweep
+from .session import ClientCounters, ClientHandler, ClientState
 
 __all__ = [
     "Auth",

@@ -4,11 +4,11 @@ Keeps order both ways: one GET and one POST at a time, later packets wait in a b
 it can fall silent between two requests without losing anything. Called by `session` and `upgrade`.
 """
 
+import asyncio
 import time
 from collections.abc import Callable
-from typing import Final
+from typing import Final, cast
 
-from ..wire.http_channel import HttpChannel
 from .codec.engineio import (
     BASE64,
     CLOSE_PACKET,
@@ -18,11 +18,200 @@ from .codec.engineio import (
     join_payload,
     split_payload,
 )
-from .codec.http import Response
-from .connector import Caller
+from .codec.http import Response, ResponseReader
+from .connector import Caller, end, reset
 from .errors import ProtocolError
 from .transport import LinkFailure, LinkOwner
 from .websocket import http_refusal
+
+# One keep-alive HTTP connection that carries one request at a time; long polling uses two of them.
+#
+# Dials when needed. A request that a reused connection lost before the first byte of an answer is
+# sent once
+# more on a fresh one, as browsers do: the server had closed the idle connection in the meantime.
+# Called by `polling_link`.
+
+OnResponse = Callable[[Response, int], None]
+OnFailure = Callable[[LinkFailure, int], None]
+
+
+class HttpChannel:
+    """on_response(response, at_ns) for each request, or on_failure(failure, at_ns) once and never again."""
+
+    __slots__ = (
+        "_caller",
+        "_closed",
+        "_dial_task",
+        "_fresh",
+        "_on_failure",
+        "_on_response",
+        "_paused",
+        "_reader",
+        "_request",
+        "_wire",
+    )
+
+    def __init__(self, caller: Caller, on_response: OnResponse, on_failure: OnFailure) -> None:
+        self._caller = caller
+        self._on_response = on_response
+        self._on_failure = on_failure
+        self._wire: _Wire | None = None
+        self._dial_task: asyncio.Task[None] | None = None
+        self._request = b""  # in flight, b"" if none
+        self._reader: ResponseReader | None = None
+        self._fresh = True  # whether the connection has answered nothing yet
+        self._paused = False
+        self._closed = False
+
+    @property
+    def busy(self) -> bool:
+        """Whether a request is in flight."""
+        return bool(self._request)
+
+    def request(self, method: str, target: str, body: bytes = b"") -> None:
+        """Send a request; only when not busy."""
+        assert not self._request  # noqa: S101 - one request at a time is what keeps the order
+        self._request = self._caller.request(method, target, body)
+        self._reader = ResponseReader()
+        transport = None if self._wire is None else self._wire.transport
+        if transport is None or transport.is_closing():
+            self._dial()
+        else:
+            transport.write(self._request)
+
+    def _dial(self) -> None:
+        self._wire = _Wire(self)
+        self._dial_task = asyncio.get_running_loop().create_task(self._dialled(self._wire))
+
+    async def _dialled(self, wire: "_Wire") -> None:
+        try:
+            await self._caller.dial(lambda: wire)
+        except (OSError, ValueError) as error:  # ValueError: a host name that cannot be encoded
+            self._fail("transport error", f"cannot connect: {error}")
+        finally:
+            self._dial_task = None
+
+    def connected(self, wire: "_Wire", transport: asyncio.Transport) -> None:
+        """A dialled connection is up."""
+        if wire is not self._wire or self._closed:
+            transport.abort()
+            return
+        self._fresh = True
+        if self._paused:
+            transport.pause_reading()
+        transport.write(self._request)
+
+    def received(self, wire: "_Wire", data: bytes, at_ns: int) -> None:
+        """Bytes of the response."""
+        if wire is not self._wire or self._closed:
+            return
+        if self._reader is None:  # some proxies say 408 before they close an idle connection
+            self._drop_wire()
+            return
+        try:
+            response = self._reader.feed(data)
+        except ProtocolError as error:
+            self._fail("protocol error", str(error))
+            return
+        if response is not None:
+            self._answered(response, at_ns)
+
+    def _answered(self, response: Response, at_ns: int) -> None:
+        self._fresh = False
+        self._request, self._reader = b"", None
+        self._caller.remember(response)
+        if not response.keep_alive:
+            self._drop_wire()
+        self._on_response(response, at_ns)
+
+    def _drop_wire(self) -> None:
+        wire, self._wire = self._wire, None
+        if wire is not None and wire.transport is not None:
+            end(wire.transport)
+
+    def disconnected(self, wire: "_Wire", error: Exception | None) -> None:
+        """A connection ended; harmless between two requests."""
+        if wire is not self._wire or self._closed:
+            return
+        self._wire = None
+        reader = self._reader
+        if reader is None:
+            return
+        response = reader.end() if error is None else None
+        if response is not None:
+            self._answered(response, time.monotonic_ns())
+        elif not self._fresh and not reader.started:
+            self._dial()
+        else:
+            self._fail("transport close", f"the server closed during a request ({error or 'end of stream'})")
+
+    def _fail(self, reason: str, detail: str) -> None:
+        if not self._closed:
+            self.abort()
+            self._on_failure(LinkFailure(reason, detail), time.monotonic_ns())
+
+    def pause_reading(self) -> None:
+        """Leave incoming bytes in the kernel, on later connections too."""
+        self._paused = True
+        transport = None if self._wire is None else self._wire.transport
+        if transport is not None and not transport.is_closing():
+            transport.pause_reading()
+
+    def resume_reading(self) -> None:
+        """Take them again."""
+        self._paused = False
+        transport = None if self._wire is None else self._wire.transport
+        if transport is not None and not transport.is_closing():
+            transport.resume_reading()
+
+    def close(self) -> None:
+        """End quietly: nothing is called afterwards."""
+        self._let_go(end)
+
+    def abort(self) -> None:
+        """Reset the connection now: nothing is called afterwards."""
+        self._let_go(reset)
+
+    def _let_go(self, finish: Callable[[asyncio.Transport], None]) -> None:
+        self._closed = True
+        self._request, self._reader = b"", None
+        if self._dial_task is not None and self._dial_task is not asyncio.current_task():
+            self._dial_task.cancel()
+        wire, self._wire = self._wire, None
+        if wire is not None and wire.transport is not None:
+            finish(wire.transport)
+
+    async def settled(self) -> None:
+        """Wait until what `close` or `abort` began is done."""
+        task = self._dial_task
+        if task is not None:
+            await asyncio.wait([task])
+        await asyncio.sleep(0)  # a closed transport says connection_lost in the next turn of the loop
+
+
+class _Wire(asyncio.Protocol):
+    """One TCP connection of a channel, so that a late word of an old one is known as such."""
+
+    __slots__ = ("_channel", "transport")
+
+    def __init__(self, channel: HttpChannel) -> None:
+        self._channel = channel
+        self.transport: asyncio.Transport | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """asyncio: connected."""
+        self.transport = cast(asyncio.Transport, transport)
+        self._channel.connected(self, self.transport)
+
+    def data_received(self, data: bytes) -> None:
+        """asyncio: bytes came."""
+        self._channel.received(self, data, time.monotonic_ns())
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """asyncio: the connection ended."""
+        self.transport = None
+        self._channel.disconnected(self, exc)
+
 
 MAX_PACKETS_PER_POST: Final = 16  # python-engineio refuses more
 MAX_OUTBOX_BYTES: Final = 256 * 1024

@@ -7,14 +7,15 @@ client, and a connection that breaks the protocol it ends. Acknowledges events t
 import asyncio
 import logging
 import time
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Final
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
+from enum import Enum
+from typing import TYPE_CHECKING, Final, Protocol
 
-from ..wire.acks import PendingAcks, Waiting
 from .codec import engineio, socketio
 from .codec.engineio import Handshake
 from .codec.socketio import split_event
-from .errors import ProtocolError
+from .errors import NotConnectedError, ProtocolError
 from .polling import PollingLink
 from .transport import Link, LinkFailure
 from .upgrade import Upgrade
@@ -23,9 +24,152 @@ from .websocket import WebsocketLink
 if TYPE_CHECKING:
     from .client import LeanClient
 
+
+# What a client tells its owner, and what it counts.
+#
+# One handler object may serve any number of clients: each call names the client, and `client.tag` is
+# free for
+# the owner. Calls come from the event loop, never concurrently, in wire order; a handler must not
+# block and
+# must not raise. Raising costs only that one call: it is counted in `handler_errors` and logged.
+
+
+class ClientState(Enum):
+    """Where a client is in its life.
+
+    idle -> connecting (TCP, HTTP, Engine.IO) -> open (CONNECT sent) -> connected -> waiting (for its next
+    try) -> connecting ...; stopped: by `stop()`, or for good because its policy gave up.
+    """
+
+    IDLE = "idle"
+    CONNECTING = "connecting"
+    OPEN = "open"
+    CONNECTED = "connected"
+    WAITING = "waiting"
+    STOPPED = "stopped"
+
+
+class ClientHandler(Protocol):
+    """The owner of clients. at_ns: `time.monotonic_ns()` when the bytes came in, once per read."""
+
+    def on_connect(self, client: "LeanClient", sid: str, at_ns: int) -> None:
+        """The namespace accepted the client; `sid` is its Socket.IO id."""
+
+    def on_event(self, client: "LeanClient", name: str, args: bytes, at_ns: int) -> None:
+        """An event came.
+
+        args: raw JSON text of the arguments without the enclosing brackets, neither parsed nor checked: a
+        one-argument event gives that argument's document, no argument gives b"". Events that a server sends
+        ahead of its CONNECT answer come before `on_connect`, as in the JavaScript client. Of an event with
+        binary attachments the placeholders stay in `args`; the bytes are counted and dropped.
+        """
+
+    def on_refused(self, client: "LeanClient", body: bytes, at_ns: int) -> None:
+        """The namespace refused the client (CONNECT_ERROR); `body` is the JSON text of the reason."""
+
+    def on_disconnect(self, client: "LeanClient", reason: str, at_ns: int) -> None:
+        """A connected client lost its connection; called exactly once for each `on_connect`.
+
+        reason: `client stop`, `client drop`, `client offline`, `server disconnect`, `ping timeout`,
+        `transport close`, `transport error` or `protocol error`; details are in `client.last_failure`.
+        """
+
+
+@dataclass(slots=True)
+class ClientCounters:
+    """What one client did and saw since it was made; all only grow.
+
+    attempts: connections begun. connects: CONNECT answers. connect_failures: attempts that ended before
+    that, of which refused (CONNECT_ERROR), http_refused (an HTTP status that is not the expected one),
+    throttled (503 with Retry-After) and timed_out. disconnects: lost connections after CONNECT.
+    ping_timeouts: dead peers found by the sweep. emits_dropped: events not sent because there was no
+    connection or its write buffer was full. acks_lost: acknowledgements still owed at a disconnect.
+    """
+
+    attempts: int = 0
+    connects: int = 0
+    connect_failures: int = 0
+    refused: int = 0
+    http_refused: int = 0
+    throttled: int = 0
+    timed_out: int = 0
+    disconnects: int = 0
+    ping_timeouts: int = 0
+    protocol_errors: int = 0
+    handler_errors: int = 0
+    pings: int = 0
+    events: int = 0
+    acks: int = 0
+    acks_lost: int = 0
+    attachments: int = 0
+    emits: int = 0
+    emits_dropped: int = 0
+    upgrades: int = 0
+    upgrade_failures: int = 0
+
+    def add(self, other: "ClientCounters") -> None:
+        """Add another client's counters to these."""
+        for field in fields(self):
+            setattr(self, field.name, getattr(self, field.name) + getattr(other, field.name))
+
+
+# Acknowledgements that one connection still waits for. Bounded; called by `session`.
+
+AckCallback = Callable[[bytes, int], None]
+Waiting = AckCallback | asyncio.Future[bytes]
+MAX_PENDING_ACKS: Final = 4096
+logger = logging.getLogger(__name__)
+
+
+class PendingAcks:
+    """Ids count from 1. Each waiting callback or future is served at most once."""
+
+    __slots__ = ("_newest", "_waiting")
+
+    def __init__(self) -> None:
+        self._waiting: dict[int, Waiting] = {}
+        self._newest = 0
+
+    def next_id(self) -> int | None:
+        """The id for the next event, or None if too many answers are owed already."""
+        return self._newest + 1 if len(self._waiting) < MAX_PENDING_ACKS else None
+
+    def expect(self, ack_id: int, waiting: Waiting) -> None:
+        """The event with the id from `next_id` is on its way."""
+        self._newest = ack_id
+        self._waiting[ack_id] = waiting
+
+    def forget(self, ack_id: int) -> None:
+        """Nobody waits for this one any more."""
+        self._waiting.pop(ack_id, None)
+
+    def resolve(self, ack_id: int, args: bytes, at_ns: int, counters: ClientCounters) -> None:
+        """An answer came; one that nobody waits for (a caller that gave up, a second answer) is ignored."""
+        waiting = self._waiting.pop(ack_id, None)
+        if waiting is None:
+            return
+        counters.acks += 1
+        if isinstance(waiting, asyncio.Future):
+            if not waiting.done():
+                waiting.set_result(args)
+            return
+        try:
+            waiting(args, at_ns)
+        except Exception:
+            counters.handler_errors += 1
+            logger.exception("an acknowledgement callback raised")
+
+    def lose(self, counters: ClientCounters) -> None:
+        """The connection ended: futures fail, callbacks are never called."""
+        waiting, self._waiting = self._waiting, {}
+        counters.acks_lost += len(waiting)
+        for one in waiting.values():
+            if isinstance(one, asyncio.Future) and not one.done():
+                one.set_exception(NotConnectedError("the connection ended before the acknowledgement came"))
+
+
 LEAVE_GRACE_S: Final = 1.0
 ROOT_PREFIX: Final = socketio.event_prefix("/")
-logger = logging.getLogger(__name__)
 
 
 class Session:

@@ -6,8 +6,8 @@ Probe first, then let polling run dry, only then switch: `2probe` -> `3probe` ->
 
 from collections.abc import Callable
 
-from ..wire.familiar import Familiar
 from .codec.engineio import PROBE_PING, PROBE_PONG, UPGRADE_PACKET
+from .codec.websocket import Familiar
 from .connector import Caller
 from .polling import PollingLink
 from .transport import Link, LinkFailure

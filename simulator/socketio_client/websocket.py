@@ -9,7 +9,6 @@ import asyncio
 import time
 from typing import cast
 
-from ..wire.familiar import Familiar
 from .codec.engineio import Handshake
 from .codec.http import SWITCHING_PROTOCOLS, Response, ResponseReader
 from .codec.websocket import (
@@ -18,6 +17,7 @@ from .codec.websocket import (
     PING,
     PONG,
     TEXT,
+    Familiar,
     FrameReader,
     accept_for,
     decode_close,

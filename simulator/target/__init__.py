@@ -1,1 +1,1 @@
-"""..."""
+"""The server under test: how it is started, asked over HTTP and ended."""

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from ..breakages import SERVER, NamedService
 from ..errors import SetupError
+from ..scenario.models import SERVER, NamedService
 from ..socketio_client import Endpoint
 from .http_client import RestClient, RestError
 from .server import ManagedServer

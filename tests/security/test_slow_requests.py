@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from backend.app.patience import MAX_HEAD_BYTES
+from backend.app.process.node import MAX_HEAD_BYTES
 from tests.support.backend.node import Node, running_node
 from tests.support.backend.rest import Rest
 from tests.support.backend.sockets import connected

@@ -17,7 +17,7 @@ from tests.support.backend.node import ROOT, Node
 
 REST_DEADLINE_S = 40.0
 SAMPLE_S = 1.0
-SCRIPT = Path(__file__).with_name("soak_node.py")
+SCRIPT = Path(__file__).with_name("node.py")
 
 
 class SoakedNode(Node):

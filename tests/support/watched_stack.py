@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from dashboards.prometheus_server import MissingPrometheusError, Prometheus, find_program
-from loadtest.locust_command import LoadtestOptions, command
+from loadtest.run import LoadtestOptions, command
 from tests.support.backend.node import ROOT, Node
 from tests.support.services import Valkey, running_valkey
 

@@ -7,8 +7,8 @@ from ..contracts.errors import Code
 from ..services.accounts import Session
 from ..services.container import Services
 from .deps import CALLER_CODES, AppServices, CallerDep
+from .middleware import RatesDep, client_of
 from .problems import documented
-from .rates import RatesDep, client_of
 from .serializers import user_view
 
 router = APIRouter(tags=["auth"])

@@ -11,7 +11,7 @@ from ..domain.records import User
 from ..errors import RefusedError
 from ..services.container import Services
 from ..services.tokens import TokenClaims
-from .rates import RatesDep
+from .middleware import RatesDep
 
 _ID_PATTERN = r"^[A-Za-z0-9_-]+$"
 _PRINTABLE = r"^[\x20-\x7e]+$"

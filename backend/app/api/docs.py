@@ -5,12 +5,17 @@ origins that this version of FastAPI uses.
 """
 
 import inspect
+from collections.abc import Iterator
 from functools import cache
+from typing import Any
 from urllib.parse import urlsplit
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, FastAPI, Request
 from fastapi.openapi.docs import get_swagger_ui_html
+from fastapi.openapi.utils import get_openapi
 from starlette.responses import JSONResponse, Response
+
+from .problems import MEDIA_TYPE
 
 router = APIRouter(include_in_schema=False)
 
@@ -43,3 +48,30 @@ def _policy() -> str:
         f"default-src 'none'; script-src 'unsafe-inline' {script}; style-src 'unsafe-inline' {style}; "
         f"img-src 'self' data: {icon}; connect-src 'self'; base-uri 'none'; frame-ancestors 'none'"
     )
+
+
+# The OpenAPI document of the routes, corrected where the framework cannot say what we do.
+#
+# Pure. Called by `router.Api` for `/docs` and by `openapi.py` for the committed file.
+
+_PROBLEM_REF = "#/components/schemas/Problem"
+_DESCRIPTION = """\
+Claims, validations, consensus, notifications. Errors are RFC 9457 problem documents with a stable `code`.
+Live events travel over Socket.IO: see [`/asyncapi.yaml`](/asyncapi.yaml).
+"""
+
+
+def document(app: FastAPI) -> dict[str, Any]:
+    """The OpenAPI document of an application's routes, with problems under their own media type."""
+    schema = get_openapi(title=app.title, version=app.version, description=_DESCRIPTION, routes=app.routes)
+    for response in _responses(schema):
+        content = response.get("content", {})
+        if content.get("application/json", {}).get("schema", {}).get("$ref") == _PROBLEM_REF:
+            content[MEDIA_TYPE] = content.pop("application/json")
+    return schema
+
+
+def _responses(schema: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    for operations in schema["paths"].values():
+        for operation in operations.values():
+            yield from operation["responses"].values()

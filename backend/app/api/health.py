@@ -1,12 +1,17 @@
 """`/healthz`, `/readyz`, `/metrics`: for orchestrators, load balancers and Prometheus."""
 
+from functools import cache
 from typing import Literal
 
 from fastapi import APIRouter, Response
 
+from .. import __version__
+from ..contracts import rest
+from ..contracts.generate import asyncapi
 from ..contracts.rest import Out
 from ..observability.metrics import CONTENT_TYPE
 from .deps import AppServices
+from .problems import documented
 
 router = APIRouter(tags=["health"])
 
@@ -50,3 +55,38 @@ async def ready(services: AppServices, response: Response) -> ReadyOut:
 async def metrics(services: AppServices) -> Response:
     """This node's metrics; scrape every node by itself."""
     return Response(services.metrics.render(), headers={"Content-Type": CONTENT_TYPE})
+
+
+# `/` and `/asyncapi.yaml`: what runs here and how to speak to it.
+
+service_router = APIRouter(tags=["service"])
+
+
+@service_router.get("/", responses=documented())
+async def service(services: AppServices) -> rest.ServiceOut:
+    """Name, version, and where the sockets, the documentation and the web UI are."""
+    return rest.ServiceOut(version=__version__, node=services.node)
+
+
+@service_router.head("/", include_in_schema=False)
+async def service_head() -> Response:
+    """For probes that only look at the status."""
+    return Response()
+
+
+@service_router.get(
+    "/asyncapi.yaml",
+    response_class=Response,
+    responses={
+        200: {"content": {"application/yaml": {}}, "description": "AsyncAPI 3 document"},
+        **documented(),
+    },
+)
+async def asyncapi_document() -> Response:
+    """The socket events, as an AsyncAPI document."""
+    return Response(_asyncapi(), media_type="application/yaml")
+
+
+@cache
+def _asyncapi() -> str:
+    return asyncapi()

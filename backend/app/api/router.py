@@ -16,17 +16,25 @@ from .. import __version__
 from ..observability.tracing import Tracing
 from ..services.container import Services
 from ..services.throttle import Throttle
-from . import auth, badges, claims, docs, health, leaderboard, notifications, service, users, validations
-from .cors import Cors
-from .limits import Limits
-from .middleware import Envelope
+from . import auth, claims, docs, health, leaderboard, notifications, users
+from .docs import document
+from .middleware import Cors, Envelope, Limits, Rates, RestRates
 from .problems import add_problem_handlers
-from .rates import Rates, RestRates
-from .schema import document
 from .traced import Traced
 from .webui import find_web_ui, web_ui_router
 
-_NOUNS = (auth, claims, validations, notifications, users, leaderboard, badges, service, health, docs)
+_ROUTERS = (
+    auth.router,
+    claims.router,
+    claims.validations_router,
+    notifications.router,
+    users.router,
+    leaderboard.router,
+    users.badges_router,
+    health.service_router,
+    health.router,
+    docs.router,
+)
 
 Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
 
@@ -56,14 +64,14 @@ def new_api(lifespan: Lifespan | None = None) -> Api:
 def build_router() -> APIRouter:
     """All REST routes, without the web UI."""
     router = APIRouter()
-    for noun in _NOUNS:
-        router.include_router(noun.router)
+    for noun in _ROUTERS:
+        router.include_router(noun)
     return router
 
 
 def _routes() -> Iterator[APIRoute]:
-    for noun in _NOUNS:
-        yield from (route for route in noun.router.routes if isinstance(route, APIRoute))
+    for noun in _ROUTERS:
+        yield from (route for route in noun.routes if isinstance(route, APIRoute))
 
 
 def install(

@@ -5,6 +5,7 @@ from fastapi import APIRouter
 from ..contracts import rest
 from ..contracts.errors import Code
 from ..contracts.types import UserId
+from ..domain.badges import CATALOG
 from ..errors import RefusedError
 from .deps import AppServices, PathId
 from .problems import documented
@@ -24,3 +25,19 @@ async def get_user(user_id: PathId, services: AppServices) -> rest.UserOut:
         raise RefusedError("There is no such user.", Code.USER_NOT_FOUND)
     badges = await services.store.badges([user.id])
     return user_view(user, badges.get(user.id, []))
+
+
+# `/api/badges`: the catalogue.
+
+badges_router = APIRouter(tags=["badges"])
+
+
+@badges_router.get("/api/badges", responses=documented())
+async def list_badges() -> rest.BadgeCatalog:
+    """All badges there are, and what each is earned for."""
+    return rest.BadgeCatalog(
+        items=[
+            rest.BadgeOut(badge_id=badge.id, badge_name=badge.name, description=badge.description)
+            for badge in CATALOG
+        ]
+    )

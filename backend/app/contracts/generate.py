@@ -15,8 +15,8 @@ from typing import Any
 
 from . import CONTRACT_VERSION, SOCKETIO_PATH, events, rest, types
 from . import asyncapi as asyncapi_events
+from .asyncapi import REF, Schemas, models_of, schemas_of
 from .errors import Code
-from .schemas import REF, Schemas, models_of, schemas_of
 
 ROOT = Path(__file__).resolve().parents[3]
 COMMAND = "python -m backend.app.contracts.generate"

@@ -1,1 +1,1 @@
-"""..."""
+"""A node as a process: listen, serve, drain."""

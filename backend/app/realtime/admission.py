@@ -7,14 +7,302 @@ hold up who is connected. A visitor comes by the short way (`short_way.py`) or a
 
 import asyncio
 import random
-from collections import deque
-from collections.abc import Callable
+from collections import OrderedDict, deque
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from enum import StrEnum
+from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from typing import Generic, Protocol, TypeVar
 
-from .addresses import Proxies
-from .admission_part import Admission
-from .caps import Caps, Limits, Refusal
+# Who may begin a handshake now, who waits, who is turned away. Pure: the time is passed in.
+#
+# A bounded number of handshakes is at work, a bounded number waits. Whoever waits is served in turn
+# by
+# address, first come first served within one address: an address that floods waits for itself. When
+# the queue
+# is full, the newest of the address that waits most is turned away, which is the newcomer itself only
+# if its
+# own address waits most. Every step costs the same however many wait.
+
+T = TypeVar("T", bound=Hashable)
+
+
+class Admission(Generic[T]):
+    """The queue in front of a node. Tickets are whatever the caller knows its visitors by."""
+
+    def __init__(self, at_once: int, queue: int, wait_s: float) -> None:
+        """at_once: handshakes at work, 0: any number. queue: waiting. wait_s: longest wait."""
+        self._at_once = at_once
+        self._queue = queue
+        self._wait_s = wait_s
+        self.at_work = 0
+        self.waiting = 0
+        self._lines: OrderedDict[str, OrderedDict[T, float]] = OrderedDict()
+        """Per address who waits, with the time they came; the address whose turn it is stands first."""
+        self._by_length: dict[int, OrderedDict[str, None]] = {}
+        self._longest = 0
+
+    # -------------------------------------------------------------- coming
+
+    @property
+    def free(self) -> bool:
+        """May one more handshake be at work?"""
+        return not self._at_once or self.at_work < self._at_once
+
+    def begin(self) -> None:
+        """One is at work; whoever begins has to be `done` once."""
+        self.at_work += 1
+
+    def done(self) -> None:
+        """One is no longer at work."""
+        self.at_work -= 1
+
+    def wait(self, ticket: T, address: str, now_s: float) -> T | None:
+        """Let it wait. Whom that pushes out, perhaps itself; None if there was room."""
+        line = self._lines.get(address)
+        if line is None:
+            line = self._lines[address] = OrderedDict()
+        line[ticket] = now_s
+        self.waiting += 1
+        self._relist(address, len(line) - 1, len(line))
+        if self.waiting <= self._queue:
+            return None
+        largest = next(reversed(self._by_length[self._longest]))
+        newest = next(reversed(self._lines[largest]))
+        self.leave(newest, largest)
+        return newest
+
+    # -------------------------------------------------------------- going in
+
+    def next(self) -> T | None:
+        """Who begins now, already counted as at work; None if nobody waits or all hands are full."""
+        if not self.waiting or not self.free:
+            return None
+        address, line = self._lines.popitem(last=False)
+        ticket, _ = line.popitem(last=False)
+        self._left(address, line)
+        if line:
+            self._lines[address] = line  # to the end: the next address has its turn
+        self.at_work += 1
+        return ticket
+
+    # -------------------------------------------------------------- going away
+
+    def leave(self, ticket: T, address: str) -> bool:
+        """It does not wait any more. False if it did not wait."""
+        line = self._lines.get(address)
+        if line is None or line.pop(ticket, None) is None:
+            return False
+        self._left(address, line)
+        if not line:
+            del self._lines[address]
+        return True
+
+    def late(self, now_s: float) -> list[tuple[T, str]]:
+        """Who has waited too long, with their addresses; they wait no more."""
+        found = []
+        for address, line in list(self._lines.items()):
+            while line:
+                ticket, since_s = next(iter(line.items()))
+                if now_s - since_s < self._wait_s:
+                    break
+                self.leave(ticket, address)
+                found.append((ticket, address))
+        return found
+
+    # -------------------------------------------------------------- which line is longest
+
+    def _left(self, address: str, line: OrderedDict[T, float]) -> None:
+        self.waiting -= 1
+        self._relist(address, len(line) + 1, len(line))
+
+    def _relist(self, address: str, before: int, now: int) -> None:
+        """Lengths change by one: so does the longest."""
+        if before:
+            of_before = self._by_length[before]
+            del of_before[address]
+            if not of_before:
+                del self._by_length[before]
+        if now:
+            self._by_length.setdefault(now, OrderedDict())[address] = None
+        if now > self._longest or self._longest not in self._by_length:
+            self._longest = now
+
+
+# How many sockets an address and a node may have. Pure.
+#
+# A socket is counted from the moment it asks to come in until its connection is gone; it is
+# *unsettled* until
+# it has authenticated, or until it is clear that it may stay without. Sockets per user are counted
+# where users
+# are known: in the gateway.
+
+
+class Refusal(StrEnum):
+    """Why a socket is not let in."""
+
+    BUSY = "busy"
+    NODE_SOCKETS = "node_sockets"
+    NODE_UNSETTLED = "node_unauthenticated"
+    ADDRESS_SOCKETS = "address_sockets"
+    ADDRESS_UNSETTLED = "address_unauthenticated"
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Most sockets at a time; 0: no limit."""
+
+    node: int = 0
+    node_unsettled: int = 0
+    address: int = 0
+    address_unsettled: int = 0
+
+
+class _Counts:
+    __slots__ = ("sockets", "unsettled")
+
+    def __init__(self) -> None:
+        self.sockets = 0
+        self.unsettled = 0
+
+
+class Caps:
+    """The sockets of a node, counted. Costs the same however many there are."""
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self._node = _Counts()
+        self._addresses: dict[str, _Counts] = {}
+
+    def come(self, address: str) -> Refusal | None:
+        """Count one unsettled socket, or say why not; `go` must follow only if it was counted."""
+        limits, node = self._limits, self._node
+        here = self._addresses.get(address)
+        if here is not None:
+            if 0 < limits.address <= here.sockets:
+                return Refusal.ADDRESS_SOCKETS
+            if 0 < limits.address_unsettled <= here.unsettled:
+                return Refusal.ADDRESS_UNSETTLED
+        if 0 < limits.node <= node.sockets:
+            return Refusal.NODE_SOCKETS
+        if 0 < limits.node_unsettled <= node.unsettled:
+            return Refusal.NODE_UNSETTLED
+        if here is None:
+            here = self._addresses[address] = _Counts()
+        for counts in (node, here):
+            counts.sockets += 1
+            counts.unsettled += 1
+        return None
+
+    def settle(self, address: str, *, settled: bool) -> None:
+        """A counted socket may stay, or (False) has lost that."""
+        step = -1 if settled else 1
+        self._node.unsettled += step
+        self._addresses[address].unsettled += step
+
+    def go(self, address: str, *, settled: bool) -> None:
+        """A counted socket is gone."""
+        here = self._addresses[address]
+        for counts in (self._node, here):
+            counts.sockets -= 1
+            counts.unsettled -= not settled
+        if not here.sockets:
+            del self._addresses[address]
+
+    @property
+    def sockets(self) -> int:
+        return self._node.sockets
+
+    @property
+    def unsettled(self) -> int:
+        return self._node.unsettled
+
+    def of(self, address: str) -> tuple[int, int]:
+        """(sockets, unsettled ones) of an address."""
+        here = self._addresses.get(address)
+        return (here.sockets, here.unsettled) if here is not None else (0, 0)
+
+
+# Whose connection this is: the address that limits are counted by. Pure.
+#
+# The peer's own address, unless the peer is a proxy that we trust: then the last address in
+# X-Forwarded-For
+# that is no such proxy. What comes before it, the client may have written itself.
+
+UNKNOWN = "unknown"
+"""Peers without an address: Unix sockets."""
+IPV6_PREFIX = 64
+"""One household has at least this many addresses of its own: they count as one."""
+
+
+class Proxies:
+    """The proxies that are believed."""
+
+    def __init__(self, trusted: str) -> None:
+        """trusted: addresses and networks, comma separated; `*`: everybody. Other words are host names."""
+        names = [part.strip() for part in trusted.split(",") if part.strip()]
+        self._everybody = "*" in names
+        self._literal = set(names)
+        self._networks = [network for name in names if (network := _network(name)) is not None]
+
+    def trusts(self, address: str) -> bool:
+        """Is this one of them?"""
+        if self._everybody or address in self._literal:
+            return True
+        if not self._networks:
+            return False
+        try:
+            parsed = ip_address(address)
+        except ValueError:
+            return False
+        return any(parsed in network for network in self._networks)
+
+    def client(self, peer: str | None, forwarded_for: Sequence[bytes]) -> str:
+        """The address to count by. forwarded_for: values of that header, in order."""
+        address = peer or UNKNOWN
+        if forwarded_for and self.trusts(address):
+            for hop in reversed(b",".join(forwarded_for).decode("latin-1").split(",")):
+                stated = _without_port(hop.strip())
+                if stated is None:
+                    break  # not an address: whoever wrote this, the proxy before it is all we know
+                address = stated
+                if not self.trusts(address):
+                    break
+        return _grouped(address)
+
+
+def _network(name: str) -> IPv4Network | IPv6Network | None:
+    try:
+        return ip_network(name, strict=False)
+    except ValueError:
+        return None
+
+
+def _without_port(hop: str) -> str | None:
+    """The address of `1.2.3.4`, `1.2.3.4:5`, `::1`, `[::1]:5`; None for anything else."""
+    if hop.startswith("["):
+        hop = hop[1:].partition("]")[0]
+    elif hop.count(":") == 1:
+        hop = hop.partition(":")[0]
+    try:
+        return str(ip_address(hop))
+    except ValueError:
+        return None
+
+
+def _grouped(address: str) -> str:
+    if ":" not in address:
+        return address
+    try:
+        parsed = ip_address(address.partition("%")[0])
+    except ValueError:
+        return address
+    if not isinstance(parsed, IPv6Address):
+        return address
+    if parsed.ipv4_mapped is not None:
+        return str(parsed.ipv4_mapped)
+    return str(IPv6Network((parsed, IPV6_PREFIX), strict=False))
+
 
 PER_TURN = 16
 """Handshakes begun in one turn of the loop: some two milliseconds of work."""

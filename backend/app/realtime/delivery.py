@@ -9,27 +9,131 @@ nothing twice, nothing left out.
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from ..contracts.rooms import user_room
 from ..contracts.types import UserId
 from ..domain.records import Notification
-from ..errors import VouchstormError
-from ..ports import History, Push, Store
+from ..errors import UnavailableError, VouchstormError
+from ..ports import History, Newcomer, Push, Store
 from ..services.websocket_service import notification_push
 from .engine import Session
 from .fanout import Fanout
-from .frames import Message, encode
-from .newest import NewestSeqs
+from .websocket import Message, encode
+
+# Questions that wait at the same time are asked together: a storm costs a few reads, not thousands.
+#
+# While one read is under way the next batch gathers, so a lone question waits for nobody, and no
+# answer is
+# older than its question. Used by the rooms that read the store for each socket that comes.
+
+Q = TypeVar("Q")
+A = TypeVar("A")
+
+BATCH = 500
+
+Own = Callable[[Coroutine[Any, Any, None]], None]
+
+
+class Gathered(Generic[Q, A]):
+    """Asks `read` for many at once.
+
+    read: the answers in the order of the questions; what it raises, everybody of that batch is told.
+    """
+
+    def __init__(self, read: Callable[[Sequence[Q]], Awaitable[Sequence[A]]], own: Own) -> None:
+        self._read = read
+        self._own = own
+        self._waiting: list[tuple[Q, asyncio.Future[A]]] = []
+        self._reading = False
+
+    async def ask(self, question: Q) -> A:
+        """The answer, read after this was asked. Raises what `read` raised."""
+        future: asyncio.Future[A] = asyncio.get_running_loop().create_future()
+        self._waiting.append((question, future))
+        if not self._reading:
+            self._reading = True
+            self._own(self._read_all())
+        return await future
+
+    async def _read_all(self) -> None:
+        try:
+            while self._waiting:
+                batch, self._waiting = self._waiting[:BATCH], self._waiting[BATCH:]
+                await self._read_batch(batch)
+        finally:
+            self._reading = False
+
+    async def _read_batch(self, batch: list[tuple[Q, "asyncio.Future[A]"]]) -> None:
+        try:
+            answers = await self._read([question for question, _ in batch])
+        except Exception as error:  # noqa: BLE001 - belongs to those who asked; handed over, never swallowed
+            for _, future in batch:
+                if not future.done():
+                    future.set_exception(_own_copy(error))
+            return
+        except BaseException:
+            for _, future in batch:
+                future.cancel()
+            raise
+        for (_, future), answer in zip(batch, answers, strict=True):
+            if not future.done():
+                future.set_result(answer)
+
+
+def _own_copy(error: Exception) -> Exception:
+    """An exception that is raised in several places needs a traceback for each."""
+    if isinstance(error, UnavailableError):
+        return UnavailableError(str(error), error.code, retry_after_s=error.retry_after_s)
+    return error
+
+
+# What the store knows of the users of coming sockets, read for many sockets at once. Called by
+# `channels`
+# and the gateway.
+
+
+class NewestSeqs:
+    """Asks the store for the newest seq of users."""
+
+    def __init__(self, store: Store, own: Own) -> None:
+        self._store = store
+        self._gathered: Gathered[UserId, int] = Gathered(self._read, own)
+
+    async def of(self, user_id: UserId) -> int:
+        """The user's newest seq, as the store had it after this was asked; 0 for a user without any.
+
+        Raises UnavailableError.
+        """
+        return await self._gathered.ask(user_id)
+
+    async def _read(self, users: Sequence[UserId]) -> list[int]:
+        newest = await self._store.last_seqs(list(set(users)))
+        return [newest.get(user_id, 0) for user_id in users]
+
+
+class Newcomers:
+    """Asks the store for all that a connect has to know, in one read for all who come at the same time."""
+
+    def __init__(self, store: Store, own: Own) -> None:
+        self._store = store
+        self._gathered: Gathered[tuple[UserId, str], Newcomer] = Gathered(self._read, own)
+
+    async def look_up(self, user_id: UserId, jti: str) -> Newcomer:
+        """As the store had it after this was asked. Raises UnavailableError."""
+        return await self._gathered.ask((user_id, jti))
+
+    async def _read(self, asked: Sequence[tuple[UserId, str]]) -> list[Newcomer]:
+        return await self._store.newcomers(asked)
+
 
 log = logging.getLogger(__name__)
 
 HOLE_WAIT_S = 0.1
 """How long a missing seq may still be on its way before it is read from the store."""
 RETRY_S = 1.0
-BATCH = 500
 JOIN_BUFFER = 2_000
 """Live messages kept for a socket while its replay is read; with more than that it is read again."""
 JOIN_READS = 4

@@ -8,7 +8,7 @@ from ..ports import Push
 from . import trail
 from .delivery import Channels, encode_push
 from .fanout import Fanout, Rooms
-from .frames import Message
+from .websocket import Message
 
 Publish = Callable[[str, Message], None]
 

@@ -13,21 +13,100 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import Any, Protocol
 
+import engineio
+import orjson
 from engineio import packet as eio
 from engineio.async_socket import AsyncSocket
 from engineio.exceptions import ContentTooLongError, QueueEmpty
 
 from ..contracts.types import DeliveryClass
 from .admission import Permit
-from .frames import ENGINE_PING, Message, frame
-from .queues import Outbox
-from .rate_limit import Inflow
-from .websocket import EXTENSION, FanoutProtocol
+from .http_upgrade import DirectProtocol, Opening, environ_of, origin_environ, take_permit
+from .rate_limit import Inflow, InflowLimits
+from .timers import Heartbeat
+from .websocket import ENGINE_PING, EXTENSION, FanoutProtocol, Message, frame
 
-if TYPE_CHECKING:
-    from .engine_part import Engine
+# What may wait for one socket: bounds, the outbox of a slow websocket, the packet queue of long-
+# polling.
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """How much may wait for one socket, and how long; how much may come from it (None: anything)."""
+
+    queue_packets: int = 1_000
+    queue_bytes: int = 1_048_576
+    slow_abort_s: float = 10.0
+    inflow: InflowLimits | None = None
+
+
+class Counts(Protocol):
+    """Where ends and drops are counted, by reason."""
+
+    def abort(self, reason: str) -> None: ...
+
+    def drop(self, delivery: DeliveryClass, reason: str) -> None: ...
+
+    def excess(self, scope: str) -> None: ...
+
+
+class Outbox:
+    """What waits for a slow direct socket: messages in order, and the newest snapshot per key."""
+
+    __slots__ = ("bytes", "latest", "messages")
+
+    def __init__(self) -> None:
+        self.messages: deque[bytes] = deque()
+        self.latest: dict[str, bytes] = {}
+        self.bytes = 0
+
+    def __bool__(self) -> bool:
+        return bool(self.messages or self.latest)
+
+    def __len__(self) -> int:
+        return len(self.messages) + len(self.latest)
+
+    def put(self, message: Message) -> None:
+        if message.delivery is DeliveryClass.SNAPSHOT and message.key is not None:
+            self.bytes += len(message.wire) - len(self.latest.pop(message.key, b""))
+            self.latest[message.key] = message.wire
+        else:
+            self.bytes += len(message.wire)
+            self.messages.append(message.wire)
+
+    def take(self) -> bytes:
+        """The next to write. Durable before snapshots: those only matter when they are the last word."""
+        if self.messages:
+            wire = self.messages.popleft()
+        else:
+            key = next(iter(self.latest))
+            wire = self.latest.pop(key)
+        self.bytes -= len(wire)
+        return wire
+
+
+class PacketQueue(asyncio.Queue[Any]):
+    """Engine.IO packets that wait for a poll, None for the end; `bytes` of text wait in it."""
+
+    bytes = 0
+
+    def _put(self, item: Any) -> None:
+        self.bytes += _text_bytes(item)
+        super()._put(item)
+
+    def _get(self) -> Any:
+        item = super()._get()
+        self.bytes -= _text_bytes(item)
+        return item
+
+
+def _text_bytes(packet: Any) -> int:
+    # Characters, really; what it bounds is memory, and most of the contract is ASCII.
+    return len(packet.data) if packet is not None and isinstance(packet.data, str) else 0
+
 
 log = logging.getLogger(__name__)
 
@@ -470,3 +549,129 @@ class Session(Writable, AsyncSocket):  # type: ignore[misc]
             self.protocol.abort()
         if not self.direct:  # otherwise connection_lost follows and does the rest
             self.server.own(self._give_up())
+
+
+# The Engine.IO server: opens sessions the library's way or the short way, and keeps their heartbeat.
+#
+# What one session does is in `session.py`. Overrides of python-engineio 4.15 internals:
+# `_handle_connect`,
+# `_service_task` (switched off), `_log_error_once`, `create_queue`.
+# `selfcheck.py` compares what they rely on at start. Source: docs/adr/0003.
+
+
+class Engine(engineio.AsyncServer):  # type: ignore[misc]
+    """The Engine.IO server: its sessions, their heartbeat, the slow ones."""
+
+    sockets: dict[str, Session]
+    _async: dict[str, Any]
+
+    def __init__(
+        self, *args: Any, bounds: Bounds, counts: Counts, direct: bool = True, **kwargs: Any
+    ) -> None:
+        super().__init__(*args, monitor_clients=False, **kwargs)
+        self._async = {**self._async, "translate_request": environ_of}
+        self.bounds = bounds
+        self.direct = direct
+        self.heartbeat = Heartbeat(self.ping_interval, self.ping_timeout)
+        self.slow: set[Session] = set()
+        self.slowed = 0
+        """Times that a session became slow."""
+        self.counts = counts
+        self.on_open: Callable[[Session], None] | None = None
+        """Called for each new session, before anything is known of its user."""
+        self._tasks: set[asyncio.Task[Any]] = set()
+
+    def own(self, work: Any) -> None:
+        """Run a coroutine as a task that somebody holds."""
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def trigger_disconnect(self, sid: str, reason: str) -> None:
+        await self._trigger_event("disconnect", sid, reason, run_async=False)
+
+    def _log_error_once(self, message: str, message_key: str) -> None:
+        # The library means errors of clients: stale sessions after a deploy, odd transports.
+        log.debug("request refused: %s", message)
+
+    def create_queue(self, *args: Any, **kwargs: Any) -> PacketQueue:
+        return PacketQueue(*args, **kwargs)
+
+    # -------------------------------------------------------------- short_way.Host
+
+    def welcomes(self, opening: Opening, scheme: str) -> bool:
+        """May this opening go the short way? Where not, the libraries' way says why."""
+        if not self.direct:
+            return False
+        if self.cors_allowed_origins == [] or b"origin" not in opening.headers:
+            return True
+        environ = origin_environ(opening.headers.items(), scheme)
+        allowed = self._cors_allowed_origins(environ)
+        return allowed is None or environ.get("HTTP_ORIGIN") in allowed
+
+    def open_direct(self, protocol: DirectProtocol, permit: Permit, answer: bytes) -> None:
+        """A session on a websocket that is established with this one write."""
+        sid = self.generate_id()
+        session = Session(self, sid, protocol)
+        session.permit = permit
+        self.sockets[sid] = session
+        if self.on_open is not None:
+            self.on_open(session)
+        protocol.sink = session
+        session.write = protocol.transport.write
+        session.write(answer + frame(b"0" + orjson.dumps(self._handshake(sid, []))))
+        session.schedule_ping()
+
+    def _handshake(self, sid: str, upgrades: list[str]) -> dict[str, Any]:
+        return {
+            "sid": sid,
+            "upgrades": upgrades,
+            "pingTimeout": int(self.ping_timeout * 1000),
+            "pingInterval": int(self.ping_interval * 1000),
+            "maxPayload": self.max_http_buffer_size,
+        }
+
+    async def _handle_connect(self, environ: dict[str, Any], transport: str, jsonp_index: Any = None) -> Any:
+        sid = self.generate_id()
+        session = Session(self, sid)
+        session.permit = take_permit(environ["asgi.scope"])
+        self.sockets[sid] = session
+        if self.on_open is not None:
+            self.on_open(session)
+        opening = self._handshake(sid, self._upgrades(sid, transport))
+        await session.send(eio.Packet(eio.OPEN, opening))
+        accepted = await self._trigger_event("connect", sid, slim_environ(environ), run_async=False)
+        if accepted is not None and accepted is not True:
+            self.sockets.pop(sid, None)
+            return self._unauthorized(accepted or None)
+        session.schedule_ping()
+        if transport == "websocket":
+            answer = await session.handle_get_request(environ)
+            if session.closed:
+                self.sockets.pop(sid, None)
+            return answer
+        session.connected = True
+        return self._ok(await session.poll(), jsonp_index=jsonp_index)
+
+    async def watch(self) -> None:
+        """Every second: abort the peers that took nothing for too long, forget the closed."""
+        loop = asyncio.get_running_loop()
+        while True:
+            await asyncio.sleep(min(1.0, self.bounds.slow_abort_s / 4))
+            self.sweep(loop.time())
+
+    def sweep(self, now_s: float) -> None:
+        """Abort direct sessions paused for longer than `slow_abort_s`; drop closed leftovers."""
+        for session in [*self.slow]:
+            if session.paused_at is not None and now_s - session.paused_at > self.bounds.slow_abort_s:
+                session.abort("stuck")
+        for sid in [sid for sid, session in self.sockets.items() if session.closed]:
+            self.sockets.pop(sid, None)
+
+
+def slim_environ(environ: dict[str, Any]) -> dict[str, Any]:
+    """What the application may want to know of a connection for its whole life; the rest is let go."""
+    scope = environ["asgi.scope"]
+    client = scope.get("client") or ("unknown", 0)
+    slim = {key: environ[key] for key in ("HTTP_ORIGIN", "HTTP_USER_AGENT") if key in environ}
+    return slim | {"REMOTE_ADDR": client[0]}

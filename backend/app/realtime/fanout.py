@@ -15,7 +15,7 @@ from typing import Protocol
 from ..contracts.types import DeliveryClass
 from . import trail
 from .engine import Session
-from .frames import Message
+from .websocket import Message
 
 log = logging.getLogger(__name__)
 

@@ -25,17 +25,14 @@ from ..services.container import Services
 from ..services.tokens import TokenClaims
 from . import trail
 from .auth import TokenWatch
-from .delivery import Arrival, Channels, Joined
-from .engine import Session
-from .engine_part import Engine
+from .delivery import Arrival, Channels, Joined, Newcomers
+from .engine import Engine, Session
 from .fanout import Fanout
-from .frames import Message
-from .handlers import ClientEvents, outcome
-from .newest import Newcomers
-from .peers import Peer, Roster, control
+from .handlers import ClientEvents, Peer, Roster, control, outcome
 from .rate_limit import AbuseCount, TokenBucket
 from .rooms import RoomManager
 from .timers import Deadlines
+from .websocket import Message
 
 log = logging.getLogger(__name__)
 

@@ -9,16 +9,94 @@ Source: uvicorn 0.54 `protocols/http/httptools_impl.py: handle_websocket_upgrade
 """
 
 import asyncio
+import base64
+import binascii
+import hashlib
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from http import HTTPStatus
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
+from urllib.parse import parse_qs
 
+from engineio.async_drivers.asgi import translate_request
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from .admission import Door, Permit
-from .caps import Refusal
-from .opening import Opening, read_opening
-from .parser import FrameParser
-from .websocket import HIGH_WATER_BYTES, LOW_WATER_BYTES, FanoutProtocol
+from .admission import Door, Permit, Refusal
+from .websocket import HIGH_WATER_BYTES, LOW_WATER_BYTES, FanoutProtocol, FrameParser
+
+# The request that opens a websocket session in one step, read straight from its head. Pure.
+#
+# Understands the one form that Socket.IO clients send: everything else - an upgrade of a polling
+# session, a
+# subprotocol, another version, a key that is none - is None, and goes the libraries' way, which
+# answers it.
+#
+# Source: RFC 6455 section 4.2; Engine.IO protocol 4, handshake.
+
+SOCKET_PATH: Final = b"/ws/socket.io/"
+_GUID: Final = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
+_QUERY: Final = frozenset((b"EIO=4", b"transport=websocket"))
+_ANSWER: Final = (
+    b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    b"Sec-WebSocket-Accept: %b\r\n\r\n"
+)
+_READ: Final = frozenset(
+    (
+        b"host",
+        b"origin",
+        b"x-forwarded-proto",
+        b"x-forwarded-host",
+        b"sec-websocket-key",
+        b"sec-websocket-version",
+    )
+)
+
+Headers = Sequence[tuple[bytes, bytes]]
+
+
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """answer: the whole head of the 101. headers: those that say where the page came from."""
+
+    answer: bytes
+    headers: Mapping[bytes, bytes]
+    forwarded_for: Sequence[bytes]
+
+
+def read_opening(method: str, url: bytes, headers: Headers) -> Opening | None:
+    """headers: names in lower case; that they ask for a websocket has been seen before."""
+    path, _, query = url.partition(b"?")
+    if method != "GET" or path not in (SOCKET_PATH, SOCKET_PATH[:-1]) or not _plain(query):
+        return None
+    found: dict[bytes, bytes] = {}
+    forwarded_for = []
+    for name, value in headers:
+        if name in _READ:
+            if name in found:
+                return None
+            found[name] = value
+        elif name == b"x-forwarded-for":
+            forwarded_for.append(value)
+        elif name in (b"sec-websocket-protocol", b"content-length", b"transfer-encoding"):
+            return None
+    key = found.pop(b"sec-websocket-key", b"")
+    if found.pop(b"sec-websocket-version", b"") != b"13" or not _is_key(key):
+        return None
+    accept = base64.b64encode(hashlib.sha1(key + _GUID, usedforsecurity=False).digest())
+    return Opening(_ANSWER % accept, found, forwarded_for)
+
+
+def _plain(query: bytes) -> bool:
+    """Does it ask for a new websocket session, and say nothing else but a cache buster?"""
+    said = [part for part in query.split(b"&") if not part.startswith(b"t=")]
+    return len(said) == len(_QUERY) and _QUERY.issuperset(said) and said[0] != said[1]
+
+
+def _is_key(key: bytes) -> bool:
+    try:
+        return len(key) == 24 and len(base64.b64decode(key, validate=True)) == 16
+    except binascii.Error:
+        return False
 
 
 class Host(Protocol):
@@ -116,3 +194,165 @@ def refused(refusal: Refusal, retry_after_s: int) -> bytes:
 def short_way(door: Door, host: Host) -> type[Any]:
     """The protocol class of a node with this door."""
     return type("ShortWay", (ShortWayProtocol,), {"door": door, "host": host})
+
+
+# The door for those who come by ASGI: long-polling, and websockets under another web server class.
+#
+# An opening waits here for its turn, or is refused with 503 and Retry-After; requests of sessions
+# that exist
+# pass. The permit travels to the Engine.IO server in the scope; one that no session took is given
+# back.
+
+KEY = "vouchstorm.permit"
+
+App = Callable[[Any, Any, Any], Awaitable[None]]
+
+
+def take_permit(scope: dict[str, Any]) -> Permit | None:
+    """The permit of an opening, once; None under a server without a door."""
+    permit: Permit | None = scope.pop(KEY, None)
+    return permit
+
+
+class _Waiting:
+    """A visitor that waits in a coroutine."""
+
+    def __init__(self) -> None:
+        self.answer: asyncio.Future[tuple[Refusal, int] | None] = asyncio.get_running_loop().create_future()
+        self.entered = False
+
+    def enter(self, permit: Permit) -> None:
+        if self.answer.done():
+            permit.leave()
+        else:
+            self.answer.set_result(None)
+
+    def turn_away(self, refusal: Refusal, retry_after_s: int) -> None:
+        if not self.answer.done():
+            self.answer.set_result((refusal, retry_after_s))
+
+
+class AsgiDoor:
+    """Stands in front of the Socket.IO application."""
+
+    def __init__(self, door: Door, app: App, path: str) -> None:
+        self._door = door
+        self._app = app
+        self._path = path
+
+    async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
+        if not self._is_opening(scope):
+            await self._app(scope, receive, send)
+            return
+        visitor = _Waiting()
+        # Under a trusted proxy the web server has put the client's own address here.
+        client = scope.get("client")
+        permit = self._door.come(self._door.proxies.client(client[0] if client else None, ()), visitor)
+        try:
+            refusal = await visitor.answer
+            if refusal is not None:
+                await _refuse(scope, receive, send, *refusal)
+                return
+            scope[KEY], visitor.entered = permit, True
+            await self._app(scope, receive, send)
+        finally:
+            if permit is not None and (KEY in scope or not visitor.entered):
+                permit.leave()
+
+    def _is_opening(self, scope: Mapping[str, Any]) -> bool:
+        if scope["type"] not in ("http", "websocket") or not scope["path"].startswith(self._path):
+            return False
+        if scope["type"] == "http" and scope["method"] != "GET":
+            return False
+        # As text: bytes that are no ASCII once unquoted would raise.
+        return "sid" not in parse_qs(scope.get("query_string", b"").decode("latin-1"))
+
+
+async def _refuse(scope: Mapping[str, Any], receive: Any, send: Any, refusal: Refusal, retry_s: int) -> None:
+    headers = [(b"retry-after", str(retry_s).encode()), (b"content-type", b"text/plain; charset=utf-8")]
+    text = f"Too many connections ({refusal}); come back later.\n".encode()
+    if scope["type"] == "http":
+        await send({"type": "http.response.start", "status": 503, "headers": headers})
+        await send({"type": "http.response.body", "body": text})
+        return
+    await receive()  # websocket.connect
+    if "websocket.http.response" in scope.get("extensions", {}):
+        await send({"type": "websocket.http.response.start", "status": 503, "headers": headers})
+        await send({"type": "websocket.http.response.body", "body": text})
+    else:
+        await send({"type": "websocket.close", "code": 1013})
+
+
+# What the Engine.IO library is told of a request: for a websocket only what it looks at.
+#
+# The library's own translation makes a class and copies every header on each call: a tenth of what a
+# connection costs, and garbage that only the collector frees. Long-polling, rare, still goes its way.
+#
+# Source: python-engineio 4.15 `async_drivers/asgi.py: translate_request` and the keys that
+# `async_server.py`,
+# `base_server.py` and `async_socket.py` read.
+
+Receive = Callable[[], Awaitable[Mapping[str, Any]]]
+
+_HEADERS = {
+    b"origin": "HTTP_ORIGIN",
+    b"host": "HTTP_HOST",
+    b"connection": "HTTP_CONNECTION",
+    b"upgrade": "HTTP_UPGRADE",
+    b"user-agent": "HTTP_USER_AGENT",
+    b"x-forwarded-proto": "HTTP_X_FORWARDED_PROTO",
+    b"x-forwarded-host": "HTTP_X_FORWARDED_HOST",
+}
+
+
+async def environ_of(scope: dict[str, Any], receive: Receive, send: Any) -> dict[str, Any]:
+    """The WSGI-like environment of an ASGI request; its first event has been received."""
+    if scope["type"] != "websocket":
+        environ: dict[str, Any] = await translate_request(scope, receive, send)
+        # The library says nothing of a client that left before its request was read, and fails on that.
+        return environ or _gone(scope, receive, send)
+    await receive()  # websocket.connect
+    return _websocket_environ(scope, receive, send)
+
+
+def _gone(scope: dict[str, Any], receive: Receive, send: Any) -> dict[str, Any]:
+    """A request without a query: it is refused, and nobody hears it."""
+    return {
+        "REQUEST_METHOD": "GET",
+        "PATH_INFO": scope["path"],
+        "QUERY_STRING": "",
+        "asgi.receive": receive,
+        "asgi.send": send,
+        "asgi.scope": scope,
+    }
+
+
+def _websocket_environ(scope: dict[str, Any], receive: Receive, send: Any) -> dict[str, Any]:
+    environ = {
+        "REQUEST_METHOD": "GET",
+        "PATH_INFO": scope["path"],
+        "QUERY_STRING": _text(scope.get("query_string", b"")) or "",
+        "asgi.receive": receive,
+        "asgi.send": send,
+        "asgi.scope": scope,
+    }
+    return environ | origin_environ(scope["headers"])
+
+
+def origin_environ(headers: Iterable[tuple[bytes, bytes]], scheme: str = "http") -> dict[str, str]:
+    """Of the environment what says where a page came from, and whether an upgrade is wanted."""
+    environ: dict[str, str] = {}
+    for name, raw in headers:
+        key = _HEADERS.get(name.lower())
+        value = _text(raw) if key is not None else None
+        if key is not None and value is not None:
+            environ[key] = f"{environ[key]},{value}" if key in environ else value
+    environ["wsgi.url_scheme"] = environ.get("HTTP_X_FORWARDED_PROTO", scheme)
+    return environ
+
+
+def _text(raw: bytes) -> str | None:
+    try:
+        return raw.decode()
+    except UnicodeDecodeError:
+        return None

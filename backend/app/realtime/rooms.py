@@ -15,7 +15,7 @@ from socketio.async_manager import AsyncManager
 
 from ..contracts.types import DeliveryClass
 from .engine import Session
-from .frames import Message
+from .websocket import Message
 
 AUDIENCE_SOCKETS = 16
 """From this size on the list of a room's sessions is kept until somebody comes or goes."""

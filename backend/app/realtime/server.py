@@ -22,25 +22,21 @@ from ..ports import Clock, Store
 from ..services.container import Services
 from ..settings import Settings
 from ..tasks import Tasks
-from .addresses import Proxies
-from .admission import Door, DoorRules
-from .asgi_door import AsgiDoor
+from .admission import Door, DoorRules, Limits, Proxies
 from .bus.bus import Bus
 from .bus.subscriber import BusListener
-from .caps import Limits
 from .compat import unexpected
 from .delivery import Channels
 from .emitter import LocalEmitter
-from .engine import Session
-from .engine_part import Engine
+from .engine import Bounds, Engine, Session
 from .fanout import Fanout
-from .frames import Message
 from .gateway import Gateway
-from .queues import Bounds
+from .http_upgrade import AsgiDoor
 from .rate_limit import InflowLimits
 from .rooms import RoomManager
 from .timers import Deadlines
 from .traced import TracedPushes
+from .websocket import Message
 
 log = logging.getLogger(__name__)
 

@@ -10,7 +10,7 @@ from ..contracts.types import DeliveryClass
 from ..observability.tracing import Mark, Tracing
 from ..ports import Emitter, Push
 from .delivery import encode_push
-from .frames import Message
+from .websocket import Message
 
 OnFlush = Callable[[float, int, list[Message]], None]
 

@@ -19,7 +19,7 @@ from ..contracts.types import DeliveryClass
 from ..observability.logs import request_id
 from ..ports import Push
 from .engine import Session
-from .frames import Message
+from .websocket import Message
 
 log = logging.getLogger(__name__)
 

@@ -6,8 +6,8 @@ from pathlib import Path
 from ..domain.trust import TrustPolicy
 from ..errors import SetupError
 from ..ports import Clock, Store
+from .mongo.connection import MongoDriver
 from .mongo.store import MongoStore
-from .mongo_driver import MongoDriver
 from .sqlite.store import SqliteStore
 
 _SQLITE = "sqlite:///"

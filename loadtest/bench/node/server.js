@@ -1,7 +1,7 @@
 // Socket.IO on Node with ws, as its documentation advises for many sockets: websocket only, no
 // permessage-deflate, the HTTP request of each handshake let go, native bufferutil where it installs.
 // The token is verified before the connection is accepted and two rooms are joined; there is no store.
-// Speaks the control channel of loadtest/bench/control.py.
+// Speaks the control channel of loadtest/bench/system.py.
 
 "use strict";
 

@@ -13,8 +13,8 @@ from typing import cast
 
 import uvloop
 
-from ..control import Control
-from ..workload import ServerOptions, packet
+from ..plan import ServerOptions, packet
+from ..system import Control
 from .options import listen, parser, server_options
 
 _GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"

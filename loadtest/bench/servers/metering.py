@@ -9,7 +9,7 @@ from typing import Any
 from prometheus_client import Counter, Gauge, Histogram
 
 from backend.app.main import Application
-from backend.app.metric_kinds import CounterBy, GaugeBy, HistogramBy
+from backend.app.observability.metrics import CounterBy, GaugeBy, HistogramBy
 
 _WRITES: tuple[tuple[type, str], ...] = (
     (Counter, "inc"),

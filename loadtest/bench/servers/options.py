@@ -3,7 +3,7 @@
 import argparse
 import socket
 
-from ..workload import ServerOptions
+from ..plan import ServerOptions
 
 
 def parser() -> argparse.ArgumentParser:

@@ -24,8 +24,8 @@ from backend.app.ports import Newcomer, Push
 from backend.app.process import node
 from backend.app.settings import Settings, load_settings
 
-from ..control import Control
-from ..workload import EVENT, ROOM, SECRET, ServerOptions, absent_user_id, notification, payload, user_id
+from ..plan import EVENT, ROOM, SECRET, ServerOptions, absent_user_id, notification, payload, user_id
+from ..system import Control
 from .metering import Metering
 from .options import parser, server_options
 

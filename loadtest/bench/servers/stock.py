@@ -14,8 +14,8 @@ import socketio
 import uvicorn
 import uvloop
 
-from ..control import Control
-from ..workload import EVENT, ROOM, SECRET, SOCKET_PATH, absent_user_id, notification, payload
+from ..plan import EVENT, ROOM, SECRET, SOCKET_PATH, absent_user_id, notification, payload
+from ..system import Control
 from .options import listen, parser, server_options
 
 PACKAGES = ["python-socketio", "python-engineio", "uvicorn", "uvloop", "httptools", "websockets"]

@@ -15,8 +15,7 @@ from ...socketio_client import ClientState, LeanClient
 from ..virtual_client import Member
 
 if TYPE_CHECKING:
-    from ..vouchstorm_tokens import Renewal
-    from .fixtures import ClaimRow, Person
+    from .fixtures import ClaimRow, Person, Renewal
     from .profile import Vouchstorm
 
 GENERAL, TYPED = 1, 2

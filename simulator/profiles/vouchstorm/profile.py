@@ -31,10 +31,21 @@ from ...scenario.schedule import Publication, Workload, claims_needed, stream
 from ...target.http_client import Reply, RestError
 from ..base import Progress, Reconciled, Stage, Witness
 from ..virtual_client import Member
-from ..vouchstorm_tokens import Keyring, way_of
 from .api import notifications, read_claims, read_users, truth_of
 from .client import VouchstormMember
-from .fixtures import ClaimRow, Person, Share, ask, claim_row, claims, people, register_stranger, said
+from .fixtures import (
+    ClaimRow,
+    Keyring,
+    Person,
+    Share,
+    ask,
+    claim_row,
+    claims,
+    people,
+    register_stranger,
+    said,
+    way_of,
+)
 from .invariants import check
 
 __all__ = ["SOCKETIO_PATH", "Vouchstorm"]

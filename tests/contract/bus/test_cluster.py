@@ -14,7 +14,7 @@ from backend.app.observability.metrics import Metrics
 from backend.app.realtime.bus.bus import Bus
 from backend.app.realtime.bus.cluster import SLOTS, Layout, Master
 from backend.app.realtime.bus.messages import Kick
-from backend.app.realtime.frames import encode
+from backend.app.realtime.websocket import encode
 from backend.app.tasks import end
 from tests.support.services import LOOPBACK, running_valkey
 from tests.support.valkey_cluster import Member, running_cluster, url_of

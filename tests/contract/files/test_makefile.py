@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from backend.stack.doctor import Finding, Level, examine
-from backend.stack.nodejs import fits
+from backend.stack.programs import fits
 
 ROOT = Path(__file__).parents[3]
 MAKEFILE = (ROOT / "Makefile").read_text()
@@ -180,8 +180,8 @@ def test_what_starts_a_node_program_is_left_out():
     """Nothing else in the end-to-end tests does."""
     starts = re.compile(r"\bnode_server\(\)|\bOFFICIAL_CLIENT\b")
     found = {
-        f"tests/e2e/{path.name}::{name}"
-        for path in (ROOT / "tests" / "e2e").glob("test_*.py")
+        f"{path.relative_to(ROOT)}::{name}"
+        for path in (ROOT / "tests" / "e2e").rglob("test_*.py")
         for name, text in functions(path).items()
         if name.startswith("test_") and starts.search(text)
     }

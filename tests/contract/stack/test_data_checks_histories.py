@@ -21,8 +21,7 @@ from backend.app.domain.trust import TrustPolicy
 from backend.app.errors import RefusedError
 from backend.app.store.sqlite import claims, notifications, retention, users
 from backend.app.store.sqlite.connection import connect_writer
-from backend.stack.data_checks import examine_data
-from backend.stack.data_checks_part import Finding
+from backend.stack.data_checks import Finding, examine_data
 from tests.contract.store.store_records import START, a_claim, a_user, a_validation
 
 PEOPLE = [a_user(f"p{number}") for number in range(5)]

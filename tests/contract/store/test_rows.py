@@ -13,7 +13,8 @@ from backend.app.domain.effects import advance
 from backend.app.domain.records import Progress
 from backend.app.domain.trust import TrustPolicy
 from backend.app.errors import RefusedError, SetupError
-from backend.app.store import cursors, rows
+from backend.app.store import rows
+from backend.app.store import rows as cursors
 from backend.app.store.mongo.store import MongoStore
 from backend.app.store.open import build_store
 from backend.app.store.sqlite.store import SqliteStore

@@ -15,7 +15,7 @@ from typing import Any
 import httpx
 import pytest
 
-from backend.stack.identity import identity
+from backend.stack.processes import identity
 from tests.e2e.stack.stack_people import eventually, listening, register
 from tests.support.services import running_valkey
 

@@ -16,7 +16,7 @@ from simulator.run.runner import RunOptions
 from simulator.scenario.loader import build
 from tests.support.simulator.planted import GENEROUS
 
-SERVER = Path(__file__).parents[2] / "support" / "throttled_server.py"
+SERVER = Path(__file__).parents[2] / "support" / "simulator" / "throttled_server.py"
 RATE_PER_S = 70.0
 HOLD_S = 4.0
 LIMIT_MS = 150.0

@@ -4,8 +4,8 @@ import time
 
 import pytest
 
-from simulator.meters import Meter
 from simulator.progress import Silent
+from simulator.run.collect import Meter
 from simulator.run.phases import Course, Place
 from tests.support.simulator.planted import scenario, server
 

@@ -13,8 +13,7 @@ from typing import Any
 
 import pytest
 
-from loadtest.bench.peers import node_trouble
-from loadtest.bench.system import NODE_DIR
+from loadtest.bench.system import NODE_DIR, node_trouble
 from simulator.progress import Silent
 from simulator.result import Result
 from simulator.run.runner import RunOptions, run

@@ -16,7 +16,7 @@ import pytest
 
 from simulator.socketio_client import ConnectFailedError, Endpoint, LeanClient, ReconnectPolicy
 
-SUPPORT = Path(__file__).resolve().parents[2] / "support"
+SUPPORT = Path(__file__).resolve().parents[2] / "support" / "simulator"
 DEADLINE_S = 20.0
 QUICK = ReconnectPolicy(delay_s=0.05, delay_max_s=0.2)
 

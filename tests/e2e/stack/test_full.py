@@ -13,12 +13,11 @@ from typing import Any
 import httpx
 import pytest
 
-from backend.app.children import end
+from backend.app.tasks import end_process
 from backend.stack.balancer import caddyfile
-from backend.stack.down import stack_status, stop_stack
 from backend.stack.plan import Kind, StackOptions
 from backend.stack.programs import caddy_program
-from backend.stack.up import start_detached
+from backend.stack.up import stack_status, start_detached, stop_stack
 from tests.e2e.stack.stack_people import (
     DEADLINE_S,
     PATH,
@@ -198,7 +197,7 @@ async def test_without_stickiness_polling_requests_meet_a_node_that_does_not_kno
         await eventually(lambda: answers(f"http://127.0.0.1:{port}"))
         assert 400 in await polling_answers(f"http://127.0.0.1:{port}")
     finally:
-        await end(caddy, grace_s=10.0)
+        await end_process(caddy, grace_s=10.0)
 
 
 async def test_with_stickiness_polling_requests_meet_the_node_that_knows_them(url):

@@ -16,12 +16,10 @@ import pytest
 from pymongo import AsyncMongoClient
 
 from backend.app.errors import SetupError
-from backend.stack.down import stack_status, stop_stack
-from backend.stack.identity import identity
 from backend.stack.plan import Kind, Ports, Programs, Role, StackOptions, StackPlan, plan_stack
-from backend.stack.processes import StackProcesses
+from backend.stack.processes import StackProcesses, identity
 from backend.stack.programs import mongod_program
-from backend.stack.up import ready_facts, running_stack, start_detached
+from backend.stack.up import ready_facts, running_stack, stack_status, start_detached, stop_stack
 from tests.support.services import free_port
 
 ROOT = Path(__file__).parents[3]

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from backend.stack.down import stack_status, stop_stack
+from backend.stack.up import stack_status, stop_stack
 from tests.support.backend.node import ROOT
 
 DEADLINE_S = 60.0

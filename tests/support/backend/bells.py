@@ -11,7 +11,7 @@ from backend.app.domain.records import Notification
 from backend.app.errors import UnavailableError
 from backend.app.ports import History
 from backend.app.realtime.delivery import Joined, encode_notification
-from backend.app.realtime.frames import Message
+from backend.app.realtime.websocket import Message
 
 ANN = UserId("ann")
 ROOM = "user:ann"

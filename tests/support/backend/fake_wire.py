@@ -14,11 +14,8 @@ import uvicorn
 from uvicorn.server import ServerState
 
 from backend.app.contracts.types import DeliveryClass
-from backend.app.realtime.engine import Session
-from backend.app.realtime.engine_part import Engine
-from backend.app.realtime.frames import Message
-from backend.app.realtime.queues import Bounds
-from backend.app.realtime.websocket import FanoutProtocol
+from backend.app.realtime.engine import Bounds, Engine, Session
+from backend.app.realtime.websocket import FanoutProtocol, Message
 from tests.support.backend.raw import client_frame
 from tests.support.waiting import until
 

@@ -9,7 +9,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 from prometheus_client.parser import text_string_to_metric_families
 
 from backend.app.aggregate import GroupFacts, group_page, merge
-from backend.app.backoff import Backoff
+from backend.app.tasks import Backoff
 
 LABELS = st.text(string.printable, max_size=8)
 

@@ -1,11 +1,8 @@
 """The bookkeeping of the fault suite: which runs are due, and a report that outlives a run cut short."""
 
-import sys
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
-
-sys.path.append(str(Path(__file__).parents[2] / "chaos"))  # the suite's modules lie beside its tests
 
 from tests.chaos.faults import FAULTS, SHORT
 from tests.chaos.report import BEGIN, END, Report, markdown

@@ -11,8 +11,8 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from cli import make_app
-from simulator.report.closing import print_markdown
 from simulator.report.files import write_json
+from simulator.report.terminal import print_markdown
 from simulator.result import Result
 from simulator.verdict import Honesty, judge
 from tests.support.simulator.findings import findings

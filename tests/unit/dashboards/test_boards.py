@@ -9,10 +9,7 @@ from hypothesis import strategies as st
 
 from dashboards.boards import BOARDS
 from dashboards.build import documents, drifted, write
-from dashboards.check import main as check_main
-from dashboards.model import Board, Kind, Panel
-from dashboards.promql import busy, families_of, metrics_of, per_s, quantile, resolved
-from dashboards.vocabulary import (
+from dashboards.check import (
     NOT_SHOWN,
     OF_PROMETHEUS,
     alerts,
@@ -23,6 +20,9 @@ from dashboards.vocabulary import (
     unused,
     uses,
 )
+from dashboards.check import main as check_main
+from dashboards.model import Board, Kind, Panel
+from dashboards.promql import busy, families_of, metrics_of, per_s, quantile, resolved
 from loadtest import metrics
 from simulator.report import prometheus
 

@@ -9,12 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loadtest.claim_book import MAX_CLAIMS, ClaimBook
-from loadtest.clocks import ClockOffset
-from loadtest.fixtures import Deal, PeopleError, Person, read_people
-from loadtest.locust_command import LoadtestOptions, command, problems
+from loadtest.fixtures import MAX_CLAIMS, ClaimBook, Deal, PeopleError, Person, read_people
+from loadtest.latency import ClockOffset
 from loadtest.options import wanted_shape
-from loadtest.run import run
+from loadtest.run import LoadtestOptions, command, problems, run
 from loadtest.shapes import CURVES, users_at
 
 RESULT = Path("result.json")

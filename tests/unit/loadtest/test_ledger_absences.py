@@ -2,7 +2,7 @@
 
 import pytest
 
-from loadtest.returns import Return
+from loadtest.ledger import Return
 
 S = 1_000_000_000
 

@@ -4,9 +4,8 @@ import random
 
 import pytest
 
-from loadtest.findings import Part, merge
 from loadtest.options import LoadOptions
-from loadtest.verdict import Judge
+from loadtest.verdict import Judge, Part, merge
 from simulator.histogram import Histogram
 from simulator.host import describe
 from simulator.result import Connections, Publishes

@@ -9,11 +9,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from simulator.compare import Comparison, compare
+from simulator.compare import (
+    METRICS,
+    Comparison,
+    Rules,
+    compare,
+    holm,
+    p_value,
+    ratio_interval,
+    runs_needed,
+    smallest_p,
+)
 from simulator.errors import ScenarioError
-from simulator.measures import METRICS
 from simulator.result import Result, Verdict
-from simulator.significance import Rules, holm, p_value, ratio_interval, runs_needed, smallest_p
 
 NOISE = {"p50": 0.03, "p99": 0.06, "http": 0.05, "recovery": 0.08, "cpu": 0.03, "rss": 0.01}
 """Standard deviations of the logarithms, about those of repeated runs on one quiet machine."""

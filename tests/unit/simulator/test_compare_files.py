@@ -5,13 +5,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from simulator.compare import Comparison, compare
+from simulator.compare import Comparison, Rules, compare
 from simulator.errors import ScenarioError
 from simulator.histogram import Histogram
-from simulator.report.files import write_json
-from simulator.report.runs import read_runs
+from simulator.report.files import read_runs, write_json
 from simulator.result import Latency, Result
-from simulator.significance import Rules
 
 RUNS = 5
 SAMPLES = 4_000

@@ -15,9 +15,8 @@ from pathlib import Path
 import pytest
 
 from backend.app.errors import SetupError
-from backend.stack.identity import identity, is_alive, send
 from backend.stack.plan import Kind, Role, ServicePlan, StackOptions, StackPlan
-from backend.stack.processes import StackProcesses
+from backend.stack.processes import StackProcesses, identity, is_alive, send
 from backend.stack.up import choose_ports
 
 SLEEPS = "import signal; signal.pause()"

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from backend.stack.seeding import StackSeed, environment
+from backend.stack.up import StackSeed, environment
 
 
 def test_a_full_stack_is_seeded_in_its_mongodb() -> None:

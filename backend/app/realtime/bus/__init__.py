@@ -1,1 +1,1 @@
-"""..."""
+"""Pushes between nodes over Redis Pub/Sub, with gaps noticed and compared."""

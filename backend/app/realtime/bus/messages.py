@@ -9,7 +9,7 @@ import struct
 from dataclasses import dataclass
 
 from ...contracts.types import DeliveryClass, UserId
-from ..frames import Message
+from ..websocket import Message
 
 FORMAT = 2
 _HEAD = struct.Struct("!B8sBQHBd")

@@ -6,28 +6,158 @@ driver errors into the project's own. Called by `MongoStore` and the `mongo_*` m
 
 import asyncio
 import itertools
+import logging
 import random
 import time
 from collections.abc import Awaitable, Callable
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import pymongo
 from bson.errors import BSONError
+from motor.motor_asyncio import AsyncIOMotorClient
+from pymongo import AsyncMongoClient
 from pymongo.errors import (
     BulkWriteError,
+    ConfigurationError,
     DocumentTooLarge,
     DuplicateKeyError,
     InvalidOperation,
     OperationFailure,
     PyMongoError,
 )
+from pymongo.read_concern import ReadConcern
+from pymongo.uri_parser import parse_uri
+from pymongo.write_concern import WriteConcern
 
 from ...contracts.errors import Code
-from ...errors import RefusedError, UnavailableError
-from ..mongo_driver import Client, MongoDriver, Session, close_client, start_transaction
-from ..mongo_orphans import abort_orphans
+from ...errors import RefusedError, SetupError, UnavailableError
 from ..rows import Document
 from ..schema import DEFAULT_DATABASE, Name
+
+# The only module that knows that there are two MongoDB drivers: motor, and PyMongo's own asyncio
+# client.
+#
+# What both share (collections, cursors with `to_list`, sessions as keyword) is used directly by the
+# other
+# `mongo_*` modules; where they differ (making, starting a transaction, closing) they go through here:
+# ADR 0001.
+
+MongoDriver = Literal["motor", "pymongo"]
+
+Client = Any
+Session = Any
+
+APPLICATION = "vouchstorm"
+"""How our connections introduce themselves to the server."""
+
+_MAJORITY = WriteConcern("majority", j=True)
+_FOREIGN_TO_PROBES = ("auth", "replicaset", "directconnection", "loadbalanced")
+"""Beginnings of options that a probe must not have: it speaks to one server, without a user."""
+
+
+def make_client(url: str, driver: MongoDriver, timeout_s: float, **options: Any) -> Client:
+    """A client that connects at its first call. Our durability options win over those of the URL.
+
+    Raises:
+        SetupError: the URL is not one (its text is not repeated: it may hold a password).
+    """
+    timeout_ms = max(1, round(timeout_s * 1000))
+    kind: Any = AsyncIOMotorClient if driver == "motor" else AsyncMongoClient
+    try:
+        return kind(
+            url,
+            **{
+                "appname": APPLICATION,
+                "w": "majority",
+                "journal": True,
+                "readConcernLevel": "majority",
+                "readPreference": "primary",
+                "retryWrites": True,
+                "retryReads": True,
+                "timeoutMS": timeout_ms,
+                "serverSelectionTimeoutMS": timeout_ms,
+                "connectTimeoutMS": timeout_ms,
+                **options,
+            },
+        )
+    except (ConfigurationError, ValueError, TypeError) as error:
+        raise SetupError(
+            f"VOUCHSTORM_STORE_URL is not a usable MongoDB URL ({type(error).__name__}); it looks like "
+            "mongodb://user:password@host:27017/vouchstorm?replicaSet=rs0, with special characters escaped."
+        ) from error
+
+
+def make_probe(url: str, driver: MongoDriver, timeout_s: float) -> Client | None:
+    """A client that asks the first server of the URL alone, member of a set or not; None for `+srv` URLs."""
+    if not url.startswith("mongodb://"):
+        return None
+    parsed = parse_uri(url, validate=False, warn=False)
+    options = {
+        name: value
+        for name, value in parsed["options"].items()
+        if not name.lower().startswith(_FOREIGN_TO_PROBES)
+    }
+    host, port = parsed["nodelist"][0]
+    return make_client(f"mongodb://{host}:{port}/", driver, timeout_s, **options, directConnection=True)
+
+
+async def start_transaction(client: Client, driver: MongoDriver) -> Session:
+    """A new session inside a new transaction: snapshot reads, majority commit."""
+    session = await client.start_session() if driver == "motor" else client.start_session()
+    started = session.start_transaction(read_concern=ReadConcern("snapshot"), write_concern=_MAJORITY)
+    if driver == "pymongo":
+        await started
+    return session
+
+
+async def close_client(client: Client, driver: MongoDriver) -> None:
+    """Close all connections."""
+    closing = client.close()
+    if driver == "pymongo":
+        await closing
+
+
+# Transactions that a killed process left open in MongoDB.
+#
+# The server keeps them, with all they have locked, for `transactionLifetimeLimitSeconds` (a minute)
+# and longer:
+# until then each write to the same claim or user fails with a conflict. A live transaction of ours
+# takes
+# milliseconds and survives being aborted, as it is tried again: so those open for too long are ended
+# here. Only
+# idle transactions of clients with our application name and our user. Called by `MongoLink` when a
+# transaction
+# keeps colliding.
+
+_log = logging.getLogger(__name__)
+
+
+async def abort_orphans(client: Client, open_for_s: float) -> int:
+    """End our transactions that have been open, and are idle, for longer than `open_for_s`; how many."""
+    pipeline = [
+        {"$currentOp": {"allUsers": False, "idleSessions": True}},
+        {
+            "$match": {
+                "active": False,
+                "appName": APPLICATION,
+                "transaction.timeOpenMicros": {"$gt": round(open_for_s * 1_000_000)},
+            }
+        },
+        {"$project": {"lsid": 1}},
+    ]
+    try:
+        reply = await client.admin.command("aggregate", 1, pipeline=pipeline, cursor={})
+        found = [{"id": item["lsid"]["id"]} for item in reply["cursor"]["firstBatch"]]
+        if found:
+            await client.admin.command("killSessions", found)
+    except OperationFailure as error:
+        # Not allowed here (a sharded cluster, a restricted user): the server's own limit ends them later.
+        _log.warning("cannot end orphaned MongoDB transactions: %s", error.code)
+        return 0
+    if found:
+        _log.warning("ended %d MongoDB transactions that a dead process had left open", len(found))
+    return len(found)
+
 
 T = TypeVar("T")
 

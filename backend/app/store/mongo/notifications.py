@@ -12,7 +12,6 @@ from ...domain.effects import Effect, advance
 from ...domain.records import Notification, Progress, TrustChange
 from ...domain.trust import TrustPolicy
 from ...ports import History, ReadMark
-from ..mongo_driver import Session
 from ..refusals import no_such_notification, no_such_user
 from ..rows import (
     Document,
@@ -27,7 +26,7 @@ from ..rows import (
     trust_change_record,
 )
 from ..schema import Name
-from .connection import MongoLink, loaded, stored
+from .connection import MongoLink, Session, loaded, stored
 
 Made = dict[str, tuple[Notification, ...]]
 """What each newly applied effect made, by its key."""

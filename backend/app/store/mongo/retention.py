@@ -4,10 +4,9 @@ from datetime import datetime
 from itertools import takewhile
 
 from ...ports import Trimmed
-from ..mongo_driver import Session
 from ..rows import to_us
 from ..schema import Name
-from .connection import MongoLink
+from .connection import MongoLink, Session
 
 ROWS_PER_USER = 1_000
 

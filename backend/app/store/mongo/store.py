@@ -19,18 +19,15 @@ from ...domain.records import Claim, EarnedBadge, Notification, TrustChange, Use
 from ...domain.trust import TrustPolicy
 from ...errors import UnavailableError
 from ...ports import Clock, Credentials, Decide, History, Newcomer, Page, ReadMark, Recorded, Trimmed
-from ..mongo_batches import serve_batch
-from ..mongo_driver import MongoDriver, make_client
-from ..mongo_lookups import Lookup
 from ..rows import claim_record, history_of, user_record
 from ..schema import Name
 from . import claims as mongo_claims
 from . import migrations, retention
 from . import notifications as mongo_notifications
 from . import users as mongo_users
-from .batcher import Combiner
-from .claims import Recording
-from .connection import MongoLink
+from .batcher import Combiner, serve_batch
+from .claims import Lookup, Recording
+from .connection import MongoDriver, MongoLink, make_client
 from .notifications import Made, UserEffects
 
 T = TypeVar("T")

@@ -12,11 +12,10 @@ from ...contracts.types import UserId
 from ...domain.records import EarnedBadge, User
 from ...errors import RefusedError
 from ...ports import Credentials, Newcomer, Page
-from .. import cursors
-from ..mongo_driver import Session
+from .. import rows
 from ..rows import badge_records, bounded, user_document, user_record, username_key
 from ..schema import Name
-from .connection import MongoLink, duplicate_columns, is_duplicate, loaded, stored
+from .connection import MongoLink, Session, duplicate_columns, is_duplicate, loaded, stored
 
 _RANK = "rank"
 _BEST_FIRST = [("trust_score", -1), ("validations", -1), ("_id", 1)]
@@ -54,7 +53,7 @@ async def leaderboard(link: MongoLink, limit: int, cursor: str | None) -> Page[U
     limit = bounded(limit)
     wanted: dict[str, Any] = {}
     if cursor is not None:
-        score, validations, user_id = cursors.decode(cursor, _RANK, (int, int, str))
+        score, validations, user_id = rows.decode(cursor, _RANK, (int, int, str))
         wanted = {
             "trust_score": {"$lte": score},
             "$or": [
@@ -67,7 +66,7 @@ async def leaderboard(link: MongoLink, limit: int, cursor: str | None) -> Page[U
     following = None
     if len(found) > limit:
         last = found[limit - 1]
-        following = cursors.encode(_RANK, (last["trust_score"], last["validations"], last["_id"]))
+        following = rows.encode(_RANK, (last["trust_score"], last["validations"], last["_id"]))
     return Page([user_record(loaded(item)) for item in found[:limit]], following)
 
 

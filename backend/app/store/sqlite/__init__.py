@@ -1,1 +1,1 @@
-"""..."""
+"""The store on SQLite, embedded: one file, group commit."""

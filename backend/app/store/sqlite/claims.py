@@ -7,7 +7,7 @@ from ...contracts.types import ClaimId, ClaimStatus, UserId, ValidationId
 from ...domain.consensus import Decision
 from ...domain.records import Claim, Validation
 from ...ports import Decide, Page, Recorded
-from .. import cursors
+from .. import rows as cursors
 from ..refusals import check_same_request, check_validation
 from ..rows import (
     bounded,

@@ -8,7 +8,7 @@ from ...contracts.types import UserId
 from ...domain.records import EarnedBadge, User
 from ...errors import RefusedError
 from ...ports import Credentials, Newcomer, Page
-from .. import cursors
+from .. import rows as cursors
 from ..rows import badge_records, bounded, to_us, user_document, user_record, username_key
 from ..schema import USERS
 from .connection import Connection, insert, json_list, select, select_one

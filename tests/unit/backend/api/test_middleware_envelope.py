@@ -7,9 +7,7 @@ from typing import Any
 
 import pytest
 
-from backend.app.api.cors import Cors
-from backend.app.api.limits import Limits
-from backend.app.api.middleware import Envelope
+from backend.app.api.middleware import Cors, Envelope, Limits
 from backend.app.clock import SortableIds
 from backend.app.observability.logs import request_id
 from backend.app.observability.metrics import Metrics

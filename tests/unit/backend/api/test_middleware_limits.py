@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from backend.app.api.limits import Limits
+from backend.app.api.middleware import Limits
 from tests.support.backend.rest_app import PASSWORD, World, rest_world
 
 LIMIT_BYTES = 1_024

@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
-from backend.app.api.rates import client_of
+from backend.app.api.middleware import client_of
 from backend.app.services.accounts import Accounts
 from backend.app.services.login_guard import LoginGuard
 from backend.app.services.throttle import Throttle

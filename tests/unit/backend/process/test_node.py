@@ -3,7 +3,7 @@
 import pytest
 
 from backend.app.contracts.rest import Problem
-from backend.app.patience import REFUSALS
+from backend.app.process.node import REFUSALS
 
 
 def parts(status: int) -> tuple[dict[str, str], bytes]:

@@ -1,8 +1,8 @@
 """Kicked tokens are remembered for a while, and not for ever."""
 
 from backend.app.contracts.types import UserId
+from backend.app.realtime.auth import KEPT_KICKS, KEPT_S, KickedLately
 from backend.app.realtime.bus.messages import Kick
-from backend.app.realtime.kicks import KEPT_KICKS, KEPT_S, KickedLately
 
 ANN = UserId("ann")
 

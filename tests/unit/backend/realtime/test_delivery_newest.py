@@ -8,8 +8,7 @@ import pytest
 
 from backend.app.contracts.types import UserId
 from backend.app.errors import UnavailableError
-from backend.app.realtime.gathering import BATCH
-from backend.app.realtime.newest import NewestSeqs
+from backend.app.realtime.delivery import BATCH, NewestSeqs
 
 ANN, BOB = UserId("ann"), UserId("bob")
 

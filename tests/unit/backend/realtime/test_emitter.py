@@ -11,7 +11,7 @@ from backend.app.realtime import emitter
 from backend.app.realtime.delivery import Channels
 from backend.app.realtime.emitter import LocalEmitter
 from backend.app.realtime.fanout import Fanout
-from backend.app.realtime.frames import Message
+from backend.app.realtime.websocket import Message
 from tests.support.backend.bells import ANN, ROOM, Bell, BellStore, FakeRooms, FakeSession
 from tests.support.virtual_loop import VirtualLoop
 

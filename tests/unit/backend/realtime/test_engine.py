@@ -6,8 +6,8 @@ import pytest
 
 from backend.app.contracts.types import DeliveryClass
 from backend.app.realtime.engine import INBOX_LIMIT, POLL_PACKETS, POST_PACKETS
-from backend.app.realtime.frames import ENGINE_PING, PING, PONG, close_frame, frame
 from backend.app.realtime.rate_limit import InflowLimits
+from backend.app.realtime.websocket import ENGINE_PING, PING, PONG, close_frame, frame
 from tests.support.backend.fake_wire import FakeTransport, Wire, durable, say, snapshot, stall, state, texts
 from tests.support.backend.raw import client_frame
 from tests.support.waiting import until

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from backend.app.contracts.types import DeliveryClass
 from backend.app.realtime.fanout import Fanout
-from backend.app.realtime.frames import Message
+from backend.app.realtime.websocket import Message
 from tests.support.backend.bells import FakeRooms, FakeSession
 from tests.support.virtual_loop import VirtualLoop
 

@@ -13,7 +13,7 @@ from backend.app.contracts.types import UserId
 from backend.app.domain.records import User
 from backend.app.errors import UnavailableError
 from backend.app.main import Application, create_app
-from backend.app.realtime.peers import Peer
+from backend.app.realtime.handlers import Peer
 from backend.app.settings import Settings
 from tests.support.backend.rest_app import SECRET
 from tests.support.waiting import until

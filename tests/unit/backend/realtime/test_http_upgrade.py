@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backend.app.realtime.opening import read_opening
+from backend.app.realtime.http_upgrade import read_opening
 
 URL = b"/ws/socket.io/?EIO=4&transport=websocket"
 KEY = b"dGhlIHNhbXBsZSBub25jZQ=="

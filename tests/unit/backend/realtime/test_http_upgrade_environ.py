@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from engineio.async_drivers.asgi import translate_request
 
-from backend.app.realtime.environ import environ_of
+from backend.app.realtime.http_upgrade import environ_of
 
 READ_BY_THE_LIBRARY = (
     "HTTP_CONNECTION",

@@ -12,8 +12,8 @@ from socketio import packet
 from socketio.async_manager import AsyncManager
 
 from backend.app.realtime.bus.manager import BusManager
-from backend.app.realtime.frames import Message
 from backend.app.realtime.rooms import RoomManager
+from backend.app.realtime.websocket import Message
 from tests.support.backend.bells import FakeSession
 
 ROOMS = ["live", "user:1", "claim:1", "claim:2"]

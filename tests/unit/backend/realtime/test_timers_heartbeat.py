@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backend.app.realtime.heartbeat import Heartbeat
+from backend.app.realtime.timers import Heartbeat
 from tests.support.virtual_loop import VirtualLoop
 
 INTERVAL_S, TIMEOUT_S = 10.0, 4.0

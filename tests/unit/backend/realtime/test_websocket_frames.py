@@ -9,7 +9,15 @@ from websockets.protocol import State
 from websockets.uri import parse_uri
 
 from backend.app.contracts.types import DeliveryClass
-from backend.app.realtime.frames import ENGINE_PING, PONG, Message, close_frame, encode, event_packet, frame
+from backend.app.realtime.websocket import (
+    ENGINE_PING,
+    PONG,
+    Message,
+    close_frame,
+    encode,
+    event_packet,
+    frame,
+)
 
 
 def read_by_websockets(wire: bytes) -> list[Frame]:

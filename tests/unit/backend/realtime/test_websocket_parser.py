@@ -8,8 +8,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from backend.app.realtime.frames import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT
-from backend.app.realtime.parser import FrameError, FrameParser
+from backend.app.realtime.websocket import (
+    BINARY,
+    CLOSE,
+    CONTINUATION,
+    PING,
+    PONG,
+    TEXT,
+    FrameError,
+    FrameParser,
+)
 
 LIMIT = 70_000
 Messages = list[tuple[int, bytes]]

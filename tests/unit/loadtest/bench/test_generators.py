@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-from loadtest.bench import artillery
-from loadtest.bench.client_table import TITLES, Results, ratios, summary, table
+from loadtest.bench import generator_peers
+from loadtest.bench.generator_peers import LedgerPeer
 from loadtest.bench.generators import NAMES, ClientPlan
-from loadtest.bench.handshake import split_frames
-from loadtest.bench.ledger_peer import LedgerPeer
+from loadtest.bench.report import TITLES, Results, ratios, summary, table
 from loadtest.bench.servers.frame_sender import broadcast_frame
+from loadtest.bench.sockets import split_frames
 
 
 def repetition(cpu_us: float, kib: float) -> dict[str, Any]:
@@ -83,14 +83,14 @@ def test_the_ledger_knows_a_push_by_its_version() -> None:
 def test_artillery_that_is_named_and_not_there_is_absent(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv(artillery.VARIABLE, str(tmp_path))
-    with pytest.raises(artillery.AbsentError, match=artillery.VARIABLE):
-        artillery.command()
+    monkeypatch.setenv(generator_peers.VARIABLE, str(tmp_path))
+    with pytest.raises(generator_peers.AbsentError, match=generator_peers.VARIABLE):
+        generator_peers.command()
 
 
 def test_artillery_is_asked_to_keep_its_connections() -> None:
-    document = json.loads(artillery.script(8_000, 50))
+    document = json.loads(generator_peers.script(8_000, 50))
     assert (document["config"]["phases"][0]["arrivalCount"], document["scenarios"][0]["flow"]) == (
         50,
-        [{"think": artillery.STAY_S}],
+        [{"think": generator_peers.STAY_S}],
     )

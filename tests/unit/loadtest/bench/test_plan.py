@@ -6,8 +6,7 @@ import pytest
 
 from loadtest.bench.command import parse, plan_of
 from loadtest.bench.plan import FULL, QUICK, Plan
-from loadtest.bench.record import Record
-from loadtest.bench.report import Report, Source
+from loadtest.bench.report import Record, Report, Source
 from loadtest.bench.runner import Clock
 from loadtest.bench.samples import Sample, Series
 

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loadtest.bench.handshake import connect_packet, split_frames, text_frame, upgrade_request
+from loadtest.bench.plan import EVENT_PREFIX, FIRST_NUMBER, packet
 from loadtest.bench.process_stats import cpu_s, memory
 from loadtest.bench.servers.floor import server_frame
-from loadtest.bench.workload import EVENT_PREFIX, FIRST_NUMBER, packet
+from loadtest.bench.sockets import connect_packet, split_frames, text_frame, upgrade_request
 
 
 def test_an_event_is_about_150_bytes() -> None:

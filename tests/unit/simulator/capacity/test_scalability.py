@@ -4,11 +4,10 @@ import asyncio
 
 import pytest
 
-from simulator.capacity.scalability import Curve, find_curve, parse_counts
+from simulator.capacity.scalability import Curve, Scaling, find_curve, parse_counts
 from simulator.capacity.search import Bound, Capacity
 from simulator.errors import ScenarioError
 from simulator.report.markdown import curve_markdown
-from simulator.scaling import Scaling
 
 KNOWN = Scaling(rate=1_000, sigma=0.05, kappa=0.01, worst_error=0, tight=True)
 

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from simulator.capacity.scalability import Scaling, fit
 from simulator.errors import ScenarioError
-from simulator.scaling import Scaling, fit
 
 COUNTS = (1, 2, 3, 4, 6, 8, 12, 16)
 

@@ -11,10 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from simulator.capacity.scalability import Point
-from simulator.capacity.search import Capacity, Plan, search
+from simulator.capacity.search import Capacity, Plan, Step, search, step_of
 from simulator.errors import GeneratorLimitError, InterruptedRunError, ScenarioError, SetupError
-from simulator.knee import Step, step_of
-from simulator.limits import allow_sockets
+from simulator.host import allow_sockets
 from simulator.result import Level, Result
 from simulator.verdict import Honesty, judge
 from tests.support.simulator.findings import findings

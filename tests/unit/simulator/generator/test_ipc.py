@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from simulator.generator.ipc import processes, slices
 from simulator.scenario.loader import Scenario, build
 from simulator.scenario.schedule import Workload, publications, transports, troubles
-from simulator.slices import processes, slices
 
 
 def scenario(clients: int = 100, **changes: Any) -> Scenario:

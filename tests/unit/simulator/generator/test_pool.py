@@ -8,10 +8,8 @@ from typing import cast
 import pytest
 
 from simulator.errors import GeneratorLimitError
-from simulator.generator.ipc import Order
+from simulator.generator.ipc import Order, Pipe, PipeError, Slice
 from simulator.generator.pool import RemoteShard, ShardLostError, start_all
-from simulator.pipe import Pipe, PipeError
-from simulator.slices import Slice
 
 
 class BrokenPipe:

@@ -6,12 +6,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from simulator.generator.worker import Retirement
 from simulator.generator.worker_report import Books
 from simulator.ledger.broadcast_audit import Bounds
 from simulator.ledger.broadcasts import Kind, Stream
 from simulator.ledger.ledger import Account, Ledger
-from simulator.pace import Pace
-from simulator.retirement import Retirement
+from simulator.ledger.timeline import Pace
 from simulator.scenario.loader import build
 
 MS = 1_000_000

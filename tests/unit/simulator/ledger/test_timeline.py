@@ -4,8 +4,7 @@ import numpy as np
 
 from simulator.ledger.ledger import Account, Samples
 from simulator.ledger.outcomes import Tally
-from simulator.ledger.timeline import Presence, seconds
-from simulator.pace import Pace, seconds_between
+from simulator.ledger.timeline import Pace, Presence, seconds, seconds_between
 from simulator.result import FaultMark
 
 NS = 1_000_000_000

@@ -2,8 +2,8 @@
 
 import pytest
 
-from simulator.node_metrics import Page, growth, parse
-from simulator.profiles.template import fill, find, mentions, parts
+from simulator.profiles.generic import fill, find, mentions, parts
+from simulator.run.collect import Page, growth, parse
 
 
 def test_a_text_that_is_only_a_name_keeps_the_type() -> None:

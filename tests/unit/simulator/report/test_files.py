@@ -7,16 +7,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from simulator.capacity.search import Bound, Capacity
-from simulator.compare import Comparison, compare
+from simulator.capacity.search import Bound, Capacity, Step
+from simulator.compare import Comparison, Rules, compare
 from simulator.errors import ScenarioError
-from simulator.knee import Step
-from simulator.report.files import write_json
+from simulator.report.files import read_runs, write_json
 from simulator.report.junit import junit_xml
 from simulator.report.markdown import capacity_markdown, comparison_markdown, result_markdown, step_line
-from simulator.report.runs import read_runs
 from simulator.result import Result
-from simulator.significance import Rules
 from simulator.verdict import Honesty, judge
 from tests.support.simulator.findings import findings
 

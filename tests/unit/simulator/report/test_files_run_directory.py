@@ -13,13 +13,9 @@ from hypothesis import strategies as st
 
 from simulator.errors import ScenarioError
 from simulator.progress import Live
-from simulator.report.files import write_text
-from simulator.report.outputs import Outputs, github_summary
-from simulator.report.run_dir import RunDirectory
-from simulator.report.runs import read_runs
+from simulator.report.files import Outputs, RunDirectory, github_summary, read_runs, write_text
 from simulator.result import Findings, Host, Result, from_json
-from simulator.scenario.loader import build, list_builtin, load, read
-from simulator.toml_text import scenario_toml, toml_text
+from simulator.scenario.loader import build, list_builtin, load, read, scenario_toml, toml_text
 from simulator.verdict import Honesty, judge
 
 LIVE = Live("load", 5, 35, 300, 298, 2, 100, 1, 5_000, 900.0, 3.2, 17.5)

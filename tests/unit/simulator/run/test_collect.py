@@ -4,7 +4,7 @@ from typing import Any
 
 from simulator.generator.publisher import Dispatch
 from simulator.histogram import Histogram
-from simulator.meters import Meter, generator_of
+from simulator.run.collect import Meter, generator_of
 
 NS = 1_000_000_000
 

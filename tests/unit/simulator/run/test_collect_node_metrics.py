@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from itertools import cycle
 
-from simulator.node_metrics import Page, growth, left_out, parse, scrape
+from simulator.run.collect import Page, growth, left_out, parse, scrape
 from simulator.socketio_client import Endpoint
 
 PAGE = """# HELP events_total Events.

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backend.app.realtime.addresses import UNKNOWN, Proxies
+from backend.app.realtime.admission import UNKNOWN, Proxies
 
 PROXIES = Proxies("127.0.0.1, ::1, 10.0.0.0/8")
 

@@ -4,7 +4,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from backend.app.realtime.caps import Caps, Limits, Refusal
+from backend.app.realtime.admission import Caps, Limits, Refusal
 
 
 def full(caps: Caps, address: str, count: int) -> list[Refusal | None]:

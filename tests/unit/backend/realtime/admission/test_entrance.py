@@ -5,9 +5,16 @@ import random
 
 import pytest
 
-from backend.app.realtime.addresses import Proxies
-from backend.app.realtime.admission import PATIENCE_S, PER_TURN, Door, DoorRules, Permit
-from backend.app.realtime.caps import Limits, Refusal
+from backend.app.realtime.admission import (
+    PATIENCE_S,
+    PER_TURN,
+    Door,
+    DoorRules,
+    Limits,
+    Permit,
+    Proxies,
+    Refusal,
+)
 
 
 class Guest:

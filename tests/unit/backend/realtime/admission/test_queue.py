@@ -6,7 +6,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from backend.app.realtime.admission_part import Admission
+from backend.app.realtime.admission import Admission
 
 Ticket = tuple[str, int]
 

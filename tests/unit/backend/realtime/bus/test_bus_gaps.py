@@ -9,9 +9,8 @@ from backend.app.contracts.types import DeliveryClass
 from backend.app.errors import UnavailableError
 from backend.app.observability.metrics import Metrics
 from backend.app.realtime.bus import bus as bus_module
-from backend.app.realtime.bus.bus import Bus
-from backend.app.realtime.bus_gaps import Gaps
-from backend.app.realtime.frames import encode
+from backend.app.realtime.bus.bus import Bus, Gaps
+from backend.app.realtime.websocket import encode
 from tests.support.backend.fake_redis import FakeRedis
 from tests.support.virtual_loop import VirtualLoop
 

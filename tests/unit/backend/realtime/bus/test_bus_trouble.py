@@ -16,7 +16,7 @@ from backend.app.observability.metrics import Metrics
 from backend.app.realtime.bus import bus as bus_module
 from backend.app.realtime.bus.bus import Bus
 from backend.app.realtime.bus.messages import unpack_resync
-from backend.app.realtime.frames import encode
+from backend.app.realtime.websocket import encode
 from backend.app.settings import load_settings
 from backend.app.tasks import end
 from tests.support.waiting import until

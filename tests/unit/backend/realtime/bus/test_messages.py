@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from backend.app.contracts.types import DeliveryClass, UserId
 from backend.app.realtime.bus import messages
-from backend.app.realtime.frames import encode
+from backend.app.realtime.websocket import encode
 
 ORIGIN = b"12345678"
 

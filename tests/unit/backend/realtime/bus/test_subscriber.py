@@ -9,7 +9,7 @@ from backend.app.contracts.rooms import LIVE_ROOM, claim_room, user_room
 from backend.app.contracts.types import ClaimId, UserId
 from backend.app.domain.records import Claim
 from backend.app.realtime.bus.subscriber import CLOCKS_APART_S, BusListener
-from backend.app.realtime.frames import Message
+from backend.app.realtime.websocket import Message
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 MOVED, WATCHED, STILL = ClaimId("moved"), ClaimId("watched"), ClaimId("still")

@@ -3,8 +3,15 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from simulator.socketio_client.codec.websocket import FIN, PING, TEXT, FrameReader
-from simulator.wire.familiar import MAX_READ_BYTES, MAX_READS, Familiar
+from simulator.socketio_client.codec.websocket import (
+    FIN,
+    MAX_READ_BYTES,
+    MAX_READS,
+    PING,
+    TEXT,
+    Familiar,
+    FrameReader,
+)
 
 
 def frame(payload: bytes, opcode: int = TEXT, fin: int = FIN) -> bytes:
