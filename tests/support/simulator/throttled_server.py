@@ -12,7 +12,7 @@ from typing import Any
 
 import socketio
 
-from tests.support.simulator.stock_server import serve
+from stock_server import serve
 
 
 class ThrottledServer:
