@@ -11,7 +11,6 @@ import asyncio
 from typing import Any
 
 import socketio
-
 from stock_server import serve
 
 
