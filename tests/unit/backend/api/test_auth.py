@@ -1,19 +1,11 @@
 """Registering, logging in and out over REST, and every way a token can be wrong."""
 
-from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from backend.app.contracts.types import UserId
-from tests.support.backend.rest_app import PASSWORD, World, rest_world
-
-
-@pytest.fixture
-async def world(tmp_path: Path) -> AsyncIterator[World]:
-    async with rest_world(tmp_path) as made:
-        yield made
+from tests.support.backend.rest_app import PASSWORD, World
 
 
 async def test_registering_answers_with_user_and_token(world: World) -> None:

@@ -1,6 +1,5 @@
 """Claims over REST: posting, finding, paging, repeating with an idempotency key."""
 
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -13,17 +12,6 @@ CLAIM = {
     "body": "Seen from above.",
     "evidence_urls": ["https://example.org/a"],
 }
-
-
-@pytest.fixture
-async def world(tmp_path: Path) -> AsyncIterator[World]:
-    async with rest_world(tmp_path) as made:
-        yield made
-
-
-@pytest.fixture
-async def anna(world: World) -> Person:
-    return await world.person("anna")
 
 
 async def test_a_posted_claim_is_open_and_empty(world: World, anna: Person) -> None:

@@ -1,20 +1,11 @@
 """What runs here: the service document, probes, metrics, documentation."""
 
-from collections.abc import AsyncIterator
-from pathlib import Path
-
 import pytest
 
 from backend.app import __version__
 from backend.app.contracts.generate import asyncapi
 from backend.app.errors import UnavailableError
-from tests.support.backend.rest_app import World, rest_world
-
-
-@pytest.fixture
-async def world(tmp_path: Path) -> AsyncIterator[World]:
-    async with rest_world(tmp_path) as made:
-        yield made
+from tests.support.backend.rest_app import World
 
 
 async def test_the_service_says_what_it_is(world: World) -> None:

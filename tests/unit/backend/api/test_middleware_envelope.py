@@ -1,8 +1,6 @@
 """Request ids, security headers and the latency metric; and what the middleware leaves alone."""
 
 import re
-from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,13 +9,7 @@ from backend.app.api.middleware import Cors, Envelope, Limits
 from backend.app.clock import SortableIds
 from backend.app.observability.logs import request_id
 from backend.app.observability.metrics import Metrics
-from tests.support.backend.rest_app import ManualClock, World, rest_world
-
-
-@pytest.fixture
-async def world(tmp_path: Path) -> AsyncIterator[World]:
-    async with rest_world(tmp_path) as made:
-        yield made
+from tests.support.backend.rest_app import ManualClock, World
 
 
 def observed(world: World, **labels: str) -> float | None:

@@ -1,18 +1,10 @@
 """The bell over REST: pages, counts, reading, and that nobody sees another's."""
 
-from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.support.backend.rest_app import Person, World, rest_world
-
-
-@pytest.fixture
-async def world(tmp_path: Path) -> AsyncIterator[World]:
-    async with rest_world(tmp_path) as made:
-        yield made
+from tests.support.backend.rest_app import Person, World
 
 
 @pytest.fixture

@@ -1,8 +1,6 @@
 """Every error is an RFC 9457 problem document with a stable code."""
 
 import logging
-from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -13,18 +11,7 @@ from backend.app.api.problems import problem_response
 from backend.app.contracts.errors import STATUS, Code
 from backend.app.contracts.rest import Problem
 from backend.app.errors import RefusedError, SetupError, UnavailableError, VouchstormError
-from tests.support.backend.rest_app import Person, World, rest_world
-
-
-@pytest.fixture
-async def world(tmp_path: Path) -> AsyncIterator[World]:
-    async with rest_world(tmp_path) as made:
-        yield made
-
-
-@pytest.fixture
-async def anna(world: World) -> Person:
-    return await world.person("anna")
+from tests.support.backend.rest_app import Person, World
 
 
 def add_failing(world: World, error: Exception) -> None:

@@ -1,8 +1,6 @@
 """Users, leaderboard and badges over REST."""
 
-from collections.abc import AsyncIterator
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
@@ -10,13 +8,7 @@ from backend.app.api.serializers import badge_view
 from backend.app.contracts.types import UserId
 from backend.app.domain.badges import CATALOG
 from backend.app.domain.records import EarnedBadge, Progress, User
-from tests.support.backend.rest_app import World, rest_world
-
-
-@pytest.fixture
-async def world(tmp_path: Path) -> AsyncIterator[World]:
-    async with rest_world(tmp_path) as made:
-        yield made
+from tests.support.backend.rest_app import World
 
 
 async def seed(world: World, scores: list[int]) -> None:
