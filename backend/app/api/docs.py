@@ -1,7 +1,7 @@
 """`/docs` and `/openapi.json`: the REST room described, for people and for generators.
 
 The page is FastAPI's own, which loads its script and style from another origin; its policy names exactly the
-origins that this version of FastAPI uses. The document is corrected where the framework cannot say what is so.
+origins that this version of FastAPI uses. The document is corrected where the framework cannot say it.
 """
 
 import inspect

@@ -5,8 +5,7 @@ limits (body, last-resort 500), routes; so that even a refused or a broken reque
 counted.
 """
 
-from collections.abc import Callable, Iterator
-from contextlib import AbstractAsyncContextManager
+from collections.abc import Iterator
 from typing import Any
 
 from fastapi import APIRouter, FastAPI
@@ -35,8 +34,6 @@ _ROUTERS = (
     docs.router,
 )
 
-Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
-
 
 class Api(FastAPI):
     """The FastAPI application of one node, with its own OpenAPI document."""
@@ -48,12 +45,11 @@ class Api(FastAPI):
         return self.openapi_schema
 
 
-def new_api(lifespan: Lifespan | None = None) -> Api:
+def new_api() -> Api:
     """An application that has the routes' documentation and nothing installed yet."""
     return Api(
         title="Vouchstorm",
         version=__version__,
-        lifespan=lifespan,
         # Its own spans would have whole URLs.
         telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},
         openapi_url=None,  # `docs.py` serves it, with its own headers

@@ -1,11 +1,11 @@
-"""The REST room with two people in it. A module that needs other settings makes its own `world`."""
+"""The REST room with two people in it, and a clock. Who needs other settings makes a `world` of its own."""
 
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
-from tests.support.backend.rest_app import Person, World, rest_world
+from tests.support.backend.rest_app import ManualClock, Person, World, rest_world
 
 
 @pytest.fixture
@@ -22,3 +22,8 @@ async def anna(world: World) -> Person:
 @pytest.fixture
 async def bert(world: World) -> Person:
     return await world.person("bert")
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    return ManualClock()
