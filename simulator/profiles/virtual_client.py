@@ -1,8 +1,7 @@
 """One simulated client: between the wire, which calls it, and the books, which it keeps.
 
 Profiles derive from `Member` and say what to send when connecting, what an event means and when the client
-is ready. The base keeps presence and outages right whatever a profile does. Called by `LeanClient` and the
-swarm.
+is ready. The base keeps presence and outages right whatever a profile does.
 """
 
 import asyncio

@@ -1,7 +1,7 @@
 """The services of a target that faults can name: where they run, where they answer, whether they are back.
 
 A target that the run started tells of them in its ready line and by its status command; of any other one the
-scenario's [services] name a process, an address, a proxy. Called by `sabotage`.
+scenario's [services] name a process, an address, a proxy.
 """
 
 import asyncio

@@ -5,42 +5,179 @@ that comes as two events, asks `sync` after a gap, reloads over REST when the se
 """
 
 import asyncio
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from array import array
+from collections.abc import Coroutine, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
 
 import orjson
 
+from backend.app.contracts.errors import Code
+
+from ...ledger.broadcasts import Kind, Row
 from ...ledger.durable import Mailbox
+from ...scenario.models import Scenario
+from ...scenario.schedule import stream
 from ...socketio_client import ClientState, LeanClient
+from ...target.http_client import RestError
+from ..base import Stage
 from ..virtual_client import Member
+from .api import Keyring, Person, notifications
+from .fixtures import ClaimRow
 
-if TYPE_CHECKING:
-    from .fixtures import ClaimRow, Person, Renewal
-    from .profile import Vouchstorm
-
+MAX_CACHED = 8_192
+MAX_NAMED = 50
 GENERAL, TYPED = 1, 2
 TYPED_EVENTS = frozenset(("validation_received", "consensus_reached", "badge_earned", "trust_score_update"))
 SYNC_LIMIT = 200
 GAP_S = 0.1
 """A gap that does not close by itself in this time (replay under way) is asked for."""
 NO_DATA: Mapping[str, object] = {}
+Renewal = Literal["reauth", "login", "never"]
+WAYS: tuple[Renewal, ...] = ("reauth", "login", "never")
+
+
+def way_of(scenario: Scenario, client: int) -> Renewal:
+    """How a client of the run renews its token; the same for each seed, however many processes there are."""
+    tokens = scenario.tokens
+    shares = [tokens.reauth, tokens.login, tokens.never]
+    if shares[1:] == [0, 0]:
+        return "reauth"
+    return stream(scenario.seed, f"tokens:{client}").choices(WAYS, shares)[0]
+
+
+@dataclass(slots=True)
+class Share:
+    """One `consensus_update`: version and, per client, the newest version it showed."""
+
+    version: int
+    held: "array[int]"
+    said: str
+
+
+class Shared:
+    """What the clients of one process have in common: the books, who renews tokens, what must not be seen.
+
+    claims: by id. counts, shares: what the live events say, by their bytes, for everybody gets the same ones.
+    regressions: the first of `regressed` sentences about what clients were shown that must not be.
+    """
+
+    def __init__(self, stage: Stage) -> None:
+        self.stage = stage
+        self.scope = stage.scenario.live.scope
+        self.live_room = stage.ledger.rooms.room("live")
+        self.keyring = Keyring(stage.rest)
+        self.claims: dict[str, ClaimRow] = {}
+        self.counts: dict[bytes, Row] = {}
+        self.shares: dict[bytes, Share] = {}
+        self.expired = 0
+        self.regressed = 0
+        self.regressions: list[str] = []
+        self._held_shares: dict[str, array[int]] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def count_row(self, args: bytes) -> Row:
+        """The row of a `validation_count_update`, remembered by its bytes."""
+        body = orjson.loads(args)
+        claim = self.claims.get(body["claim_id"])
+        if claim is not None:
+            live_stream = claim.stream
+        else:
+            book = self.stage.ledger.rooms
+            live_stream = book.stream(f"claim {body['claim_id']}", Kind.SNAPSHOT, (self.live_room,))
+        row = live_stream.row(body["version"])
+        if len(self.counts) >= MAX_CACHED:
+            self.counts.clear()
+        self.counts[args] = row
+        return row
+
+    def share_of(self, args: bytes) -> Share:
+        """What a `consensus_update` says, remembered by its bytes."""
+        body = orjson.loads(args)
+        claim_id, version = body["claim_id"], body["version"]
+        held = self._held_shares.get(claim_id)
+        if held is None:
+            held = self._held_shares[claim_id] = array("q", [-1]) * self.stage.ledger.rooms.clients
+        total = round(body["vouch"] + body["dispute"] + body["unsure"], 6)
+        said_ = f"claim {claim_id}: consensus_update showed version {version}"
+        if total not in (0.0, 100.0):
+            self.complain(f"{said_} with percentages that sum to {total}.")
+        if len(self.shares) >= MAX_CACHED:
+            self.shares.clear()
+        share = self.shares[args] = Share(version, held, said_)
+        return share
+
+    def complain(self, sentence: str) -> None:
+        """Something a client saw that must not be: counted as a violation."""
+        self.regressed += 1
+        if len(self.regressions) < MAX_NAMED:
+            self.regressions.append(sentence)
+
+    def refused_question(self, error: Any) -> None:
+        """The server refused `watch_claim` or `sync`."""
+        self.stage.note(f"The server refused a question of a client: {error.get('message', error)}")
+
+    def refused_auth(self, member: "VouchstormMember", body: Any) -> None:
+        """The server said `auth_error`: the token expired, or it never was one."""
+        if body.get("code") == Code.TOKEN_EXPIRED:
+            self.expired += 1
+            member.expired()
+            return
+        self.stage.note(f"The server refused a client: {body.get('message', body)}")
+
+    def renew(self, member: "VouchstormMember") -> None:
+        """Get a new token for a client."""
+        self._start(self._renew(member))
+
+    async def _renew(self, member: "VouchstormMember") -> None:
+        if await self.keyring.renew(member.person):
+            member.renewed()
+        else:
+            self.stage.note("A client could not log in anew to renew its token.")
+
+    def _start(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def reload(self, member: "VouchstormMember") -> None:
+        """The server said honestly that it cannot replay: read everything anew over REST."""
+        outage = self.stage.outages.open.get(member.index)
+        if outage is not None:
+            outage.reloaded = True
+        self._start(self._reload(member))
+
+    async def _reload(self, member: "VouchstormMember") -> None:
+        try:
+            items = await notifications(self.stage.rest, member.person, member.box.floor)
+        except RestError as error:
+            self.stage.note(f"A client could not reload its notifications: {error}.")
+            return
+        member.reloaded(items, self.stage.now_ns())
+
+    async def close(self) -> None:
+        """Cancel what is under way."""
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.keyring.close()
 
 
 class VouchstormMember(Member):
     """One socket of one user."""
 
-    __slots__ = ("_gap_timer", "_renewal", "_syncing", "_unanswered", "box", "person", "profile", "watches")
+    __slots__ = ("_gap_timer", "_renewal", "_syncing", "_unanswered", "box", "person", "shared", "watches")
 
     def __init__(
         self,
         index: int,
-        profile: "Vouchstorm",
-        person: "Person",
-        watches: "tuple[ClaimRow, ...]",
-        renewal: "Renewal" = "reauth",
+        shared: Shared,
+        person: Person,
+        watches: tuple[ClaimRow, ...],
+        renewal: Renewal = "reauth",
     ) -> None:
-        super().__init__(index, profile.stage.ledger, profile.stage.outages)
-        self.profile = profile
+        super().__init__(index, shared.stage.ledger, shared.stage.outages)
+        self.shared = shared
         self.person = person
         self.watches = watches
         self._renewal = renewal
@@ -58,9 +195,9 @@ class VouchstormMember(Member):
 
     def auth(self) -> Mapping[str, object]:
         """Token, scope, and where this client stands."""
-        scope = self.profile.scope
+        scope = self.shared.scope
         if scope == "all":
-            self.ledger.rooms.ask(self.profile.live_room, self.index, self.profile.stage.now_ns())
+            self.ledger.rooms.ask(self.shared.live_room, self.index, self.shared.stage.now_ns())
         payload: dict[str, object] = {"token": self.person.token, "live": scope}
         cursor = self.box.cursor()
         return payload if cursor is None else payload | {"last_seq": cursor}
@@ -78,16 +215,16 @@ class VouchstormMember(Member):
 
     def _authenticated(self, body: Any, at_ns: int) -> None:
         self.box.begin(body["last_seq"])
-        if self.profile.scope == "all":
-            self.ledger.rooms.enter(self.profile.live_room, self.index, at_ns)
+        if self.shared.scope == "all":
+            self.ledger.rooms.enter(self.shared.live_room, self.index, at_ns)
         if body["recovered"] is False:
-            self.profile.reload(self)
+            self.shared.reload(self)
         self._unanswered = len(self.watches)
         for claim in self.watches:
             self._watch(claim, at_ns)
         self._settled(at_ns)
 
-    def _watch(self, claim: "ClaimRow", at_ns: int) -> None:
+    def _watch(self, claim: ClaimRow, at_ns: int) -> None:
         self.ledger.rooms.ask(claim.room, self.index, at_ns)
         owed = claim.answered_version
 
@@ -96,14 +233,14 @@ class VouchstormMember(Member):
 
         self.client.emit("watch_claim", {"claim_id": claim.claim_id}, ack=answered)
 
-    def _watched(self, claim: "ClaimRow", owed: int, body: Any, at_ns: int) -> None:
+    def _watched(self, claim: ClaimRow, owed: int, body: Any, at_ns: int) -> None:
         self._unanswered -= 1
         if "error" in body:
-            self.profile.refused_watch(body["error"])
+            self.shared.refused_question(body["error"])
         else:
             version = body["version"]
             if version < owed:
-                self.profile.regressed(
+                self.shared.complain(
                     f"claim {claim.claim_id}: watch_claim said version {version} after {owed} was accepted."
                 )
             self.ledger.rooms.enter(claim.room, self.index, at_ns)
@@ -126,21 +263,21 @@ class VouchstormMember(Member):
 
     def on_event(self, client: LeanClient, name: str, args: bytes, at_ns: int) -> None:
         """Hot path: the two live events are looked up by their bytes, for everybody gets the same ones."""
-        profile = self.profile
+        shared = self.shared
         if name == "validation_count_update":
-            row = profile.counts.get(args)
+            row = shared.counts.get(args)
             if row is None:
-                row = profile.count_row(args)
+                row = shared.count_row(args)
             row.receive(self.index, at_ns)
         elif name == "consensus_update":
-            share = profile.shares.get(args)
+            share = shared.shares.get(args)
             if share is None:
-                share = profile.share_of(args)
+                share = shared.share_of(args)
             held = share.held
             if share.version >= held[self.index]:
                 held[self.index] = share.version
             else:
-                profile.regressed(f"{share.said} at client {self.number} after version {held[self.index]}.")
+                shared.complain(f"{share.said} at client {self.number} after version {held[self.index]}.")
         elif name == "new_notification":
             self._durable(args, at_ns, GENERAL)
         elif name in TYPED_EVENTS:
@@ -165,9 +302,9 @@ class VouchstormMember(Member):
             if last_seq is not None and last_seq > self.box.floor:
                 self._sync()
         elif name == "auth_error":
-            self.profile.refused_auth(self, orjson.loads(args))
+            self.shared.refused_auth(self, orjson.loads(args))
         elif name == "token_expiring" and self._renewal == "reauth":
-            self.profile.renew(self)
+            self.shared.renew(self)
 
     # ---------------------------------------------------------------- tokens that expire
 
@@ -176,7 +313,7 @@ class VouchstormMember(Member):
         if self._renewal == "never":
             self.leaving = True
         else:
-            self.profile.renew(self)
+            self.shared.renew(self)
 
     def renewed(self) -> None:
         """There is a new token: prolong the socket with it, or come back."""
@@ -188,7 +325,7 @@ class VouchstormMember(Member):
     def _prolonged(self, args: bytes, at_ns: int) -> None:
         body = orjson.loads(args)
         if "error" in body:
-            self.profile.refused_watch(body["error"])
+            self.shared.refused_question(body["error"])
 
     # ---------------------------------------------------------------- catching up
 
@@ -218,9 +355,9 @@ class VouchstormMember(Member):
         self._syncing = False
         body = orjson.loads(args)
         if "error" in body:
-            self.profile.refused_watch(body["error"])
+            self.shared.refused_question(body["error"])
         elif not body["recovered"]:
-            self.profile.reload(self)
+            self.shared.reload(self)
         else:
             for item in body["items"]:
                 self.box.fill(item["seq"], item["id"], at_ns, cause_of(item))

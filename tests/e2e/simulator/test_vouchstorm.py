@@ -16,7 +16,8 @@ from simulator.result import Result
 from simulator.run.collect import findings_of
 from simulator.run.phases import Course, Place
 from simulator.run.runner import RunOptions, run
-from simulator.scenario.loader import Scenario, load, override
+from simulator.scenario.loader import load, override
+from simulator.scenario.models import Scenario
 from simulator.target.server import Commands
 from simulator.verdict import Honesty, judge
 from tests.support.backend.node import QUICK, ROOT, Node, environment, free_port, running_node
@@ -44,7 +45,7 @@ def commands() -> Commands:
     """Seed and serve in a directory of the run's own."""
     ours, where = [sys.executable, str(ROOT / "cli.py")], ["--data-dir", "{data_dir}/data"]
     sizes = ["--users", "{users}", "--claims", "{claims}", "--quorum", "{quorum}", "--seed", "{seed}"]
-    files = ["--tokens", "{tokens_file}", "--claims-file", "{claims_file}"]
+    files = ["--tokens", "{tokens_file}", "--claims-file", "{rooms_file}"]
     env = {name: value for name, value in environment(QUICK).items() if name.startswith("VOUCHSTORM_")}
     return Commands(
         [*ours, "serve", "--port", "0", *where, "--log-level", "warning"],
