@@ -53,24 +53,13 @@ class Strangers:
     """
 
     def __init__(
-        self,
-        fault: Hostile,
-        endpoint: Endpoint,
-        rng: random.Random,
-        disguise: Disguise | None = None,
+        self, fault: Hostile, endpoint: Endpoint, rng: random.Random, disguise: Disguise | None = None
     ) -> None:
         self.counts: Counter[str] = Counter()
         self._fault = fault
         self._endpoint = endpoint
         self._disguise = disguise or Disguise()
-        host = endpoint.authority
-        self._requests = [
-            *_requests(endpoint),
-            *(
-                (f"POST {path} HTTP/1.1\r\nHost: {host}\r\nContent-Length: 9\r\n\r\n{{]nojson", ())
-                for path in self._disguise.posts
-            ),
-        ]
+        self._requests = _requests(endpoint, tuple(self._disguise.posts))
         self._packets = (*_unsound(), *map(_text_frame, self._disguise.packets))
         self._rngs = [random.Random(rng.random()) for _ in range(fault.sockets)]
         self._tasks: list[asyncio.Task[None]] = []
@@ -251,12 +240,14 @@ def _closes(heard: bytes) -> Iterator[int]:
 
 
 @functools.cache
-def _requests(endpoint: Endpoint) -> list[tuple[str, tuple[int, ...]]]:
+def _requests(endpoint: Endpoint, posts: tuple[str, ...]) -> list[tuple[str, tuple[int, ...]]]:
     """Requests that a sound server refuses, each with statuses of the class 5xx that are no fault of it."""
     host, path = endpoint.authority, endpoint.path
     target = endpoint.target("polling")
     nothing: tuple[int, ...] = ()
+    head = f"HTTP/1.1\r\nHost: {host}\r\nContent-Length: 9"
     return [
+        *((f"POST {post} {head}\r\n\r\n{{]nojson", nothing) for post in posts),
         (f"GET {path}?EIO=9&transport=carrier-pigeon HTTP/1.1\r\nHost: {host}\r\n\r\n", nothing),
         (f"GET {target}&sid=nobody HTTP/1.1\r\nHost: {host}\r\n\r\n", nothing),
         (f"POST {target}&sid=no HTTP/1.1\r\nHost: {host}\r\nContent-Length: 4\r\n\r\n4\x1e4[", nothing),

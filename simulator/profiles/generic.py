@@ -20,6 +20,7 @@ from ..scenario.models import PublishByHttp, PublishBySocket, ServerSpec
 from ..scenario.schedule import Publication, Workload, stream
 from ..socketio_client import (
     CallTimeoutError,
+    ClientHandler,
     ConnectFailedError,
     LeanClient,
     NotConnectedError,
@@ -81,6 +82,10 @@ def find(document: Any, tokens: Sequence[str]) -> Any:
         else:
             return None
     return document
+
+
+class _Deaf(ClientHandler):
+    """Of the publishing socket, which only sends."""
 
 
 class Generic(Profile):
@@ -347,19 +352,3 @@ class GenericMember(Member):
             outage.reloaded = True
         self._recover_left -= 1
         self._settle(at_ns)
-
-
-class _Deaf:
-    """The publishing socket's handler: it only sends."""
-
-    def on_connect(self, client: LeanClient, sid: str, at_ns: int) -> None:
-        """Nothing."""
-
-    def on_event(self, client: LeanClient, name: str, args: bytes, at_ns: int) -> None:
-        """Nothing."""
-
-    def on_refused(self, client: LeanClient, body: bytes, at_ns: int) -> None:
-        """Nothing."""
-
-    def on_disconnect(self, client: LeanClient, reason: str, at_ns: int) -> None:
-        """Nothing."""

@@ -8,6 +8,7 @@ import asyncio
 from array import array
 from collections.abc import Coroutine, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Literal
 
 import orjson
@@ -24,6 +25,7 @@ from ..base import Stage
 from ..virtual_client import Member
 from .api import Keyring, Person, notifications
 from .fixtures import ClaimRow
+from .personas import ACTIONS
 
 MAX_CACHED = 8_192
 MAX_NAMED = 50
@@ -58,7 +60,8 @@ class Share:
 class Shared:
     """What the clients of one process have in common: the books, who renews tokens, what must not be seen.
 
-    claims: by id. counts, shares: what the live events say, by their bytes, for everybody gets the same ones.
+    claims: by id. count_row, share_of: what the two live events say, remembered by their bytes, for everybody
+    gets the same ones.
     regressions: the first of `regressed` sentences about what clients were shown that must not be.
     """
 
@@ -68,44 +71,34 @@ class Shared:
         self.live_room = stage.ledger.rooms.room("live")
         self.keyring = Keyring(stage.rest)
         self.claims: dict[str, ClaimRow] = {}
-        self.counts: dict[bytes, Row] = {}
-        self.shares: dict[bytes, Share] = {}
+        self.count_row = lru_cache(MAX_CACHED)(self._count_row)
+        self.share_of = lru_cache(MAX_CACHED)(self._share_of)
         self.expired = 0
         self.regressed = 0
         self.regressions: list[str] = []
         self._held_shares: dict[str, array[int]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
-    def count_row(self, args: bytes) -> Row:
-        """The row of a `validation_count_update`, remembered by its bytes."""
+    def _count_row(self, args: bytes) -> Row:
         body = orjson.loads(args)
         claim = self.claims.get(body["claim_id"])
         if claim is not None:
-            live_stream = claim.stream
-        else:
-            book = self.stage.ledger.rooms
-            live_stream = book.stream(f"claim {body['claim_id']}", Kind.SNAPSHOT, (self.live_room,))
-        row = live_stream.row(body["version"])
-        if len(self.counts) >= MAX_CACHED:
-            self.counts.clear()
-        self.counts[args] = row
-        return row
+            return claim.stream.row(body["version"])
+        book = self.stage.ledger.rooms
+        live_stream = book.stream(f"claim {body['claim_id']}", Kind.SNAPSHOT, (self.live_room,))
+        return live_stream.row(body["version"])
 
-    def share_of(self, args: bytes) -> Share:
-        """What a `consensus_update` says, remembered by its bytes."""
+    def _share_of(self, args: bytes) -> Share:
         body = orjson.loads(args)
         claim_id, version = body["claim_id"], body["version"]
         held = self._held_shares.get(claim_id)
         if held is None:
             held = self._held_shares[claim_id] = array("q", [-1]) * self.stage.ledger.rooms.clients
-        total = round(body["vouch"] + body["dispute"] + body["unsure"], 6)
+        total = round(sum(body[action] for action in ACTIONS), 6)
         said_ = f"claim {claim_id}: consensus_update showed version {version}"
         if total not in (0.0, 100.0):
             self.complain(f"{said_} with percentages that sum to {total}.")
-        if len(self.shares) >= MAX_CACHED:
-            self.shares.clear()
-        share = self.shares[args] = Share(version, held, said_)
-        return share
+        return Share(version, held, said_)
 
     def complain(self, sentence: str) -> None:
         """Something a client saw that must not be: counted as a violation."""
@@ -117,43 +110,11 @@ class Shared:
         """The server refused `watch_claim` or `sync`."""
         self.stage.note(f"The server refused a question of a client: {error.get('message', error)}")
 
-    def refused_auth(self, member: "VouchstormMember", body: Any) -> None:
-        """The server said `auth_error`: the token expired, or it never was one."""
-        if body.get("code") == Code.TOKEN_EXPIRED:
-            self.expired += 1
-            member.expired()
-            return
-        self.stage.note(f"The server refused a client: {body.get('message', body)}")
-
-    def renew(self, member: "VouchstormMember") -> None:
-        """Get a new token for a client."""
-        self._start(self._renew(member))
-
-    async def _renew(self, member: "VouchstormMember") -> None:
-        if await self.keyring.renew(member.person):
-            member.renewed()
-        else:
-            self.stage.note("A client could not log in anew to renew its token.")
-
-    def _start(self, work: Coroutine[Any, Any, None]) -> None:
+    def start(self, work: Coroutine[Any, Any, None]) -> None:
+        """Run it until it ends, or the run does."""
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-
-    def reload(self, member: "VouchstormMember") -> None:
-        """The server said honestly that it cannot replay: read everything anew over REST."""
-        outage = self.stage.outages.open.get(member.index)
-        if outage is not None:
-            outage.reloaded = True
-        self._start(self._reload(member))
-
-    async def _reload(self, member: "VouchstormMember") -> None:
-        try:
-            items = await notifications(self.stage.rest, member.person, member.box.floor)
-        except RestError as error:
-            self.stage.note(f"A client could not reload its notifications: {error}.")
-            return
-        member.reloaded(items, self.stage.now_ns())
 
     async def close(self) -> None:
         """Cancel what is under way."""
@@ -169,12 +130,7 @@ class VouchstormMember(Member):
     __slots__ = ("_gap_timer", "_renewal", "_syncing", "_unanswered", "box", "person", "shared", "watches")
 
     def __init__(
-        self,
-        index: int,
-        shared: Shared,
-        person: Person,
-        watches: tuple[ClaimRow, ...],
-        renewal: Renewal = "reauth",
+        self, index: int, shared: Shared, person: Person, watches: tuple[ClaimRow, ...], renewal: Renewal
     ) -> None:
         super().__init__(index, shared.stage.ledger, shared.stage.outages)
         self.shared = shared
@@ -218,7 +174,7 @@ class VouchstormMember(Member):
         if self.shared.scope == "all":
             self.ledger.rooms.enter(self.shared.live_room, self.index, at_ns)
         if body["recovered"] is False:
-            self.shared.reload(self)
+            self._reload()
         self._unanswered = len(self.watches)
         for claim in self.watches:
             self._watch(claim, at_ns)
@@ -262,17 +218,12 @@ class VouchstormMember(Member):
     # ---------------------------------------------------------------- events
 
     def on_event(self, client: LeanClient, name: str, args: bytes, at_ns: int) -> None:
-        """Hot path: the two live events are looked up by their bytes, for everybody gets the same ones."""
+        """Hot path."""
         shared = self.shared
         if name == "validation_count_update":
-            row = shared.counts.get(args)
-            if row is None:
-                row = shared.count_row(args)
-            row.receive(self.index, at_ns)
+            shared.count_row(args).receive(self.index, at_ns)
         elif name == "consensus_update":
-            share = shared.shares.get(args)
-            if share is None:
-                share = shared.share_of(args)
+            share = shared.share_of(args)
             held = share.held
             if share.version >= held[self.index]:
                 held[self.index] = share.version
@@ -302,22 +253,28 @@ class VouchstormMember(Member):
             if last_seq is not None and last_seq > self.box.floor:
                 self._sync()
         elif name == "auth_error":
-            self.shared.refused_auth(self, orjson.loads(args))
+            self._refused(orjson.loads(args))
         elif name == "token_expiring" and self._renewal == "reauth":
-            self.shared.renew(self)
+            self.shared.start(self._renew())
 
     # ---------------------------------------------------------------- tokens that expire
 
-    def expired(self) -> None:
-        """The server ends this socket, for its token has expired; who never renews it stays away for good."""
+    def _refused(self, body: Any) -> None:
+        """The token expired, or it never was one; who never renews it stays away for good."""
+        if body.get("code") != Code.TOKEN_EXPIRED:
+            self.shared.stage.note(f"The server refused a client: {body.get('message', body)}")
+            return
+        self.shared.expired += 1
         if self._renewal == "never":
             self.leaving = True
         else:
-            self.shared.renew(self)
+            self.shared.start(self._renew())
 
-    def renewed(self) -> None:
-        """There is a new token: prolong the socket with it, or come back."""
-        if self.client.state is ClientState.STOPPED:
+    async def _renew(self) -> None:
+        """Log in anew; then prolong the socket with the new token, or come back."""
+        if not await self.shared.keyring.renew(self.person):
+            self.shared.stage.note("A client could not log in anew to renew its token.")
+        elif self.client.state is ClientState.STOPPED:
             self.client.start()
         else:
             self.client.emit("reauth", {"token": self.person.token}, ack=self._prolonged)
@@ -357,7 +314,7 @@ class VouchstormMember(Member):
         if "error" in body:
             self.shared.refused_question(body["error"])
         elif not body["recovered"]:
-            self.shared.reload(self)
+            self._reload()
         else:
             for item in body["items"]:
                 self.box.fill(item["seq"], item["id"], at_ns, cause_of(item))
@@ -365,8 +322,21 @@ class VouchstormMember(Member):
                 self._sync()
         self._settled(at_ns)
 
-    def reloaded(self, items: list[Any], at_ns: int) -> None:
-        """The notifications were read anew over REST."""
+    def _reload(self) -> None:
+        """The server said honestly that it cannot replay: read everything anew over REST."""
+        outage = self.outages.open.get(self.index)
+        if outage is not None:
+            outage.reloaded = True
+        self.shared.start(self._read_anew())
+
+    async def _read_anew(self) -> None:
+        stage = self.shared.stage
+        try:
+            items = await notifications(stage.rest, self.person, self.box.floor)
+        except RestError as error:
+            stage.note(f"A client could not reload its notifications: {error}.")
+            return
+        at_ns = stage.now_ns()
         for item in items:
             self.box.fill(item["seq"], item["id"], at_ns, cause_of(item))
         if self.here:

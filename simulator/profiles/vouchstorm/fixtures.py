@@ -2,13 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from ...errors import GeneratorLimitError, SetupError
 from ...ledger.broadcasts import Kind, Room, RoomBook, Stream
 from ...target.http_client import RestClient
-from ..base import Progress, read_lines
+from ..base import Progress, Stage, read_lines
 from .api import Person, ask, in_parallel, said
 
 PASSWORD = "a password of no importance"  # noqa: S105 - of throw-away users
@@ -26,23 +25,22 @@ class ClaimRow:
     answered_version: int
 
 
-async def people(
-    rest: RestClient,
-    count: int,
-    tokens_file: Path | None,
-    run_id: str,
-    progress: Progress,
-    password: str = "",
-) -> list[Person]:
-    """The users of a run, checked with the server. password: of those in the file. Raises SetupError."""
-    if tokens_file is None:
-        return await _register(rest, count, run_id, progress)
-    rows = [row for row in read_lines(tokens_file) if "token" in row]
+async def people(stage: Stage, progress: Progress) -> list[Person]:
+    """The users of a run, checked with the server. Raises SetupError."""
+    rest, count, path = stage.rest, stage.scenario.users, stage.tokens_file
+    if path is None:
+
+        async def register(number: int) -> Person:
+            return await register_user(rest, f"sim-{stage.run_id}-{number}")
+
+        return await in_parallel(range(count), register, progress)
+    rows = [row for row in read_lines(path) if "token" in row]
     if len(rows) < count:
         raise GeneratorLimitError(
-            f"{tokens_file} holds {len(rows)} users with a token, the scenario needs {count}: seed more, or "
+            f"{path} holds {len(rows)} users with a token, the scenario needs {count}: seed more, or "
             "use fewer clients."
         )
+    password = stage.scenario.tokens.password
     found = [
         Person(str(row.get("user_id", "")), str(row["token"]), str(row.get("username", "")), password)
         for row in rows[:count]
@@ -50,17 +48,10 @@ async def people(
     reply = await ask(rest, "GET", "/api/auth/me", headers=found[0].bearer)
     if reply.status != 200:
         raise SetupError(
-            f"The server does not accept the tokens of {tokens_file} ({said(reply)}): seed them against this "
+            f"The server does not accept the tokens of {path} ({said(reply)}): seed them against this "
             "server, with its own secret."
         )
     return found
-
-
-async def _register(rest: RestClient, count: int, run_id: str, progress: Progress) -> list[Person]:
-    async def register(number: int) -> Person:
-        return await register_user(rest, f"sim-{run_id}-{number}")
-
-    return await in_parallel(range(count), register, progress)
 
 
 async def register_user(rest: RestClient, username: str) -> Person:
@@ -73,20 +64,12 @@ async def register_user(rest: RestClient, username: str) -> Person:
 
 
 async def claims(
-    rest: RestClient,
-    book: RoomBook,
-    users: Sequence[Person],
-    *,
-    live: Room,
-    count: int,
-    quorum: int,
-    rooms_file: Path | None,
-    run_id: str,
-    progress: Progress,
+    stage: Stage, users: Sequence[Person], live: Room, count: int, quorum: int, progress: Progress
 ) -> list[ClaimRow]:
     """The claims of a run: those of the file that are still open, the rest posted now. Raises SetupError."""
+    rest, book = stage.rest, stage.ledger.rooms
     owners = {person.user_id: number for number, person in enumerate(users)}
-    known = [str(row["claim_id"]) for row in read_lines(rooms_file) if "claim_id" in row][:count]
+    known = [str(row["claim_id"]) for row in read_lines(stage.rooms_file) if "claim_id" in row][:count]
 
     async def look(claim_id: str) -> dict[str, Any] | None:
         reply = await ask(rest, "GET", f"/api/claims/{claim_id}")
@@ -97,7 +80,7 @@ async def claims(
 
     async def post(number: int) -> dict[str, Any]:
         owner = users[number % len(users)]
-        body = {"title": f"Simulated claim {number} of run {run_id}", "quorum": quorum}
+        body = {"title": f"Simulated claim {number} of run {stage.run_id}", "quorum": quorum}
         reply = await ask(rest, "POST", "/api/claims", body=body, headers=owner.bearer)
         if reply.status != 201:
             raise SetupError(f"The server takes no claims for the run ({said(reply)}).")

@@ -43,13 +43,13 @@ LEGITIMATE = frozenset((Code.ALREADY_VALIDATED, Code.CLAIM_SETTLED, Code.OWN_CLA
 SETTLE_S = 2.0
 READING_S = 120.0
 """Tokens that would expire while the truth is read are renewed before."""
+READS = 3
+"""How often the truth is read at most: work that a crash interrupted is finished a little later."""
 POSTS = ("/api/claims",)
 PACKETS = (
     '42["watch_claim",{"claim_id":{"$ne":null}}]',
     '42["sync",{"after_seq":-99999999999999999999}]',
 )
-READS = 3
-"""How often the truth is read at most: work that a crash interrupted is finished a little later."""
 
 
 class Vouchstorm(Profile):
@@ -70,30 +70,16 @@ class Vouchstorm(Profile):
 
     async def prepare(self, progress: Progress) -> Workload:
         """Users with tokens and open claims, from the seeding's files or made over REST."""
-        stage, scenario = self.stage, self.scenario
+        scenario, live = self.scenario, self.shared.live_room
         await self._greet()
-        password = scenario.tokens.password
-        self.people = await people(
-            stage.rest, scenario.users, stage.tokens_file, stage.run_id, progress, password
-        )
-        self._know(
-            await claims(
-                stage.rest,
-                stage.ledger.rooms,
-                self.people,
-                live=self.shared.live_room,
-                count=scenario.claims_needed,
-                quorum=scenario.claims.quorum,
-                rooms_file=stage.rooms_file,
-                run_id=stage.run_id,
-                progress=progress,
-            )
-        )
+        self.people = await people(self.stage, progress)
+        count, quorum = scenario.claims_needed, scenario.claims.quorum
+        self._know(await claims(self.stage, self.people, live, count, quorum, progress))
         personas = enumerate(scenario.people(scenario.users))
         return Workload(
             scenario.publishers(scenario.users),
             barred=[claim.owner for claim in self.claims],
-            per_room=scenario.claims.quorum,
+            per_room=quorum,
             burst=[user for user, persona in personas if persona == "brigade"],
         )
 

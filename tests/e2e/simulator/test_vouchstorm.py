@@ -16,7 +16,7 @@ from simulator.result import Result
 from simulator.run.collect import findings_of
 from simulator.run.phases import Course, Place
 from simulator.run.runner import RunOptions, run
-from simulator.scenario.loader import load, override
+from simulator.scenario.loader import build, load, override
 from simulator.scenario.models import Scenario
 from simulator.target.server import Commands
 from simulator.verdict import Honesty, judge
@@ -38,7 +38,7 @@ def small(name: str, **changes: Any) -> Scenario:
     wanted = {"clients": 24, "duration_s": 4, "rate_per_s": 12} | changes
     scenario = override(load(name), **wanted, slo={k: v for k, v in LOOSE.items() if k in load(name).slo})
     data = scenario.model_dump() | {"honesty": GENEROUS, "phases": scenario.phases.model_dump() | PHASES}
-    return Scenario.model_validate(data)
+    return build(data)
 
 
 def commands() -> Commands:

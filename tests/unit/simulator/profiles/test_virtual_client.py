@@ -68,7 +68,7 @@ class Rig:
         )
         self.shared.claims = {"c1": self.claim}
         watches = (self.claim,) if scope == "watched" else ()
-        self.member = VouchstormMember(0, self.shared, Person("ann", "token"), watches)
+        self.member = VouchstormMember(0, self.shared, Person("ann", "token"), watches, "reauth")
         self.client = FakeClient()
         self.member.client = self.client  # type: ignore[assignment]
 
