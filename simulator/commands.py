@@ -132,8 +132,8 @@ def simulate(
         )
         count = nodes or _default_nodes(stack)
         _check_counts([count], stack, url)
-        started = count if stack is Stack.FULL else None
-        commands = None if url else server_commands(context.obj, started, wanted.tokens.ttl_s)
+        of_stack = count if stack is Stack.FULL else None
+        commands = None if url else server_commands(context.obj, of_stack, wanted.tokens.ttl_s)
         outputs = Outputs(json_, html, markdown, junit, github_summary(os.environ))
         outputs.check()
         options = RunOptions(wanted, url, commands, path, tokens, rooms_file, pin)
@@ -305,8 +305,7 @@ def capacity(
     from .thresholds import parse
 
     def options_of(count: int) -> CapacityOptions:
-        started = count if stack is Stack.FULL else None
-        commands = None if url else server_commands(context.obj, started)
+        commands = None if url else server_commands(context.obj, count if stack is Stack.FULL else None)
         run = RunOptions(wanted, url, commands, None, tokens, rooms_file, pin=True)
         return CapacityOptions(run, plan, quantity.value, hold)
 

@@ -20,7 +20,6 @@ from ..scenario.models import PublishByHttp, PublishBySocket, ServerSpec
 from ..scenario.schedule import Publication, Workload, stream
 from ..socketio_client import (
     CallTimeoutError,
-    ClientHandler,
     ConnectFailedError,
     LeanClient,
     NotConnectedError,
@@ -40,20 +39,16 @@ def fill(template: Any, values: Mapping[str, object]) -> Any:
     Names that are not known stay as they are, so that JSON with braces passes.
     """
     if isinstance(template, str):
-        return _fill_text(template, values)
+        if template[:1] == "{" and template[-1:] == "}" and template[1:-1] in values:
+            return values[template[1:-1]]
+        for name, value in values.items():
+            template = template.replace("{" + name + "}", str(value))
+        return template
     if isinstance(template, Mapping):
         return {key: fill(value, values) for key, value in template.items()}
     if isinstance(template, Sequence):
         return [fill(value, values) for value in template]
     return template
-
-
-def _fill_text(text: str, values: Mapping[str, object]) -> object:
-    if text.startswith("{") and text.endswith("}") and text[1:-1] in values:
-        return values[text[1:-1]]
-    for name, value in values.items():
-        text = text.replace("{" + name + "}", str(value))
-    return text
 
 
 def mentions(template: Any, name: str) -> bool:
@@ -84,8 +79,13 @@ def find(document: Any, tokens: Sequence[str]) -> Any:
     return document
 
 
-class _Deaf(ClientHandler):
+class _Deaf:
     """Of the publishing socket, which only sends."""
+
+    def _nothing(self, *_: object, **__: object) -> None:
+        return
+
+    on_connect = on_event = on_refused = on_disconnect = _nothing
 
 
 class Generic(Profile):
@@ -172,8 +172,6 @@ class Generic(Profile):
             "user_id": person.get("user_id", f"user-{number}"),
         }
 
-    # ---------------------------------------------------------------- publishing
-
     async def publish(self, item: Publication, intended_ns: int) -> Outcome:
         """Publish one message to one room."""
         values = {
@@ -202,9 +200,7 @@ class Generic(Profile):
             if isinstance(publish, PublishByHttp):
                 return await self._post(publish, values)
             return await self._emit(publish, values)
-        except RestError as error:
-            return str(error)
-        except (NotConnectedError, CallTimeoutError) as error:
+        except (RestError, NotConnectedError, CallTimeoutError) as error:
             return str(error)
 
     async def _post(self, publish: PublishByHttp, values: Mapping[str, object]) -> str:
@@ -226,8 +222,6 @@ class Generic(Profile):
             await self._sender.call(publish.event, *args, timeout_s=timeout_s)
             return ""
         return "" if self._sender.emit(publish.event, *args) else "not connected"
-
-    # ---------------------------------------------------------------- what members ask
 
     def row_of(self, args: bytes) -> Row | None:
         """The row of a received message, remembered by its bytes; None when it is not one of ours."""

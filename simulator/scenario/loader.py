@@ -4,6 +4,7 @@ Pure but for reading the named file.
 """
 
 import difflib
+import itertools
 import tomllib
 import types
 from collections.abc import Mapping
@@ -25,7 +26,7 @@ LEDGER_LIMIT_BYTES = 2 * 2**30
 
 def sentence(root: type[BaseModel], item: ErrorDetails) -> str:
     """One validation error of a `root` document as a sentence that begins with the key's path."""
-    path = [str(part) for part in item["loc"] if not _is_tag(part)]
+    path = [str(part) for part in item["loc"] if part not in _TAGS]
     where = ".".join(path) or "scenario"
     if item["type"] == "extra_forbidden":
         known = known_keys(root, item["loc"][:-1])
@@ -44,10 +45,6 @@ _TAGS = {
     *("delay", "bandwidth", "cut", "stall", "half_close", "refuse"),
     *("socket", "http"),
 }
-
-
-def _is_tag(part: object) -> bool:
-    return part in _TAGS
 
 
 def known_keys(root: type[BaseModel], loc: tuple[int | str, ...]) -> list[str]:
@@ -134,26 +131,14 @@ def list_builtin() -> dict[str, str]:
 def override(
     scenario: Scenario,
     *,
-    clients: int | None = None,
-    duration_s: float | None = None,
     rate_per_s: float | None = None,
-    seed: int | None = None,
-    profile: str | None = None,
-    processes: int | None = None,
     slo: Mapping[str, float] | None = None,
-    server: Mapping[str, Any] | None = None,
+    **named: object,
 ) -> AnyScenario:
-    """The scenario with some values replaced, validated again; None means not given. Raises ScenarioError."""
+    """The scenario with some values replaced by name, validated again; None means not given. Limits of `slo`
+    are added. Raises ScenarioError."""
     data = scenario.model_dump(mode="json")
-    named = {
-        "clients": clients,
-        "duration_s": duration_s,
-        "seed": seed,
-        "profile": profile,
-        "processes": processes,
-        "server": server,
-    }
-    data |= {key: value for key, value in named.items() if value is not None}
+    data |= {name: value for name, value in named.items() if value is not None}
     if rate_per_s is not None:
         data["publish"]["rate_per_s"] = rate_per_s
     data["slo"] |= slo or {}
@@ -183,12 +168,8 @@ def _problems(scenario: Scenario) -> list[str]:
 
 
 def _question(text: str) -> str:
-    lines: list[str] = []
-    for line in text.splitlines():
-        if not line.startswith("#"):
-            break
-        lines.append(line.lstrip("# ").rstrip())
-    return " ".join(lines).strip()
+    lines = itertools.takewhile(lambda line: line.startswith("#"), text.splitlines())
+    return " ".join(line.lstrip("# ").rstrip() for line in lines).strip()
 
 
 def _slug(text: str) -> str:

@@ -2,7 +2,6 @@
 
 import asyncio
 import base64
-import json
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
@@ -11,7 +10,6 @@ from typing import Any, TypeVar
 import orjson
 
 from ...errors import SetupError
-from ...ledger.durable import Truth
 from ...target.http_client import Reply, RestClient, RestError
 from ..base import Progress
 from .invariants import ClaimFact, NoteFact, UserFact, ValidationFact
@@ -51,18 +49,21 @@ async def ask(
         raise SetupError(f"The server did not answer {method} {path}: {error}.") from error
 
 
+def word(reply: Reply, name: str) -> str:
+    """A word of an answer; empty where it has none."""
+    try:
+        return str(reply.json().get(name, ""))
+    except (RestError, AttributeError):
+        return ""
+
+
 def said(reply: Reply) -> str:
     """Status and reason of a refusal, for a message."""
-    try:
-        detail = json.loads(reply.body).get("detail", "")
-    except (ValueError, AttributeError):
-        detail = ""
+    detail = word(reply, "detail")
     return f"status {reply.status}: {detail}" if detail else f"status {reply.status}"
 
 
-async def in_parallel(
-    items: Sequence[T], work: Callable[[T], Awaitable[U]], progress: Progress, at_once: int = AT_ONCE
-) -> list[U]:
+async def in_parallel(items: Sequence[T], work: Callable[[T], Awaitable[U]], progress: Progress) -> list[U]:
     """Results in the order of items, a bounded number under way at once; the first failure ends all."""
     results: dict[int, U] = {}
     queue = iter(enumerate(items))
@@ -74,7 +75,7 @@ async def in_parallel(
 
     try:
         async with asyncio.TaskGroup() as group:
-            for _ in range(min(at_once, len(items))):
+            for _ in range(min(AT_ONCE, len(items))):
                 group.create_task(run())
     except BaseExceptionGroup as errors:
         raise errors.exceptions[0] from errors
@@ -174,11 +175,6 @@ async def read_claims(rest: RestClient, claim_ids: Sequence[str], progress: Prog
         )
 
     return await in_parallel(claim_ids, read, progress)
-
-
-def truth_of(users: Sequence[UserFact]) -> dict[str, Truth]:
-    """Per user the durable messages as the server stores them."""
-    return {user.id: Truth([(note.seq, note.id) for note in user.notes]) for user in users}
 
 
 async def notifications(rest: RestClient, person: Person, after_seq: int) -> list[Any]:

@@ -147,8 +147,6 @@ class VouchstormMember(Member):
         """Whether the client knows that it misses a notification."""
         return self.box.behind
 
-    # ---------------------------------------------------------------- connecting
-
     def auth(self) -> Mapping[str, object]:
         """Token, scope, and where this client stands."""
         scope = self.shared.scope
@@ -215,8 +213,6 @@ class VouchstormMember(Member):
         elif self._gap_timer is None and not self._syncing:
             self._await_gap()
 
-    # ---------------------------------------------------------------- events
-
     def on_event(self, client: LeanClient, name: str, args: bytes, at_ns: int) -> None:
         """Hot path."""
         shared = self.shared
@@ -257,8 +253,6 @@ class VouchstormMember(Member):
         elif name == "token_expiring" and self._renewal == "reauth":
             self.shared.start(self._renew())
 
-    # ---------------------------------------------------------------- tokens that expire
-
     def _refused(self, body: Any) -> None:
         """The token expired, or it never was one; who never renews it stays away for good."""
         if body.get("code") != Code.TOKEN_EXPIRED:
@@ -283,8 +277,6 @@ class VouchstormMember(Member):
         body = orjson.loads(args)
         if "error" in body:
             self.shared.refused_question(body["error"])
-
-    # ---------------------------------------------------------------- catching up
 
     def keepalive(self) -> None:
         """Ping: the answer tells the newest seq."""

@@ -24,13 +24,13 @@ from backend.app.contracts.errors import Code
 from ...errors import SetupError
 from ...faults.hostile_clients import Disguise
 from ...generator.publisher import Fact, Outcome
-from ...ledger.durable import Cause
+from ...ledger.durable import Cause, Truth
 from ...result import Conservation
 from ...scenario.schedule import Publication, Workload, stream
 from ...target.http_client import Reply, RestError
 from ..base import Profile, Progress, Reconciled, Stage, Witness
 from ..virtual_client import Member
-from .api import Person, ask, read_claims, read_users, said, truth_of
+from .api import Person, ask, read_claims, read_users, said, word
 from .client import Shared, VouchstormMember, way_of
 from .fixtures import ClaimRow, claim_row, claims, people, register_user
 from .invariants import check
@@ -66,8 +66,6 @@ class Vouchstorm(Profile):
         self._votes: list[str] = []  # of each publish of the schedule
         self._first_user = 0
 
-    # ---------------------------------------------------------------- setting up
-
     async def prepare(self, progress: Progress) -> Workload:
         """Users with tokens and open claims, from the seeding's files or made over REST."""
         scenario, live = self.scenario, self.shared.live_room
@@ -89,11 +87,7 @@ class Vouchstorm(Profile):
 
     async def _greet(self) -> None:
         reply = await ask(self.stage.rest, "GET", "/")
-        try:
-            service = reply.json().get("service")
-        except (RestError, AttributeError):
-            service = None
-        if service != "vouchstorm":
+        if word(reply, "service") != "vouchstorm":
             raise SetupError(
                 f"{self.stage.endpoint.authority} is not a Vouchstorm server (GET / says {said(reply)}); for "
                 "other Socket.IO servers use --profile generic with a [server] table, or --profile echo."
@@ -134,8 +128,6 @@ class Vouchstorm(Profile):
         person = self.people[number // scenario.sockets_per_user - self._first_user]
         return VouchstormMember(index, self.shared, person, watches, way_of(scenario, number))
 
-    # ---------------------------------------------------------------- publishing
-
     async def publish(self, item: Publication, intended_ns: int) -> Outcome:
         """Post one validation."""
         stage, person, claim = self.stage, self.people[item.user], self.claims[item.room]
@@ -154,7 +146,7 @@ class Vouchstorm(Profile):
         http_us = (reply.answered_ns - reply.sent_ns) // 1000
         if reply.status in (200, 201):
             return Outcome("accepted", http_us=http_us, fact=_fact(item, intended_ns, reply))
-        code = _code_of(reply)
+        code = word(reply, "code")
         if reply.status == 409 and code in LEGITIMATE:
             return Outcome("refused", code, http_us)
         return Outcome("failed", f"status {reply.status} {code}".strip(), http_us)
@@ -168,8 +160,6 @@ class Vouchstorm(Profile):
         cause = Cause(fact.intended_ns, fact.measured)
         for name in fact.causes:
             self.stage.ledger.causes.setdefault(name, cause)
-
-    # ---------------------------------------------------------------- the end
 
     async def reconcile(self, progress: Progress) -> Reconciled:
         """Read the truth back, again if a law seems broken: repairs may be under way."""
@@ -187,7 +177,8 @@ class Vouchstorm(Profile):
         except RestError as error:
             note = f"The truth could not be read: {error}."
             return Reconciled(conservation=Conservation(note=note), unreachable=True)
-        return Reconciled(truth_of(users), laws)
+        stored = {user.id: Truth([(note.seq, note.id) for note in user.notes]) for user in users}
+        return Reconciled(stored, laws)
 
     def witness(self) -> Witness:
         """What clients were shown that must not be."""
@@ -213,10 +204,3 @@ def _fact(item: Publication, intended_ns: int, reply: Reply) -> Fact:
         causes.append(f"consensus:{after['id']}")
     measured = item.measured
     return Fact(item.room, version, intended_ns, reply.sent_ns, reply.answered_ns, measured, tuple(causes))
-
-
-def _code_of(reply: Reply) -> str:
-    try:
-        return str(orjson.loads(reply.body).get("code", ""))
-    except (orjson.JSONDecodeError, AttributeError):
-        return ""

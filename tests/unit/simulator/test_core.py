@@ -1,4 +1,4 @@
-"""The core of the simulator has users, rooms, messages and arrivals; what a claim is, only its profile knows."""
+"""The core of the simulator has users, rooms, messages and arrivals; a claim is its profile's business."""
 
 import re
 from collections.abc import Iterator
