@@ -291,7 +291,12 @@ class GenericMember(Member):
         """Ask for everything the description says; owed from the last answer on."""
         self._session_ns = at_ns
         self._recover_left = len(self._cursors)
-        questions = [(join, room) for join in self.profile.spec.join for room in self._rooms_for(join.args)]
+        names = [self.profile.names[room] for room in self.rooms]
+        questions = [
+            (join, name)
+            for join in self.profile.spec.join
+            for name in (names if mentions(join.args, "room") else names[:1])
+        ]
         self._join_left = sum(join.ack for join, _ in questions)
         book = self.ledger.rooms
         for number in self.rooms:
@@ -301,12 +306,6 @@ class GenericMember(Member):
             ack = self._answered if join.ack else None
             self.client.emit(join.event, *fill(join.args, values), ack=ack)
         self._settle(at_ns)
-
-    def _rooms_for(self, args: list[Any]) -> list[str]:
-        """Once per room if the question names it, else once."""
-        if mentions(args, "room"):
-            return [self.profile.names[room] for room in self.rooms]
-        return [self.profile.names[self.rooms[0]]]
 
     def _answered(self, args: bytes, at_ns: int) -> None:
         self._join_left -= 1

@@ -65,7 +65,6 @@ class ManagedServer:
         self._words: dict[str, str] = {}
         self._tasks: list[asyncio.Task[None]] = []
         self.url = ""
-        self.node = ""
         self.ready: dict[str, Any] = {}
         self.died = ""
         self.tokens_file = Path()
@@ -97,11 +96,8 @@ class ManagedServer:
 
     def cpu_s_by_service(self) -> dict[str, float]:
         """The same per service that the ready line named; one that was started again since is left out."""
-        return {
-            name: used_s
-            for name, cpu in self._service_cpu.items()
-            if cpu.alive() and (used_s := cpu.total_s())
-        }
+        used = {name: cpu.total_s() for name, cpu in self._service_cpu.items() if cpu.alive()}
+        return {name: used_s for name, used_s in used.items() if used_s}
 
     def rss_bytes(self) -> int:
         """Resident memory now, workers included."""
@@ -200,7 +196,7 @@ class ManagedServer:
             with contextlib.suppress(ValueError):
                 said = json.loads(line)
                 if isinstance(said, dict) and said.get("ready") and isinstance(said.get("url"), str):
-                    self.ready, self.url, self.node = said, said["url"], str(said.get("node", ""))
+                    self.ready, self.url = said, said["url"]
                     return
             self._tail.append(line.decode(errors="replace").rstrip())
         status = await process.wait()

@@ -116,7 +116,7 @@ async def test_a_storm_of_watchers_is_caught_up_by_watching_again() -> None:
         "live": {"scope": "watched", "watches": 4},
         "faults": [{"kind": "drop", "at_s": 2.0, "fraction": 1.0, "away_s": (0.5, 1.0)}],
     }
-    result = await run(RunOptions(Scenario.model_validate(data), commands=commands()), Silent())
+    result = await run(RunOptions(build(data), commands=commands()), Silent())
     assert (result.reconnect.reconnected, result.ledger.lost) == (24, 0)
     assert result.verdict == "PASS", result.reasons
 
