@@ -1,7 +1,7 @@
 """The search for the largest load that keeps its service levels: steps up, then bisection.
 
 Pure but for the runs it is given: each step awaits one, and two equal outcomes of three decide a load.
-Refuses to take a generator at its end for a server at its end. Called by `capacity`.
+Refuses to take a generator at its end for a server at its end.
 """
 
 from collections.abc import Awaitable, Callable, Sequence
@@ -14,13 +14,8 @@ from ..errors import GeneratorLimitError, InterruptedRunError, ScenarioError, Se
 from ..result import Level, Result
 from ..verdict import Honesty, cpu_shares, death_of
 
-# What one step of a capacity search says: passed or not, which signal gave way, what was saturated.
-#
-# Pure. A result is INVALID for two reasons: the generator had trouble of its own (then it says
-# nothing about
-# the server), or publishes found no free worker because the server answered too slowly (then it says
-# a lot).
-# Called by `search`.
+# A result is INVALID for two reasons: the generator had trouble of its own (then it says nothing about the
+# server), or publishes found no free worker because the server answered too slowly (then it says a lot).
 
 Outcome = Literal["pass", "fail", "generator"]
 

@@ -2,7 +2,7 @@
 
 `MetricsPage` watches a run (`simulator.progress.Ui`) and answers scrapes from the newest `Live` alone, so a
 scrape never sees half a second. The server has a thread of its own and listens on loopback unless told
-otherwise. Called by the command line (`--metrics-port`) and by the dashboards' check.
+otherwise.
 """
 
 import threading

@@ -2,7 +2,6 @@
 
 For publishing at a steady rate from the process that also measures: a request costs about a tenth of a
 millisecond of CPU. Refuses answers above a size bound. Follows no redirects, knows no cookies.
-Called by the profiles.
 """
 
 import asyncio

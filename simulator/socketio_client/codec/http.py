@@ -1,7 +1,7 @@
 """HTTP/1.1 as far as long polling and the WebSocket handshake need it, without I/O.
 
 Reads one response at a time (Content-Length, chunked, or until the peer closes), within bounds. Writes
-request heads. Refuses header values with line breaks. Called by `caller`, `http_channel`, `websocket_link`.
+request heads. Refuses header values with line breaks.
 """
 
 from collections.abc import Mapping

@@ -7,7 +7,7 @@ import sqlite3
 import sys
 import threading
 from asyncio.subprocess import PIPE, Process
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -16,7 +16,7 @@ import pytest
 from backend.app.domain.trust import TrustPolicy
 from backend.app.errors import SetupError, UnavailableError
 from backend.app.store import schema
-from backend.app.store.sqlite.connection import connect_writer, migrate
+from backend.app.store.sqlite.connection import connect_reader, connect_writer, migrate
 from backend.app.store.sqlite.store import SqliteStore
 from tests.contract.store.store_records import StubClock, a_claim, a_user, told
 
@@ -235,6 +235,29 @@ async def test_a_failed_opening_leaves_no_thread(path: Path) -> None:
     write_foreign_database(path)
     await failure_of_opening(path)
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("store-")]
+
+
+def of_this_process(path: Path) -> list[str]:
+    """Its file descriptors of this file."""
+    return [entry.name for entry in Path("/proc/self/fd").iterdir() if entry.resolve() == path]
+
+
+@pytest.mark.parametrize("connect", [connect_writer, connect_reader])
+def test_a_failed_opening_leaves_no_connection(
+    path: Path, connect: Callable[..., sqlite3.Connection]
+) -> None:
+    # Python 3.13 warns of connections that nobody closed.
+    write_prose(path)
+    with pytest.raises(SetupError) as failed:
+        connect(path, 1)
+    assert of_this_process(path) == [], failed  # as long as the error is held, its frames are
+
+
+def test_a_refused_file_is_closed(path: Path) -> None:
+    write_foreign_database(path)
+    with pytest.raises(SetupError) as failed:
+        connect_writer(path, 1)
+    assert of_this_process(path) == [], failed
 
 
 def test_an_older_file_is_migrated_forward(path: Path) -> None:

@@ -6,7 +6,8 @@ Refuses files of another program, of a newer Vouchstorm, and places where no fil
 
 import sqlite3
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -35,32 +36,37 @@ def connect_writer(path: Path, timeout_s: float) -> Connection:
             f"Cannot create the directory {path.parent} for the store ({error.strerror}); "
             "choose another with VOUCHSTORM_STORE_URL or VOUCHSTORM_DATA_DIR."
         ) from error
-    try:
-        connection = _connect(path, timeout_s)
+    with _opened(path, timeout_s) as connection:
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute("PRAGMA foreign_keys = ON")
         migrate(connection, path)
         _use_wal(connection, timeout_s)
-    except sqlite3.Error as error:
-        raise _setup_failure(error, path) from error
-    return connection
+        return connection
 
 
 def connect_reader(path: Path, timeout_s: float) -> Connection:
     """A connection that cannot write; the writer has opened the file before."""
-    try:
-        connection = _connect(path, timeout_s)
+    with _opened(path, timeout_s) as connection:
         connection.execute("PRAGMA query_only = ON")
+        return connection
+
+
+@contextmanager
+def _opened(path: Path, timeout_s: float) -> Iterator[Connection]:
+    """A connection to be set up: it stays open unless that fails."""
+    try:
+        connection = sqlite3.connect(path, timeout=timeout_s, isolation_level=None, cached_statements=256)
     except sqlite3.Error as error:
         raise _setup_failure(error, path) from error
-    return connection
-
-
-def _connect(path: Path, timeout_s: float) -> Connection:
-    connection = sqlite3.connect(path, timeout=timeout_s, isolation_level=None, cached_statements=256)
-    # The first read meets a file that is not a database here, and not in the middle of a request.
-    connection.execute("PRAGMA schema_version")
-    return connection
+    try:
+        # The first read meets a file that is not a database here, and not in the middle of a request.
+        connection.execute("PRAGMA schema_version")
+        yield connection
+    except BaseException as error:
+        connection.close()
+        if isinstance(error, sqlite3.Error):
+            raise _setup_failure(error, path) from error
+        raise
 
 
 def _use_wal(connection: Connection, timeout_s: float) -> None:
