@@ -174,7 +174,7 @@ Quantity = Literal["clients", "rate"]
 
 NO_SCENARIO = "scenario"
 LEAST_FACTOR = 1.1
-VOTES = 2
+EQUAL_RUNS = 2
 """Equal outcomes that decide a load; of three runs there are always two, unless all three differ."""
 
 
@@ -203,8 +203,8 @@ class Plan:
             wrong.append(f"capacity: the factor of the steps must be at least {LEAST_FACTOR}.")
         if self.tolerance <= 0:
             wrong.append("capacity: the tolerance must be above 0.")
-        if self.runs < VOTES:
-            wrong.append(f"capacity: at least {VOTES} runs are needed.")
+        if self.runs < EQUAL_RUNS:
+            wrong.append(f"capacity: at least {EQUAL_RUNS} runs are needed.")
         if wrong:
             raise ScenarioError(wrong)
 
@@ -347,9 +347,9 @@ class _Search:
             return "pass"
         outcomes: tuple[Outcome, ...] = ("pass", "fail", "generator")
         for outcome in outcomes:
-            if seen.count(outcome) >= VOTES:
+            if seen.count(outcome) >= EQUAL_RUNS:
                 return outcome
-        return "generator" if len(seen) > VOTES else None
+        return "generator" if len(seen) > EQUAL_RUNS else None
 
     async def _once(self, load: float) -> None:
         if len(self.steps) >= self.plan.runs:

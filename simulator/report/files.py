@@ -25,7 +25,8 @@ from ..host import describe
 from ..progress import Live
 from ..result import Result, from_json, to_json
 from ..run.collect import versions
-from ..scenario.loader import Scenario, scenario_toml
+from ..scenario.loader import scenario_toml
+from ..scenario.models import Scenario
 from .html import render_html
 from .junit import junit_xml
 from .markdown import result_markdown

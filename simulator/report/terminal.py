@@ -27,7 +27,7 @@ BAR = 28
 PLAIN_EVERY_S = 10.0
 REDRAW_S = 0.1
 WORDS = {
-    "setup": "Setting up users, claims and server",
+    "setup": "Setting up users, rooms and server",
     "connect": "Connecting clients",
     "warmup": "Warming up",
     "load": "Load",

@@ -33,7 +33,7 @@ from ..result import (
     Server,
 )
 from ..result import Ledger as LedgerPart
-from ..scenario.loader import Scenario
+from ..scenario.models import Scenario
 from ..socketio_client import Endpoint
 from ..target.http_client import RestClient, RestError
 from ..target.server import ManagedServer

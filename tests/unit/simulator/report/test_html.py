@@ -113,7 +113,7 @@ def test_without_a_terminal_the_progress_is_a_line_per_phase() -> None:
         ui.progress("users", 1, 2)
         ui.phase("load")
     shown = console.file.getvalue()  # type: ignore[attr-defined]
-    assert shown.splitlines() == ["· Setting up users, claims and server", "· Load"]
+    assert shown.splitlines() == ["· Setting up users, rooms and server", "· Load"]
 
 
 @pytest.mark.parametrize("columns", [80, 120, 200])
