@@ -31,7 +31,7 @@ TRANSPORTS = [["websocket"], ["polling"], ["polling", "websocket"]]
 def refused(node: Node) -> str:
     """The one line that a node says that cannot start."""
     process = node.launch()
-    assert process.wait(20) == 3
+    assert process.wait(50) == 3
     node.kill()
     (line,) = node.log().splitlines()
     return line
@@ -74,7 +74,7 @@ def test_a_bad_setting_is_said_in_one_sentence(tmp_path: Path, settings: dict[st
 
 def test_under_plain_uvicorn_a_bad_setting_is_one_sentence_too(tmp_path: Path) -> None:
     node = UvicornNode(tmp_path, jwt_secret="short-and-secret")
-    assert node.launch().wait(20) != 0
+    assert node.launch().wait(50) != 0
     node.kill()
     assert ("32 characters" in node.log(), "Traceback" in node.log()) == (True, False)
 
