@@ -1,16 +1,16 @@
 """Records <-> stored documents: one flat dict per row, keyed by the column names of `schema`.
 
-The SQLite and the MongoDB store share it, so that a record reads back the same from both. Pure; called by the
-store modules only.
+SQLite and MongoDB share it, so that a record reads back the same from both, and so that both refuse the same.
+Pure.
 """
 
 import base64
 import binascii
 import json
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from ..contracts.errors import Code
 from ..contracts.types import (
@@ -27,9 +27,10 @@ from ..domain.consensus import Decision, Tally
 from ..domain.effects import Effect, Outcome
 from ..domain.records import Claim, EarnedBadge, Notification, Progress, TrustChange, User, Validation
 from ..errors import RefusedError
-from ..ports import Decide, History, Recorded
+from ..ports import Decide, History, Page, Recorded
 from .schema import MAX_PAGE_ROWS
 
+T = TypeVar("T")
 Document = dict[str, Any]
 Row = Mapping[str, Any]
 
@@ -307,45 +308,105 @@ def history_of(rows: Iterable[Row], after_seq: int, last_seq: int) -> History:
     return History(items, last_seq, complete=bool(items) or after_seq == last_seq)
 
 
-# Opaque page positions: base64url JSON of the list's name and the last row's sort key.
-#
-# A cursor is data from outside: anything that is not exactly what `encode` made for the same list is
-# refused.
+# ------------------------------------------------------------------ pages
 
-_MAX_CHARS = 512
-
-Position = tuple[int | str, ...]
+_MAX_CURSOR_CHARS = 512
 
 
-def encode(kind: str, position: Position) -> str:
-    """A cursor that continues the list `kind` after the row with this sort key."""
-    text = json.dumps([kind, *position], separators=(",", ":"))
-    return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
+@dataclass(frozen=True, slots=True)
+class Listing(Generic[T]):
+    """A list that is read by pages. key: the columns that order it, with their types.
+
+    A cursor is opaque: base64url JSON of the list's name and the last row's key. It comes back from outside:
+    what was not given out for the same list is refused.
+    """
+
+    name: str
+    key: Mapping[str, type[int] | type[str]]
+    record: Callable[[Row], T]
+
+    def page(self, rows: Sequence[Row], limit: int) -> Page[T]:
+        """rows: up to one more than `limit`, which only says that there is a next page."""
+        following = None
+        if len(rows) > limit:
+            key = [rows[limit - 1][column] for column in self.key]
+            text = json.dumps([self.name, *key], separators=(",", ":"))
+            following = base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
+        return Page([self.record(row) for row in rows[:limit]], following)
+
+    def position(self, cursor: str) -> tuple[int | str, ...]:
+        """The key of the last row of the page before.
+
+        Raises:
+            RefusedError: INVALID_CURSOR.
+        """
+        refusal = RefusedError("The cursor is not one that this list gave out.", Code.INVALID_CURSOR)
+        if len(cursor) > _MAX_CURSOR_CHARS:
+            raise refusal
+        try:
+            raw = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
+            content = json.loads(raw)
+        except (binascii.Error, ValueError, RecursionError) as error:
+            raise refusal from error
+        if not isinstance(content, list) or not content or content[0] != self.name:
+            raise refusal
+        position = tuple(content[1:])
+        if len(position) != len(self.key) or any(
+            type(part) is not expected or (isinstance(part, int) and abs(part) >= 2**63)
+            for part, expected in zip(position, self.key.values(), strict=True)
+        ):
+            raise refusal
+        return position
 
 
-def decode(cursor: str, kind: str, shape: tuple[type[int] | type[str], ...]) -> Position:
-    """The sort key in `cursor`, checked to be of this list and shape.
+USERS_BY_RANK = Listing("rank", {"trust_score": int, "validations": int, "id": str}, user_record)
+CLAIMS_BY_AGE = Listing("claims", {"created_at_us": int, "id": str}, claim_record)
+VALIDATIONS_BY_VERSION = Listing("validations", {"version": int}, validation_record)
+
+
+# ------------------------------------------------------------------ refusals
+
+# Decided inside a transaction from the rows as they stand, so that the answer and the write see the same.
+
+
+def check_validation(claim: Claim | None, validation: Validation, *, repeated: bool) -> Claim:
+    """The claim, if the validation may be recorded. repeated: its author already validated the claim.
 
     Raises:
-        RefusedError: INVALID_CURSOR.
+        RefusedError: CLAIM_NOT_FOUND, OWN_CLAIM, CLAIM_SETTLED, ALREADY_VALIDATED, in this order.
     """
-    if len(cursor) > _MAX_CHARS:
-        raise _refusal()
-    try:
-        raw = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
-        content = json.loads(raw)
-    except (binascii.Error, ValueError, RecursionError) as error:
-        raise _refusal() from error
-    if not isinstance(content, list) or not content or content[0] != kind:
-        raise _refusal()
-    position = tuple(content[1:])
-    if len(position) != len(shape) or any(
-        type(part) is not expected or (isinstance(part, int) and abs(part) >= 2**63)
-        for part, expected in zip(position, shape, strict=True)
-    ):
-        raise _refusal()
-    return position
+    if claim is None:
+        raise RefusedError("There is no such claim.", Code.CLAIM_NOT_FOUND)
+    if claim.owner_id == validation.user_id:
+        raise RefusedError("You cannot validate your own claim.", Code.OWN_CLAIM)
+    if claim.status is not ClaimStatus.OPEN:
+        raise RefusedError("The claim is already settled.", Code.CLAIM_SETTLED)
+    if repeated:
+        raise RefusedError("You have already validated this claim.", Code.ALREADY_VALIDATED)
+    return claim
 
 
-def _refusal() -> RefusedError:
-    return RefusedError("The cursor is not one that this list gave out.", Code.INVALID_CURSOR)
+def check_same_request(stored: Claim, asked: Claim) -> None:
+    """The same idempotency key must carry the same claim.
+
+    Raises:
+        RefusedError: IDEMPOTENCY_KEY_REUSED.
+    """
+    same = (stored.title, stored.body, stored.evidence_urls, stored.quorum) == (
+        asked.title,
+        asked.body,
+        asked.evidence_urls,
+        asked.quorum,
+    )
+    if not same:
+        raise RefusedError(
+            "The Idempotency-Key was already used for another claim.", Code.IDEMPOTENCY_KEY_REUSED
+        )
+
+
+def no_such_user() -> RefusedError:
+    return RefusedError("There is no such user.", Code.USER_NOT_FOUND)
+
+
+def no_such_notification() -> RefusedError:
+    return RefusedError("There is no such notification.", Code.NOTIFICATION_NOT_FOUND)

@@ -18,6 +18,9 @@ APPLICATION_ID = 0x564F5543
 MAX_PAGE_ROWS = 1_000
 """The most rows that one bounded call returns, whatever was asked."""
 
+TRIMMED_ROWS_PER_USER = 1_000
+"""The most notifications of one user that one slice of forgetting removes."""
+
 DEFAULT_DATABASE = "vouchstorm"
 """MongoDB database where the URL names none."""
 
