@@ -8,19 +8,12 @@ import time
 from collections.abc import Callable, Coroutine, Sequence
 from inspect import getmembers, isfunction
 from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any
 
 from ..domain.records import Claim, Notification
 from ..errors import RefusedError, UnavailableError
 from ..observability.metrics import Metrics
-from ..ports import (
-    ClaimRepository,
-    EffectRepository,
-    NotificationRepository,
-    Recorded,
-    Store,
-    UserRepository,
-)
+from ..ports import ClaimRepository, EffectRepository, NotificationRepository, Recorded, Store, UserRepository
 
 Method = Callable[..., Coroutine[Any, Any, Any]]
 Wrap = Callable[[str, Method], Method]
@@ -37,10 +30,10 @@ def wrapped(store: Store, wrap: Wrap) -> Store:
         open=wrap("open", store.open),
         close=wrap("close", store.close),
         ping=wrap("ping", store.ping),
-        users=cast(UserRepository, repository(UserRepository, store.users)),
-        claims=cast(ClaimRepository, repository(ClaimRepository, store.claims)),
-        effects=cast(EffectRepository, repository(EffectRepository, store.effects)),
-        notifications=cast(NotificationRepository, repository(NotificationRepository, store.notifications)),
+        users=repository(UserRepository, store.users),
+        claims=repository(ClaimRepository, store.claims),
+        effects=repository(EffectRepository, store.effects),
+        notifications=repository(NotificationRepository, store.notifications),
     )
 
 

@@ -13,7 +13,7 @@ import itertools
 import logging
 import random
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from functools import wraps
 from typing import Any, Concatenate, Literal, ParamSpec, TypeVar
 
@@ -39,6 +39,8 @@ from ...errors import RefusedError, SetupError, UnavailableError
 from ..rows import Document
 from ..schema import DEFAULT_DATABASE, Name
 from .batcher import Batcher, ServeBatch
+
+_log = logging.getLogger(__name__)
 
 MongoDriver = Literal["motor", "pymongo"]
 
@@ -99,23 +101,11 @@ def make_probe(url: str, driver: MongoDriver, timeout_s: float) -> Client | None
     return make_client(f"mongodb://{host}:{port}/", driver, timeout_s, **options, directConnection=True)
 
 
-async def start_transaction(client: Client, driver: MongoDriver) -> Session:
-    """A new session inside a new transaction: snapshot reads, majority commit."""
-    session = await client.start_session() if driver == "motor" else client.start_session()
-    started = session.start_transaction(read_concern=ReadConcern("snapshot"), write_concern=_MAJORITY)
-    if driver == "pymongo":
-        await started
-    return session
-
-
 async def close_client(client: Client, driver: MongoDriver) -> None:
     """Close all connections."""
     closing = client.close()
     if driver == "pymongo":
         await closing
-
-
-_log = logging.getLogger(__name__)
 
 
 async def abort_orphans(client: Client, open_for_s: float) -> int:
@@ -299,8 +289,12 @@ class MongoConnection:
             await abort_orphans(self.client, self._orphan_age_s)
 
     async def _try_once(self, body: Callable[[Session], Awaitable[T]]) -> T:
-        session = await start_transaction(self.client, self.driver)
+        motor = self.driver == "motor"
+        session = await self.client.start_session() if motor else self.client.start_session()
         try:
+            started = session.start_transaction(read_concern=ReadConcern("snapshot"), write_concern=_MAJORITY)
+            if not motor:
+                await started
             result = await body(session)
             await self._commit(session)
         finally:
@@ -348,7 +342,9 @@ class MongoConnection:
         except PyMongoError as error:
             if len(values) == 1 or not (is_duplicate(error) or (several and is_transient(error))):
                 raise
-            groups = _by_key(values, key_of) if several else [[index] for index in range(len(values))]
+        groups: dict[str | int, list[int]] = {}
+        for index, value in enumerate(values):
+            groups.setdefault(key_of(value) if several else index, []).append(index)
         results: dict[int, T | Exception] = {}
 
         async def serve(group: list[int]) -> None:
@@ -358,15 +354,8 @@ class MongoConnection:
                 answers = [error for _ in group]
             results.update(zip(group, answers, strict=True))
 
-        await asyncio.gather(*(serve(group) for group in groups))
+        await asyncio.gather(*(serve(group) for group in groups.values()))
         return [results[index] for index in range(len(values))]
-
-
-def _by_key(values: Sequence[V], key_of: Callable[[V], str]) -> Iterable[list[int]]:
-    groups: dict[str, list[int]] = {}
-    for index, value in enumerate(values):
-        groups.setdefault(key_of(value), []).append(index)
-    return groups.values()
 
 
 def is_duplicate(error: Exception) -> bool:

@@ -7,17 +7,15 @@ from datetime import datetime
 from pymongo import UpdateOne
 
 from ...contracts.types import ClaimId, UserId, ValidationId
-from ...domain.effects import Effect, advance
+from ...domain.effects import Effect
 from ...domain.records import Notification, TrustChange
 from ...domain.trust import TrustPolicy
 from ...ports import Clock, Trimmed
 from ..rows import (
     Document,
-    effect_document,
+    applied,
     no_such_user,
     notification_document,
-    progress_document,
-    progress_record,
     to_us,
     trust_change_record,
 )
@@ -52,29 +50,23 @@ class MongoEffects(Repository):
         for effect in effects:
             by_user.setdefault(effect.user_id, []).append(effect)
         users = list(by_user.items())
+        timeout_s = self.connection.timeout_s
         made: Made = {}
         for start in range(0, len(users), _USERS_PER_STEP):
-            made |= await self._apply_step(users[start : start + _USERS_PER_STEP])
+            step = users[start : start + _USERS_PER_STEP]
+            # Side by side; the first failure is raised when all have ended.
+            calls = (self._users.submit(item[0], item, timeout_s) for item in step)
+            for answer in await asyncio.gather(*calls, return_exceptions=True):
+                if isinstance(answer, BaseException):
+                    raise answer
+                made |= answer
         if finishes is not None:
-            await self._finishing.submit(finishes, finishes, self.connection.timeout_s)
+            await self._finishing.submit(finishes, finishes, timeout_s)
         return [item for effect in effects for item in made.pop(effect.key, ())]
 
     async def _finish_together(self, ids: Sequence[str]) -> Sequence[None]:
         await self.connection.call(lambda: finish(self.connection, ids))
         return [None for _ in ids]
-
-    async def _apply_step(self, users: Sequence[UserEffects]) -> Made:
-        """Side by side; the first failure is raised when all have ended."""
-        timeout_s = self.connection.timeout_s
-        answers = await asyncio.gather(
-            *(self._users.submit(item[0], item, timeout_s) for item in users), return_exceptions=True
-        )
-        made: Made = {}
-        for answer in answers:
-            if isinstance(answer, BaseException):
-                raise answer
-            made |= answer
-        return made
 
     async def _apply_together(self, wanted: Sequence[UserEffects]) -> Sequence[Made | Exception]:
         now = self._clock.now()
@@ -93,8 +85,8 @@ class MongoEffects(Repository):
         user_ids = {"$in": list({user_id for user_id, _ in wanted})}
         keys = {"$in": [effect.key for _, effects in wanted for effect in effects]}
         users = await connection.find(Name.USERS, {"_id": user_ids}, session=session)
-        applied = await connection.find(Name.EFFECTS, {"_id": keys}, {"_id": 1}, session=session)
-        step = _Step(users, applied, self._policy, now)
+        earlier = await connection.find(Name.EFFECTS, {"_id": keys}, {"_id": 1}, session=session)
+        step = _Step(users, earlier, self._policy, now)
         answers = [step.apply(user_id, effects) for user_id, effects in wanted]
         if step.unread:
             await connection[Name.USERS].bulk_write(step.user_updates(), session=session)
@@ -133,10 +125,10 @@ class _Step:
     """What the effects of one transaction amount to. unread: how many more, per user that moved."""
 
     def __init__(
-        self, users: Sequence[Document], applied: Sequence[Document], policy: TrustPolicy, now: datetime
+        self, users: Sequence[Document], earlier: Sequence[Document], policy: TrustPolicy, now: datetime
     ) -> None:
         self._users = {row["id"]: row for row in users}
-        self._applied = {row["key"] for row in applied}
+        self._applied = {row["key"] for row in earlier}
         self._policy = policy
         self._now = now
         self.unread: dict[str, int] = {}
@@ -152,14 +144,12 @@ class _Step:
         for effect in effects:
             if effect.key in self._applied:
                 continue
-            outcome = advance(progress_record(row), effect, self._policy, self._now)
-            badges = [*row["badges"], *([badge_id, to_us(self._now)] for badge_id in outcome.earned)]
-            row |= progress_document(outcome.progress, badges)
+            changes, effect_row, made[effect.key] = applied(row, effect, self._policy, self._now)
+            row |= changes
             self._applied.add(effect.key)
-            made[effect.key] = outcome.notifications
-            self.unread[user_id] = self.unread.get(user_id, 0) + len(outcome.notifications)
-            self.effects.append(effect_document(effect, outcome, self._now))
-            self.notifications += [notification_document(item) for item in outcome.notifications]
+            self.unread[user_id] = self.unread.get(user_id, 0) + len(made[effect.key])
+            self.effects.append(effect_row)
+            self.notifications += [notification_document(item) for item in made[effect.key]]
         return made
 
     def user_updates(self) -> list[UpdateOne]:

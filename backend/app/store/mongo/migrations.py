@@ -39,13 +39,6 @@ STEPS: tuple[Step, ...] = (_to_version_2,)
 """The first leads from version 1 to 2; never edited once released, only appended."""
 
 
-async def migrate(connection: MongoConnection, version: int) -> None:
-    """Carry out what `version` lacks, and write down how far it came after each step."""
-    for reached, step in enumerate(STEPS[version - 1 :], version + 1):
-        await step(connection)
-        await connection[Name.META].update_one({"_id": "schema"}, {"$max": {"version": reached}})
-
-
 assert len(STEPS) == MONGO_VERSION - 1  # noqa: S101 - a version without its step must not be released
 
 
@@ -83,7 +76,7 @@ async def open_connection(connection: MongoConnection) -> None:
 async def _prepare(connection: MongoConnection) -> None:
     try:
         await connection.call(lambda: _check_topology(connection))
-        await connection.call(lambda: _check_version(connection))
+        await connection.call(lambda: _migrate(connection))
         for name in MONGO_INDEXES:
             await connection.call(partial(_create_indexes, connection, name))
     except UnavailableError as error:
@@ -128,7 +121,7 @@ async def _reason_without_primary(connection: MongoConnection) -> str | None:
         await close_client(probe, connection.driver)
 
 
-async def _check_version(connection: MongoConnection) -> None:
+async def _migrate(connection: MongoConnection) -> None:
     meta = connection[Name.META]
     await meta.update_one({"_id": "schema"}, {"$setOnInsert": {"version": MONGO_VERSION}}, upsert=True)
     found = await meta.find_one({"_id": "schema"})
@@ -138,7 +131,9 @@ async def _check_version(connection: MongoConnection) -> None:
             f"The MongoDB database has schema version {version}, but this program only knows "
             f"{MONGO_VERSION}; run the Vouchstorm version that wrote it, or a newer one."
         )
-    await migrate(connection, version)
+    for reached, step in enumerate(STEPS[version - 1 :], version + 1):
+        await step(connection)
+        await meta.update_one({"_id": "schema"}, {"$max": {"version": reached}})
 
 
 async def _create_indexes(connection: MongoConnection, name: Name) -> None:

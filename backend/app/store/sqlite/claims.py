@@ -10,6 +10,7 @@ from ...ports import Decide, Page, Recorded
 from ..rows import (
     CLAIMS_BY_AGE,
     VALIDATIONS_BY_VERSION,
+    Document,
     bounded,
     check_same_request,
     check_validation,
@@ -22,8 +23,10 @@ from ..rows import (
     validation_document,
     validation_record,
 )
-from ..schema import CLAIMS, VALIDATIONS
+from ..schema import CLAIMS, VALIDATIONS, Table
 from .connection import Connection, Repository, insert, reading, select, select_one, update, writing
+
+_BY_AUTHOR = "WHERE claim_id = ? AND user_id = ?"
 
 
 class SqliteClaims(Repository):
@@ -80,7 +83,8 @@ class SqliteClaims(Repository):
         self, connection: Connection, validation: Validation, decide: Decide | None = None
     ) -> Recorded:
         row = select_one(connection, CLAIMS, "WHERE id = ?", (validation.claim_id,))
-        repeated = _validation_by(connection, validation.claim_id, validation.user_id) is not None
+        author = (validation.claim_id, validation.user_id)
+        repeated = select_one(connection, VALIDATIONS, _BY_AUTHOR, author) is not None
         before = check_validation(None if row is None else claim_record(row), validation, repeated=repeated)
         recorded = counted(before, validation, decide)
         insert(connection, VALIDATIONS, [validation_document(recorded.validation)])
@@ -89,7 +93,8 @@ class SqliteClaims(Repository):
 
     @reading
     def validation_by(self, connection: Connection, claim_id: ClaimId, user_id: UserId) -> Validation | None:
-        return _validation_by(connection, claim_id, user_id)
+        row = select_one(connection, VALIDATIONS, _BY_AUTHOR, (claim_id, user_id))
+        return None if row is None else validation_record(row)
 
     @reading
     def validations(
@@ -129,22 +134,12 @@ class SqliteClaims(Repository):
 
     @reading
     def pending_validations(self, connection: Connection, before: datetime, limit: int) -> list[Validation]:
-        rows = select(
-            connection,
-            VALIDATIONS,
-            "WHERE pending = 1 AND created_at_us < ? ORDER BY created_at_us, id LIMIT ?",
-            (to_us(before), bounded(limit)),
-        )
+        rows = _pending(connection, VALIDATIONS, "created_at_us", before, limit)
         return [validation_record(row) for row in rows]
 
     @reading
     def pending_settlements(self, connection: Connection, before: datetime, limit: int) -> list[Claim]:
-        rows = select(
-            connection,
-            CLAIMS,
-            "WHERE pending = 1 AND settled_at_us < ? ORDER BY settled_at_us, id LIMIT ?",
-            (to_us(before), bounded(limit)),
-        )
+        rows = _pending(connection, CLAIMS, "settled_at_us", before, limit)
         return [claim_record(row) for row in rows]
 
     @reading
@@ -157,9 +152,11 @@ class SqliteClaims(Repository):
         return [ClaimId(claim_id) for (claim_id,) in rows]
 
 
-def _validation_by(connection: Connection, claim_id: ClaimId, user_id: UserId) -> Validation | None:
-    row = select_one(connection, VALIDATIONS, "WHERE claim_id = ? AND user_id = ?", (claim_id, user_id))
-    return None if row is None else validation_record(row)
+def _pending(
+    connection: Connection, table: Table, column: str, before: datetime, limit: int
+) -> list[Document]:
+    oldest_first = f"WHERE pending = 1 AND {column} < ? ORDER BY {column}, id LIMIT ?"
+    return select(connection, table, oldest_first, (to_us(before), bounded(limit)))
 
 
 def finish(connection: Connection, finished: ValidationId | ClaimId) -> None:

@@ -257,27 +257,24 @@ def reading(
     job: Callable[Concatenate[R, Connection, P], T],
 ) -> Callable[Concatenate[R, P], Coroutine[Any, Any, T]]:
     """Run the method on a reader thread, with a connection that sees one consistent view."""
-
-    @wraps(job)
-    async def call(self: R, /, *args: P.args, **kwargs: P.kwargs) -> T:
-        database = self.database
-        return await database.readers.call(
-            lambda connection: job(self, connection, *args, **kwargs), database.timeout_s
-        )
-
-    return call
+    return _on(lambda database: database.readers, job)
 
 
 def writing(
     job: Callable[Concatenate[R, Connection, P], T],
 ) -> Callable[Concatenate[R, P], Coroutine[Any, Any, T]]:
     """Run the method on the writer thread; what it did is durable when the call returns, or undone."""
+    return _on(lambda database: database.writer, job)
 
+
+def _on(
+    threads: Callable[[Database], Executor], job: Callable[Concatenate[R, Connection, P], T]
+) -> Callable[Concatenate[R, P], Coroutine[Any, Any, T]]:
     @wraps(job)
     async def call(self: R, /, *args: P.args, **kwargs: P.kwargs) -> T:
-        database = self.database
-        return await database.writer.call(
-            lambda connection: job(self, connection, *args, **kwargs), database.timeout_s
-        )
+        def task(connection: Connection) -> T:
+            return job(self, connection, *args, **kwargs)
+
+        return await threads(self.database).call(task, self.database.timeout_s)
 
     return call

@@ -4,20 +4,11 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from ...contracts.types import ClaimId, ValidationId
-from ...domain.effects import Effect, advance
+from ...domain.effects import Effect
 from ...domain.records import Notification, TrustChange
 from ...domain.trust import TrustPolicy
 from ...ports import Clock, Trimmed
-from ..rows import (
-    Document,
-    effect_document,
-    no_such_user,
-    notification_document,
-    progress_document,
-    progress_record,
-    to_us,
-    trust_change_record,
-)
+from ..rows import applied, no_such_user, notification_document, to_us, trust_change_record
 from ..schema import EFFECTS, NOTIFICATIONS, USERS
 from .claims import finish, unfinished
 from .connection import (
@@ -67,22 +58,14 @@ class SqliteEffects(Repository):
             row = select_one(connection, USERS, "WHERE id = ?", (effect.user_id,))
             if row is None:
                 return made, False
-            made.extend(self._apply_one(connection, row, effect, now))
+            changes, effect_row, rows = applied(row, effect, self._policy, now)
+            update(connection, USERS, effect.user_id, changes | {"unread": row["unread"] + len(rows)})
+            insert(connection, EFFECTS, [effect_row])
+            insert(connection, NOTIFICATIONS, [notification_document(item) for item in rows])
+            made.extend(rows)
         if finishes is not None:
             finish(connection, finishes)
         return made, True
-
-    def _apply_one(
-        self, connection: Connection, row: Document, effect: Effect, now: datetime
-    ) -> tuple[Notification, ...]:
-        outcome = advance(progress_record(row), effect, self._policy, now)
-        badges = [*row["badges"], *([badge_id, to_us(now)] for badge_id in outcome.earned)]
-        changes = progress_document(outcome.progress, badges)
-        changes["unread"] = row["unread"] + len(outcome.notifications)
-        update(connection, USERS, effect.user_id, changes)
-        insert(connection, EFFECTS, [effect_document(effect, outcome, now)])
-        insert(connection, NOTIFICATIONS, [notification_document(item) for item in outcome.notifications])
-        return outcome.notifications
 
     @reading
     def trust_changes(self, connection: Connection, claim_id: ClaimId) -> list[TrustChange]:

@@ -55,13 +55,8 @@ def commit_together(connection: sqlite3.Connection, jobs: Sequence[Job]) -> list
     except sqlite3.Error as error:
         if connection.in_transaction:
             connection.execute("ROLLBACK")
-        return _fail_together(jobs, error)
+        return [translate(error) for _ in jobs]
     return results
-
-
-def _fail_together(jobs: Sequence[Job], error: Exception) -> list[Any]:
-    """The same failure for each job, as an exception of its own."""
-    return [translate(error) for _ in jobs]
 
 
 def _in_savepoint(connection: sqlite3.Connection, job: Job) -> Any:
@@ -118,17 +113,16 @@ class Executor:
     async def start(self) -> None:
         """Start the threads; return when each has its connection. Raises what `connect` raised."""
         loop = self._loop = asyncio.get_running_loop()
-        opened: list[Waiting[None, None]] = []
+        opened: list[asyncio.Future[None]] = []
         for number in range(self._thread_count):
-            ready: Waiting[None, None] = Waiting(None, loop.create_future())
-            thread = threading.Thread(
-                target=self._work, args=(loop, ready), name=f"{self._name}-{number}", daemon=True
+            opened.append(loop.create_future())
+            ready = Waiting(None, opened[-1])
+            name = f"{self._name}-{number}"
+            self._threads.append(
+                threading.Thread(target=self._work, args=(loop, ready), name=name, daemon=True)
             )
-            thread.start()
-            self._threads.append(thread)
-            opened.append(ready)
-        outcomes = await asyncio.gather(*(ready.future for ready in opened), return_exceptions=True)
-        failures = [item for item in outcomes if item]
+            self._threads[-1].start()
+        failures = [item for item in await asyncio.gather(*opened, return_exceptions=True) if item]
         if failures:
             await self.stop()
             raise failures[0]
@@ -174,7 +168,7 @@ class Executor:
         try:
             return self._run_batch(connection, batch)
         except sqlite3.Error as error:
-            return _fail_together(batch, error)
+            return [translate(error) for _ in batch]
 
     def _next_batch(self) -> list[Job] | None:
         """All waiting jobs up to the bound, without those given up meanwhile; None: stop."""
