@@ -140,14 +140,14 @@ async def write_seed(
     """
     for start in range(0, len(plan.users), _BATCH):
         try:
-            await store.create_users(plan.users[start : start + _BATCH], password_hash)
+            await store.users.create_users(plan.users[start : start + _BATCH], password_hash)
         except RefusedError as error:
             raise SetupError(
                 "Users of these names exist already; choose another --prefix or a fresh --data-dir."
             ) from error
         progress("users", min(start + _BATCH, len(plan.users)), len(plan.users))
     for start in range(0, len(plan.claims), _BATCH):
-        await store.create_claims(plan.claims[start : start + _BATCH])
+        await store.claims.create_claims(plan.claims[start : start + _BATCH])
         progress("claims", min(start + _BATCH, len(plan.claims)), len(plan.claims))
     accepted = 0
     for number, (user, claim, action) in enumerate(plan.answers, 1):

@@ -21,10 +21,10 @@ badges_router = APIRouter(tags=["badges"])
 )
 async def get_user(user_id: PathId, services: AppServices) -> rest.UserOut:
     """One user with their badges."""
-    user = await services.store.user(UserId(user_id))
+    user = await services.store.users.user(UserId(user_id))
     if user is None:
         raise RefusedError("There is no such user.", Code.USER_NOT_FOUND)
-    badges = await services.store.badges([user.id])
+    badges = await services.store.users.badges([user.id])
     return user_view(user, badges.get(user.id, []))
 
 

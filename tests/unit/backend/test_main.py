@@ -15,6 +15,7 @@ from backend.app.ports import Clock, Store
 from backend.app.services.reconciler import Reconciler
 from backend.app.services.throttle import Throttle
 from backend.app.settings import Settings, load_settings
+from backend.app.store.metered import Method, wrapped
 from backend.app.store.open import build_store
 from tests.support.waiting import until
 
@@ -23,7 +24,7 @@ class ReluctantStore:
     """Opens at the n-th try; what comes after opening fails as told."""
 
     def __init__(self, real: Any, opens_at: int, trouble: list[BaseException]) -> None:
-        self._real = real
+        self._real = wrapped(real, self._reluctant)
         self._opens_at = opens_at
         self._trouble = trouble
         self.tries = 0
@@ -32,17 +33,20 @@ class ReluctantStore:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._real, name)
 
-    async def open(self) -> None:
-        self.tries += 1
-        if self.tries < self._opens_at:
-            raise UnavailableError("not yet")
-        await self._real.open()
-        self.opened += 1
+    def _reluctant(self, name: str, method: Method) -> Method:
+        async def open_late() -> None:
+            self.tries += 1
+            if self.tries < self._opens_at:
+                raise UnavailableError("not yet")
+            await method()
+            self.opened += 1
 
-    async def pending_validations(self, before: Any, limit: int) -> Any:
-        if self._trouble:
-            raise self._trouble.pop()
-        return await self._real.pending_validations(before, limit)
+        async def in_trouble(*args: Any) -> Any:
+            if self._trouble:
+                raise self._trouble.pop()
+            return await method(*args)
+
+        return {"open": open_late, "pending_validations": in_trouble}.get(name, method)
 
 
 @pytest.fixture

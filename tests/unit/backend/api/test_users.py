@@ -16,7 +16,7 @@ async def seed(world: World, scores: list[int]) -> None:
         User(UserId(f"u{n}"), f"user{n}", f"User {n}", world.clock.now(), Progress(trust_score=score))
         for n, score in enumerate(scores)
     ]
-    await world.services.store.create_users(users, "!")
+    await world.services.store.users.create_users(users, "!")
 
 
 async def test_a_user_is_shown_to_everybody_without_what_is_private(world: World, anna: Person) -> None:

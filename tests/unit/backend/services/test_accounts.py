@@ -41,7 +41,7 @@ async def test_wrong_names_and_wrong_passwords_are_refused_alike(
 
 async def test_a_user_without_usable_hash_cannot_log_in(world: World) -> None:
     user = User(UserId("seeded"), "seeded", "Seeded", world.clock.now())
-    await world.services.store.create_user(user, "!")
+    await world.services.store.users.create_user(user, "!")
     with pytest.raises(RefusedError) as refusal:
         await world.services.accounts.login("seeded", PASSWORD)
     assert refusal.value.code is Code.WRONG_CREDENTIALS
@@ -50,7 +50,7 @@ async def test_a_user_without_usable_hash_cannot_log_in(world: World) -> None:
 async def test_a_seeded_hash_logs_in(world: World) -> None:
     password_hash = await world.services.accounts.hash_password(PASSWORD)
     user = User(UserId("seeded"), "seeded", "Seeded", world.clock.now())
-    await world.services.store.create_users([user], password_hash)
+    await world.services.store.users.create_users([user], password_hash)
     assert (await world.services.accounts.login("seeded", PASSWORD)).user.id == "seeded"
 
 
@@ -131,6 +131,6 @@ async def test_the_hash_of_nothing_costs_what_a_real_one_costs_and_matches_nothi
 
 async def test_the_display_name_is_kept(world: World) -> None:
     session = await world.services.accounts.register("anna", PASSWORD, "Anna A.")
-    stored = await world.services.store.user(session.user.id)
+    stored = await world.services.store.users.user(session.user.id)
     assert stored is not None
     assert replace(stored) == session.user

@@ -44,7 +44,7 @@ async def test_what_cannot_be_sent_is_refused(
 async def test_what_was_refused_is_not_stored(world: World, anna: Person) -> None:
     with pytest.raises(RefusedError):
         await create(world, anna, NotificationType.BADGE_EARNED)
-    assert await world.services.store.last_seqs([UserId(anna.id)]) == {UserId(anna.id): 0}
+    assert await world.services.store.notifications.last_seqs([UserId(anna.id)]) == {UserId(anna.id): 0}
 
 
 async def test_the_refusal_names_what_is_missing(world: World, anna: Person) -> None:
@@ -54,7 +54,7 @@ async def test_the_refusal_names_what_is_missing(world: World, anna: Person) -> 
 
 async def test_what_can_be_sent_is_stored(world: World, anna: Person) -> None:
     await create(world, anna, NotificationType.BADGE_EARNED, data=BADGE)
-    assert await world.services.store.last_seqs([UserId(anna.id)]) == {UserId(anna.id): 1}
+    assert await world.services.store.notifications.last_seqs([UserId(anna.id)]) == {UserId(anna.id): 1}
 
 
 def test_a_stored_row_without_the_facts_of_its_type_goes_out_without_the_typed_event() -> None:
