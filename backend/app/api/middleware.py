@@ -22,6 +22,7 @@ from ..contracts.errors import Code
 from ..errors import UnavailableError
 from ..observability.logs import request_id
 from ..observability.metrics import Metrics
+from ..observability.tracing import Tracing
 from ..ports import Ids
 from ..services.throttle import Limit, Throttle
 from ..settings import Settings
@@ -56,6 +57,39 @@ def is_ours(scope: Scope) -> bool:
 
 def _is_under_socket_path(path: str) -> bool:
     return path.split("/", 2)[1:2] == [_SOCKET_PREFIX]
+
+
+class Traces:
+    """A span around each REST request, child of the caller's `traceparent`; only where tracing is on.
+
+    Says method, route template and status: never a path, a query string or a header.
+    """
+
+    def __init__(self, app: ASGIApp, *, tracing: Tracing) -> None:
+        self._app = app
+        self._tracing = tracing
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if not is_ours(scope):
+            await self._app(scope, receive, send)
+            return
+        method = scope["method"]
+        status = 500
+
+        async def send_noted(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            await send(message)
+
+        with self._tracing.span("request", Headers(scope=scope), **{"http.request.method": method}) as span:
+            try:
+                await self._app(scope, receive, send_noted)
+            finally:
+                route = getattr(scope.get("route"), "path", UNMATCHED)
+                span.update_name(f"{method} {route}")
+                span.set_attribute("http.route", route)
+                span.set_attribute("http.response.status_code", status)
 
 
 class Envelope:

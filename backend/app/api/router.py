@@ -18,9 +18,8 @@ from ..services.container import Services
 from ..services.throttle import Throttle
 from . import auth, claims, docs, health, leaderboard, notifications, users
 from .docs import document
-from .middleware import Cors, Envelope, Limits, Rates, RestRates
+from .middleware import Cors, Envelope, Limits, Rates, RestRates, Traces
 from .problems import add_problem_handlers
-from .traced import Traced
 from .webui import find_web_ui, web_ui_router
 
 _ROUTERS = (
@@ -54,7 +53,7 @@ def new_api(lifespan: Lifespan | None = None) -> Api:
         title="Vouchstorm",
         version=__version__,
         lifespan=lifespan,
-        # Its own spans would have whole URLs; ours are in `traced.py`.
+        # Its own spans would have whole URLs; ours are `middleware.Traces`.
         telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},
         openapi_url=None,  # `docs.py` serves it, with its own headers
         generate_unique_id_function=lambda route: route.name,
@@ -93,6 +92,6 @@ def install(
     app.add_middleware(Rates, rates=rates)
     if services.settings.cors_origins:
         app.add_middleware(Cors, origins=services.settings.cors_origins)
-    if tracing is not None:
-        app.add_middleware(Traced, tracing=tracing)
+    if tracing is not None and tracing.on:
+        app.add_middleware(Traces, tracing=tracing)
     app.add_middleware(Envelope, metrics=services.metrics, ids=services.ids)

@@ -10,22 +10,15 @@ import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
 
 from ..contracts.types import DeliveryClass
-from . import trail
 from .engine import Session
+from .rooms import RoomManager
 from .websocket import Message
 
 log = logging.getLogger(__name__)
 
 VERSIONS_KEPT = 20_000
-
-
-class Rooms(Protocol):
-    def sessions(self, room: str) -> list[Session]: ...
-
-    def room_size(self, room: str) -> int: ...
 
 
 @dataclass(slots=True)
@@ -49,7 +42,7 @@ class Fanout:
 
     def __init__(
         self,
-        rooms: Rooms,
+        rooms: RoomManager,
         *,
         coalesce_s: float,
         snapshot_interval_s: float,
@@ -112,12 +105,9 @@ class Fanout:
             self._timer = None
         pending, self._pending = self._pending, {}
         self._size = 0
-        followed = trail.followed()
         for room, messages in pending.items():
             sessions = self._rooms.sessions(room)
             _write(sessions, messages)
-            if followed:
-                trail.written(sessions, messages)
             self.counts.flushes += 1
             self.counts.messages += len(messages)
             self.counts.written += len(messages) * len(sessions)

@@ -23,7 +23,6 @@ from ..errors import RefusedError, VouchstormError
 from ..ports import Newcomer
 from ..services.container import Services
 from ..services.tokens import TokenClaims
-from . import trail
 from .auth import TokenWatch
 from .delivery import Arrival, Channels, Joined, Newcomers
 from .engine import Engine, Session
@@ -145,7 +144,6 @@ class Gateway:
             return
         self._peers[sid] = peer
         self._manager.let_in(sid)
-        trail.opened(sid, session)
         opening = [
             Message([b"0" + orjson.dumps({"sid": sid})], DeliveryClass.CONTROL),
             control("connection_established", events.ConnectionEstablished(session_id=sid)),

@@ -35,7 +35,6 @@ from .http_upgrade import AsgiDoor
 from .rate_limit import InflowLimits
 from .rooms import RoomManager
 from .timers import Deadlines
-from .traced import TracedPushes
 from .websocket import Message
 
 log = logging.getLogger(__name__)
@@ -136,13 +135,13 @@ class Realtime:
         self.engine: Engine = self.sio.eio
         self.door = self.sio.door = self._build_door()
         self.deadlines = Deadlines()
-        traced = TracedPushes(tracing) if tracing is not None else None
+        self._tracing = tracing or Tracing()
         self.fanout = Fanout(
             manager,
             coalesce_s=settings.coalesce_ms / 1000,
             snapshot_interval_s=1 / settings.snapshot_hz,
             queue_messages=settings.push_queue_events,
-            on_flush=self._count_flush if traced is None else traced.around(self._count_flush),
+            on_flush=self._count_flush,
             on_drop=lambda message: metrics.dropped(message.delivery, "queue_full"),
         )
         self.channels = Channels(store, self.fanout, settings.replay_limit, self.engine.own)
@@ -152,7 +151,7 @@ class Realtime:
             self.fanout,
             self.channels,
             publish=bus.publish if bus is not None else None,
-            encode=traced.encode if traced is not None else None,
+            tracing=tracing,
         )
         if bus is not None:
             listener = BusListener(bus, store, clock, manager, self.fanout, self.channels, self.emitter)
@@ -247,6 +246,8 @@ class Realtime:
                 self._delivered += 1
             for name in message.names:
                 self._metrics.events_emitted.inc(name, sockets)
+            if message.trace is not None:
+                self._tracing.ended("push", message.trace, event=" ".join(message.names), sockets=sockets)
 
     def attach(self, services: Services) -> None:
         """Let clients in: their events go to these services."""

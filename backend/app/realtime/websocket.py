@@ -21,6 +21,7 @@ from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIO
 from websockets.frames import apply_mask  # type: ignore[attr-defined]
 
 from ..contracts.types import DeliveryClass
+from ..observability.tracing import Mark
 
 # Bytes on the wire: RFC 6455 server frames around Engine.IO/Socket.IO text packets.
 #
@@ -65,7 +66,7 @@ class Message:
     version: seq of a durable push, version of a snapshot.
     names: event names, for the metrics.
     born_s: see `ports.Push`.
-    trace: where its trace stood, for `traced.py`; None where nobody traces.
+    trace: where its trace stood; None where nobody traces.
     """
 
     __slots__ = ("born_s", "delivery", "key", "names", "packets", "trace", "version", "wire")
@@ -86,7 +87,7 @@ class Message:
         self.delivery = delivery
         self.key = key
         self.version = version
-        self.trace: object = None
+        self.trace: Mark | None = None
 
 
 def encode(
