@@ -1,8 +1,8 @@
-"""The door of a node: everybody who wants a socket comes here first, before any work is done for them.
+"""Admission to a node: who wants a socket is counted and queued here before any work is done for them.
 
-Counts sockets by address (`caps.py`), lets a bounded number of handshakes be at work and a bounded number
-wait (`admission.py`), and begins only a few of them per turn of the event loop, so that a storm does not
-hold up who is connected. A visitor comes by the short way (`short_way.py`) or as an ASGI request (`asgi`).
+Counts sockets by address (`Caps`), lets a bounded number of handshakes be at work and a bounded number wait
+(`Admission`), and begins only a few of them per turn of the event loop, so that a storm does not hold up who
+is connected.
 """
 
 import asyncio
@@ -14,21 +14,16 @@ from enum import StrEnum
 from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Generic, Protocol, TypeVar
 
-# Who may begin a handshake now, who waits, who is turned away. Pure: the time is passed in.
-#
-# A bounded number of handshakes is at work, a bounded number waits. Whoever waits is served in turn
-# by
-# address, first come first served within one address: an address that floods waits for itself. When
-# the queue
-# is full, the newest of the address that waits most is turned away, which is the newcomer itself only
-# if its
-# own address waits most. Every step costs the same however many wait.
-
 T = TypeVar("T", bound=Hashable)
 
 
 class Admission(Generic[T]):
-    """The queue in front of a node. Tickets are whatever the caller knows its visitors by."""
+    """Who may begin a handshake now, who waits, who is turned away. Pure: the time is passed in.
+
+    Who waits is served in turn by address, in order within one address: an address that floods waits for
+    itself. When the queue is full, the newest of the address that waits most is turned away. Every step costs
+    the same however many wait.
+    """
 
     def __init__(self, at_once: int, queue: int, wait_s: float) -> None:
         """at_once: handshakes at work, 0: any number. queue: waiting. wait_s: longest wait."""
@@ -42,20 +37,10 @@ class Admission(Generic[T]):
         self._by_length: dict[int, OrderedDict[str, None]] = {}
         self._longest = 0
 
-    # -------------------------------------------------------------- coming
-
     @property
     def free(self) -> bool:
         """May one more handshake be at work?"""
         return not self._at_once or self.at_work < self._at_once
-
-    def begin(self) -> None:
-        """One is at work; whoever begins has to be `done` once."""
-        self.at_work += 1
-
-    def done(self) -> None:
-        """One is no longer at work."""
-        self.at_work -= 1
 
     def wait(self, ticket: T, address: str, now_s: float) -> T | None:
         """Let it wait. Whom that pushes out, perhaps itself; None if there was room."""
@@ -72,8 +57,6 @@ class Admission(Generic[T]):
         self.leave(newest, largest)
         return newest
 
-    # -------------------------------------------------------------- going in
-
     def next(self) -> T | None:
         """Who begins now, already counted as at work; None if nobody waits or all hands are full."""
         if not self.waiting or not self.free:
@@ -85,8 +68,6 @@ class Admission(Generic[T]):
             self._lines[address] = line  # to the end: the next address has its turn
         self.at_work += 1
         return ticket
-
-    # -------------------------------------------------------------- going away
 
     def leave(self, ticket: T, address: str) -> bool:
         """It does not wait any more. False if it did not wait."""
@@ -110,14 +91,12 @@ class Admission(Generic[T]):
                 found.append((ticket, address))
         return found
 
-    # -------------------------------------------------------------- which line is longest
-
     def _left(self, address: str, line: OrderedDict[T, float]) -> None:
         self.waiting -= 1
         self._relist(address, len(line) + 1, len(line))
 
     def _relist(self, address: str, before: int, now: int) -> None:
-        """Lengths change by one: so does the longest."""
+        # Lengths change by one: so does the longest.
         if before:
             of_before = self._by_length[before]
             del of_before[address]
@@ -127,15 +106,6 @@ class Admission(Generic[T]):
             self._by_length.setdefault(now, OrderedDict())[address] = None
         if now > self._longest or self._longest not in self._by_length:
             self._longest = now
-
-
-# How many sockets an address and a node may have. Pure.
-#
-# A socket is counted from the moment it asks to come in until its connection is gone; it is
-# *unsettled* until
-# it has authenticated, or until it is clear that it may stay without. Sockets per user are counted
-# where users
-# are known: in the gateway.
 
 
 class Refusal(StrEnum):
@@ -150,12 +120,19 @@ class Refusal(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Most sockets at a time; 0: no limit."""
+    """node, address: most sockets at a time, and most that are unsettled; 0: no limit.
+
+    at_once, queue, wait_s: see `Admission`. retry_s: spread of Retry-After, at least 1.
+    """
 
     node: int = 0
     node_unsettled: int = 0
     address: int = 0
     address_unsettled: int = 0
+    at_once: int = 0
+    queue: int = 0
+    wait_s: float = 5.0
+    retry_s: int = 1
 
 
 class _Counts:
@@ -167,7 +144,10 @@ class _Counts:
 
 
 class Caps:
-    """The sockets of a node, counted. Costs the same however many there are."""
+    """The sockets of a node, counted from asking to come in until the connection is gone.
+
+    A socket is *unsettled* until it has authenticated, or until it is clear that it may stay without.
+    """
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
@@ -223,12 +203,6 @@ class Caps:
         return (here.sockets, here.unsettled) if here is not None else (0, 0)
 
 
-# Whose connection this is: the address that limits are counted by. Pure.
-#
-# The peer's own address, unless the peer is a proxy that we trust: then the last address in
-# X-Forwarded-For
-# that is no such proxy. What comes before it, the client may have written itself.
-
 UNKNOWN = "unknown"
 """Peers without an address: Unix sockets."""
 IPV6_PREFIX = 64
@@ -258,7 +232,10 @@ class Proxies:
         return any(parsed in network for network in self._networks)
 
     def client(self, peer: str | None, forwarded_for: Sequence[bytes]) -> str:
-        """The address to count by. forwarded_for: values of that header, in order."""
+        """The address to count by: of the last hop that is no trusted proxy; before it, anything is forged.
+
+        forwarded_for: values of that header, in order.
+        """
         address = peer or UNKNOWN
         if forwarded_for and self.trusts(address):
             for hop in reversed(b",".join(forwarded_for).decode("latin-1").split(",")):
@@ -311,27 +288,12 @@ PATIENCE_S = 1.0
 SWEEP_S = 0.2
 
 
-@dataclass(frozen=True, slots=True)
-class DoorRules:
-    """at_once, queue, wait_s: see `Admission`. retry_s: spread of Retry-After, at least 1."""
-
-    limits: Limits
-    at_once: int
-    queue: int
-    wait_s: float
-    retry_s: int
-
-
 class Visitor(Protocol):
     """Who waits at the door."""
 
-    def enter(self, permit: "Permit") -> None:
-        """Begin the handshake."""
-        ...
+    def enter(self, permit: "Permit") -> None: ...
 
-    def turn_away(self, refusal: Refusal, retry_after_s: int) -> None:
-        """Say no."""
-        ...
+    def turn_away(self, refusal: Refusal, retry_after_s: int) -> None: ...
 
 
 class Permit:
@@ -359,7 +321,7 @@ class Permit:
         """The handshake is no work any more, however it went. Idempotent."""
         if self.at_work:
             self.at_work = False
-            self._door.admission.done()
+            self._door.admission.at_work -= 1
             self._door.advance()
 
     def leave(self) -> None:
@@ -379,15 +341,15 @@ class Door:
 
     def __init__(
         self,
-        rules: DoorRules,
+        limits: Limits,
         proxies: Proxies,
         rng: random.Random,
         on_refusal: Callable[[Refusal], None] = lambda refusal: None,
     ) -> None:
         self.proxies = proxies
-        self.caps = Caps(rules.limits)
-        self.admission: Admission[Permit] = Admission(rules.at_once, rules.queue, rules.wait_s)
-        self._retry_s = rules.retry_s
+        self.caps = Caps(limits)
+        self.admission: Admission[Permit] = Admission(limits.at_once, limits.queue, limits.wait_s)
+        self._retry_s = limits.retry_s
         self._rng = rng
         self._on_refusal = on_refusal
         self._begun = 0
@@ -405,7 +367,7 @@ class Door:
             return None
         permit = Permit(self, address, visitor)
         if self.admission.free and not self.admission.waiting and self._begun < PER_TURN:
-            self.admission.begin()
+            self.admission.at_work += 1
             self._begin(permit)
         else:
             pushed_out = self.admission.wait(permit, address, self._now_s())
@@ -442,8 +404,6 @@ class Door:
         self._begun = 0
         self.advance()
 
-    # -------------------------------------------------------------- saying no
-
     def _send_away(self, permit: Permit) -> None:
         visitor, permit.visitor = permit.visitor, None
         permit.leave()
@@ -454,8 +414,6 @@ class Door:
         self._on_refusal(refusal)
         # Spread out: those who are refused together must not come back together.
         visitor.turn_away(refusal, self._rng.randint(1, self._retry_s))
-
-    # -------------------------------------------------------------- time
 
     def _now_s(self) -> float:
         return asyncio.get_running_loop().time()

@@ -1,7 +1,4 @@
-"""The tokens that connected sockets came with: the notice before they expire, their end, and kicks.
-
-Called by the gateway, by the service that logs out, and by the bus for the kicks of other nodes.
-"""
+"""The tokens that connected sockets came with: the notice before they expire, their end, and kicks."""
 
 import asyncio
 from collections import OrderedDict
@@ -17,19 +14,16 @@ from .bus.messages import Kick
 from .handlers import Peer, Roster, control
 from .timers import Deadlines
 
-# Kicks of the last minute: for sockets that are being let in while their token is revoked. Pure.
-#
-# The store says whether a token is revoked, at the moment it is read. What comes after that moment
-# and before
-# the socket is known by its user would miss it; it is looked up here.
-
 KEPT_S = 60.0
 """Longer than any look-up of the store may take."""
 KEPT_KICKS = 100_000
 
 
 class KickedLately:
-    """Remembers kicked tokens for KEPT_S, the newest KEPT_KICKS of them."""
+    """Remembers kicked tokens for KEPT_S, the newest KEPT_KICKS of them.
+
+    For sockets that are being let in: what the store said of their token may be older than the kick.
+    """
 
     def __init__(self) -> None:
         self._until_s: OrderedDict[str, float] = OrderedDict()

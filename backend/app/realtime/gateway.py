@@ -2,8 +2,7 @@
 
 Every event goes through `_any_event`: rate, name, access, shape, then its handler. A refusal is an error
 ack, counted; a socket that keeps earning refusals is aborted. No traceback ever reaches a client. Who a
-client is, is settled here; what else it asks is answered in `client_events.py`, and the end of its token is
-in `token_watch.py`.
+client is, is settled here; `handlers` answers what else it asks, `auth` sees to the end of its token.
 """
 
 import asyncio
@@ -24,7 +23,7 @@ from ..ports import Newcomer
 from ..services.container import Services
 from ..services.tokens import TokenClaims
 from .auth import TokenWatch
-from .delivery import Arrival, Channels, Joined, Newcomers
+from .delivery import Arrival, Channels, Gathered, Joined
 from .engine import Engine, Session
 from .fanout import Fanout
 from .handlers import ClientEvents, Peer, Roster, control, outcome
@@ -63,7 +62,7 @@ class Gateway:
         self._channels = channels
         self._deadlines = deadlines
         self._rng = rng
-        self._newcomers = Newcomers(services.store, engine.own)
+        self._newcomers: Gathered[tuple[UserId, str], Newcomer] = Gathered(self._look_up, engine.own)
         self._peers = Roster()
         self._joins = 0
         self.tokens = TokenWatch(services, deadlines, self._peers)
@@ -204,13 +203,16 @@ class Gateway:
         claims = accounts.read(token)
         arrival = self._channels.arrive(claims.user_id)
         try:
-            found = await self.tokens.as_of_now(lambda: self._newcomers.look_up(claims.user_id, claims.jti))
+            found = await self.tokens.as_of_now(lambda: self._newcomers.ask((claims.user_id, claims.jti)))
             arrival.newest = accounts.judge(found)
             self._refuse_the_kicked(claims)
         except BaseException:
             self._channels.give_up(arrival)
             raise
         return claims, arrival
+
+    async def _look_up(self, asked: Sequence[tuple[UserId, str]]) -> list[Newcomer]:
+        return await self._services.store.newcomers(asked)
 
     def _refuse_the_kicked(self, claims: TokenClaims) -> None:
         """Was it revoked while the store was read? The answer may be older than that. Raises RefusedError."""

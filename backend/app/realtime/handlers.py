@@ -1,7 +1,6 @@
 """What a connected client may ask: the time, the status, claims to watch, notifications that it missed.
 
-Called by the gateway alone, which has counted, limited, authorised and validated the event by then. Raises
-VouchstormError where it refuses; the gateway answers.
+The gateway has counted, limited, authorised and validated the event by then; a VouchstormError is a refusal.
 """
 
 from collections.abc import Mapping
@@ -23,8 +22,6 @@ from .rate_limit import AbuseCount, TokenBucket
 from .rooms import RoomManager
 from .timers import Deadline
 from .websocket import Message, encode
-
-# What the gateway knows of each connected socket, who is in, and how one is told or ended.
 
 
 @dataclass(slots=True, eq=False)

@@ -5,15 +5,21 @@ Two steps, because the services need the way to the sockets and the gateway need
 """
 
 import asyncio
+import inspect
 import logging
 import random
 import time
 from collections.abc import Awaitable, Callable
+from importlib.metadata import version
 from typing import Any
 
+import engineio
 import orjson
 import socketio
+from engineio.async_socket import AsyncSocket
+from socketio.async_manager import AsyncManager
 from socketio.packet import BINARY_ACK, BINARY_EVENT, Packet
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 from ..contracts.types import DeliveryClass
 from ..observability.metrics import Metrics
@@ -22,10 +28,9 @@ from ..ports import Clock, Store
 from ..services.container import Services
 from ..settings import Settings
 from ..tasks import Tasks
-from .admission import Door, DoorRules, Limits, Proxies
+from .admission import Door, Limits, Proxies
 from .bus.bus import Bus
 from .bus.subscriber import BusListener
-from .compat import unexpected
 from .delivery import Channels
 from .emitter import LocalEmitter
 from .engine import Bounds, Engine, Session
@@ -39,6 +44,34 @@ from .websocket import Message
 
 log = logging.getLogger(__name__)
 
+KNOWN_VERSIONS = {"python-socketio": "5.18.", "python-engineio": "4.15.", "uvicorn": "0.54."}
+KNOWN_METHODS: dict[type, dict[str, str]] = {
+    AsyncSocket: {
+        "_upgrade_websocket": "environ",
+        "_websocket_handler": "ws",
+        "send": "pkt",
+        "receive": "pkt",
+        "close": "wait abort reason",
+        "schedule_ping": "",
+        "check_ping_timeout": "",
+    },
+    engineio.AsyncServer: {
+        "_handle_connect": "environ transport jsonp_index",
+        "_trigger_event": "event args kwargs",
+    },
+    socketio.AsyncServer: {
+        "_engineio_server_class": "",
+        "_handle_event_internal": "server sid eio_sid data namespace id",
+    },
+    AsyncManager: {"connect": "sid namespace", "pre_connect": "eio_sid namespace"},
+    WebSocketsSansIOProtocol: {
+        "handle_connect": "event",
+        "run_asgi": "",
+        "connection_lost": "exc",
+        "shutdown": "",
+    },
+}
+"""Parameters, behind `self`, of what is overridden or called."""
 COMPARE_INTERVAL_S = 30.0
 LAG_INTERVAL_S = 0.1
 LEVELS_INTERVAL_S = 1.0
@@ -99,18 +132,22 @@ class SocketServer(socketio.AsyncServer):  # type: ignore[misc]
         await super()._handle_event_internal(server, sid, eio_sid, data, namespace, id)
 
 
-class _MetricCounts:
-    def __init__(self, metrics: Metrics) -> None:
-        self._metrics = metrics
+def surprises() -> list[str]:
+    """What in the libraries is not as the fast path expects; empty when all is well.
 
-    def abort(self, reason: str) -> None:
-        self._metrics.aborts.inc(reason)
-
-    def drop(self, delivery: DeliveryClass, reason: str) -> None:
-        self._metrics.dropped(delivery, reason)
-
-    def excess(self, scope: str) -> None:
-        self._metrics.rate_limited.inc(scope)
+    Looked at once at start: a surprise switches the fast path off, instead of corrupting frames.
+    """
+    found = [
+        f"{package} is {version(package)}, known is {known}x"
+        for package, known in KNOWN_VERSIONS.items()
+        if not version(package).startswith(known)
+    ]
+    for owner, methods in KNOWN_METHODS.items():
+        for name, parameters in methods.items():
+            method = getattr(owner, name, None)
+            if method is None or list(inspect.signature(method).parameters) != ["self", *parameters.split()]:
+                found.append(f"{owner.__name__}.{name} changed")
+    return found
 
 
 class Realtime:
@@ -154,17 +191,15 @@ class Realtime:
             tracing=tracing,
         )
         if bus is not None:
-            listener = BusListener(bus, store, clock, manager, self.fanout, self.channels, self.emitter)
-            listener.recheck = self._recheck
-            listener.attach()
+            BusListener(bus, store, clock, manager, self.channels, self.emitter, self._recheck).attach()
         self.gateway: Gateway | None = None
         self._delivered = 0
         self._give_readings()
 
     def _give_readings(self) -> None:
-        metrics, fanout, channels = self._metrics, self.fanout.counts, self.channels.counts
+        metrics, fanout, channels = self._metrics, self.fanout, self.channels
         metrics.flushes.source = lambda: fanout.flushes
-        metrics.flushed_events.source = lambda: fanout.messages
+        metrics.flushed_events.source = lambda: fanout.flushed
         metrics.superseded.source = lambda: fanout.superseded
         metrics.holes.source = lambda: channels.holes
         metrics.behind.source = lambda: channels.behind
@@ -176,9 +211,9 @@ class Realtime:
 
     def _build_server(self) -> SocketServer:
         settings = self._settings
-        surprises = unexpected() if settings.fast_fanout else ["switched off by VOUCHSTORM_FAST_FANOUT"]
-        if surprises:
-            log.warning("fast fan-out is off, the library's way is used: %s", "; ".join(surprises))
+        slow = surprises() if settings.fast_fanout else ["switched off by VOUCHSTORM_FAST_FANOUT"]
+        if slow:
+            log.warning("fast fan-out is off, the library's way is used: %s", "; ".join(slow))
         return SocketServer(
             async_mode="asgi",
             # Given, so that the libraries do not add handlers of their own.
@@ -192,7 +227,7 @@ class Realtime:
             ping_timeout=settings.ping_timeout_s,
             max_http_buffer_size=settings.max_message_bytes,
             http_compression=False,
-            counts=_MetricCounts(self._metrics),
+            metrics=self._metrics,
             bounds=Bounds(
                 settings.socket_queue_packets,
                 settings.socket_queue_bytes,
@@ -205,7 +240,7 @@ class Realtime:
                     settings.abuse_limit,
                 ),
             ),
-            direct=not surprises,
+            direct=not slow,
         )
 
     def _build_door(self) -> Door:
@@ -215,16 +250,13 @@ class Realtime:
             settings.max_unauthenticated,
             settings.max_sockets_per_address,
             settings.max_unauthenticated_per_address,
-        )
-        rules = DoorRules(
-            limits,
             settings.handshakes_at_once,
             settings.handshake_queue,
             settings.handshake_wait_s,
             settings.handshake_retry_s,
         )
         door = Door(
-            rules,
+            limits,
             Proxies(settings.trusted_proxies),
             self._rng,
             on_refusal=lambda refusal: metrics.refusals.inc(refusal.value),
@@ -285,7 +317,7 @@ class Realtime:
         tasks.start("bus publisher", self.bus.run_publisher)
         tasks.start("bus listener", self.bus.run_listener)
         tasks.start("bus heartbeat", self.bus.run_heartbeat)
-        tasks.start("bus repairs", self.bus.run_repairs)
+        tasks.start("bus repairs", self.bus.gaps.run_repairs)
 
     async def drain(self) -> None:
         """Send the clients away in slices, each with its own moment to come back."""

@@ -85,11 +85,6 @@ class Deadlines:
             self.due(loop.time())
 
 
-# All heartbeats of a node in two queues and one task, instead of a task and a timer per socket.
-#
-# Because interval and timeout are constants, both queues are in order of time by construction.
-
-
 class Beating(Protocol):
     """A session with a heartbeat. `ping_sent_at` is None when no answer is awaited."""
 
@@ -102,7 +97,10 @@ class Beating(Protocol):
 
 
 class Heartbeat:
-    """Pings each session `interval_s` after its last answer; ends those that are silent for `timeout_s`."""
+    """Pings each session `interval_s` after its last answer; ends those that are silent for `timeout_s`.
+
+    One task for all: interval and timeout are constants, so both queues are in order of time.
+    """
 
     def __init__(self, interval_s: float, timeout_s: float) -> None:
         self._interval_s = interval_s

@@ -55,7 +55,7 @@ class Ear:
 async def ear(url: str, name: str) -> AsyncIterator[Ear]:
     made = Ear(url, name)
     bus = made.bus
-    loops: list[Any] = [bus.run_publisher(), bus.run_listener(), bus.run_heartbeat(), bus.run_repairs()]
+    loops: list[Any] = [bus.run_publisher(), bus.run_listener(), bus.run_heartbeat(), bus.gaps.run_repairs()]
     tasks = [asyncio.create_task(loop) for loop in loops]
     try:
         await until(lambda: bus.hearing, "the bus is heard")

@@ -2,7 +2,7 @@
 
 Publishing never waits: a bounded queue and one task that sends batches. Listening survives anything: back-off
 50 ms to 2 s with jitter, and every interruption is a *gap*, after which this node compares with the store.
-Losing a message here never loses a durable event, it only delays it. Used by `bus_manager.py`.
+Losing a message here never loses a durable event, it only delays it.
 """
 
 import asyncio
@@ -23,16 +23,8 @@ from ...observability.metrics import Metrics
 from ...tasks import heed_cancellation
 from ..websocket import Message
 from . import messages
-from .cluster import Layout, Masters, OneConnection, connect_masters, discover
+from .cluster import Layout, Masters, connect_masters, discover
 from .redis import TROUBLE, connect, let_go
-
-# What this node may have missed on the bus and has not compared with the store yet.
-#
-# One instant stands for all pending gaps: since when messages may be missing. It only ever moves back
-# until a
-# comparison has succeeded, so that a second gap, or a store that is down, never shortens the window.
-# Used by
-# `bus.py`, which says when something was missed; `bus_listener.py` compares.
 
 log = logging.getLogger(__name__)
 
@@ -43,7 +35,11 @@ Compare = Callable[[list[str] | None, float], Awaitable[None]]
 
 
 class Gaps:
-    """The pending gaps of one node. Times are the event loop's."""
+    """What this node may have missed and has not compared with the store yet. Times are the event loop's.
+
+    One instant stands for all pending gaps. It only moves back until a comparison has succeeded: neither a
+    second gap nor a store that is down shortens the window.
+    """
 
     def __init__(self, metrics: Metrics, compare: Compare) -> None:
         self._metrics = metrics
@@ -158,7 +154,7 @@ class Bus:
         self._beats_sent: dict[int, float] = {}
         self._listening_s: float | None = None
         self._heard_s: float | None = None
-        self._gaps = Gaps(metrics, self._compare)
+        self.gaps = Gaps(metrics, self._compare)
         self._nodes: dict[str, tuple[float, int]] = {}
         self._attempt = 0
         self.on_message: Callable[[str, Message], None] = lambda room, message: None
@@ -185,7 +181,7 @@ class Bus:
 
     def publish_resync(self) -> None:
         """Have every node, this one too, compare its sockets with the store."""
-        self._put(messages.CONTROL_CHANNEL, messages.pack_resync(0.0))
+        self._put(messages.CONTROL_CHANNEL, messages.pack_resync(messages.Resync()))
 
     def _put(self, channel: str, data: bytes) -> None:
         now = asyncio.get_running_loop().time()
@@ -287,7 +283,9 @@ class Bus:
                     pipeline.publish(channel, data)
                 if untold_since_s is not None:
                     silent_s = asyncio.get_running_loop().time() - untold_since_s
-                    pipeline.publish(messages.CONTROL_CHANNEL, messages.pack_resync(silent_s))
+                    pipeline.publish(
+                        messages.CONTROL_CHANNEL, messages.pack_resync(messages.Resync(silent_s))
+                    )
                 await pipeline.execute()
         if untold_since_s is not None:
             log.info("publishing to the bus again")
@@ -365,9 +363,9 @@ class Bus:
             self._pubsub, self._subscribed = pubsub, {}
             self._changed.set()
             async with asyncio.TaskGroup() as group:
-                connections = shards or OneConnection(pubsub)
-                keeper = group.create_task(self._keep_subscriptions(connections, started_s))
-                readers = [group.create_task(self._read_shard(shards, index)) for index in shards or ()]
+                keeper = group.create_task(self._keep_subscriptions(shards or pubsub, started_s))
+                indexes = range(len(shards.pubsubs)) if shards is not None else ()
+                readers = [group.create_task(self._read_shard(shards, index)) for index in indexes]
                 try:
                     await self._read(pubsub, started_s)
                 finally:
@@ -385,7 +383,7 @@ class Bus:
             return None
         shards = self._masters = Masters(self._url, layout)
         channels = layout.beat_channels(self._origin.hex())
-        await shards.subscribe(channels)
+        await shards.subscribe(*channels)
         now = asyncio.get_running_loop().time()
         self._beat_channels, self._beats_heard_s = channels, [now] * len(channels)
         return shards
@@ -431,7 +429,7 @@ class Bus:
                     self._room_heard(room)
                 elif fresh:
                     fresh = False
-                    self._gaps.everything(self._last_heard_s(started_s))
+                    self.gaps.everything(self._last_heard_s(started_s))
 
     def _last_heard_s(self, started_s: float) -> float:
         """Until when nothing was missed; before the listener began, nobody was here to miss anything."""
@@ -439,18 +437,14 @@ class Bus:
             return self._heard_s
         return self._listening_s if self._listening_s is not None else started_s
 
-    def _room_heard(self, room: str) -> None:
-        since_s = self._subscribed.get(room)
-        self._gaps.room(room, since_s if since_s is not None else asyncio.get_running_loop().time())
-
     async def _compare(self, rooms: list[str] | None, silent_s: float) -> None:
         await self.on_missed(rooms, silent_s)
 
-    async def run_repairs(self) -> None:
-        """Have what was missed looked up, for ever; beside the listener, which must never wait."""
-        await self._gaps.run_repairs()
+    def _room_heard(self, room: str) -> None:
+        since_s = self._subscribed.get(room)
+        self.gaps.room(room, since_s if since_s is not None else asyncio.get_running_loop().time())
 
-    async def _keep_subscriptions(self, connections: OneConnection | Masters, started_s: float) -> None:
+    async def _keep_subscriptions(self, connections: PubSub | Masters, started_s: float) -> None:
         """Bring the subscriptions in line with what is wanted, in batches."""
         looked_s = started_s
         loop = asyncio.get_running_loop()
@@ -467,14 +461,14 @@ class Bus:
             for start in range(0, len(missing), SUBSCRIBE_BATCH):
                 rooms = missing[start : start + SUBSCRIBE_BATCH]
                 self._subscribed.update(dict.fromkeys(rooms, looked_s))
-                await connections.subscribe([messages.room_channel(room) for room in rooms])
+                await connections.subscribe(*map(messages.room_channel, rooms))
             for start in range(0, len(extra), SUBSCRIBE_BATCH):
                 # Not who came back while this waited: `want` saw a subscription, and asked for none.
                 rooms = [room for room in extra[start : start + SUBSCRIBE_BATCH] if room not in self._wanted]
                 for room in rooms:
                     del self._subscribed[room]
                 if rooms:
-                    await connections.unsubscribe([messages.room_channel(room) for room in rooms])
+                    await connections.unsubscribe(*map(messages.room_channel, rooms))
             looked_s = now
 
     def _take(self, channel: str, data: bytes) -> None:
@@ -496,18 +490,17 @@ class Bus:
 
     def _take_control(self, data: bytes) -> None:
         now = asyncio.get_running_loop().time()
-        beat = messages.unpack_heartbeat(data)
-        if beat is None:
-            kick = messages.unpack_kick(data)
-            if kick is not None:
+        match messages.unpack_control(data):
+            case messages.Kick() as kick:
                 self.on_kick(kick)
-            elif (silent_s := messages.unpack_resync(data)) is not None:
-                self._gaps.everything(now - silent_s)
-        elif beat.node != self._node:
-            self._nodes[beat.node] = (now, beat.users)
-        elif (sent_s := self._beats_sent.pop(beat.sequence, None)) is not None:
-            self._heard_s = now
-            self._metrics.bus_heartbeat_seconds.observe(time.monotonic() - sent_s)
+            case messages.Resync(silent_s):
+                self.gaps.everything(now - silent_s)
+            case messages.Heartbeat(node, sequence, users) if node != self._node:
+                self._nodes[node] = (now, users)
+            case messages.Heartbeat(_, sequence) if sequence in self._beats_sent:
+                self._heard_s = now
+                sent_s = self._beats_sent.pop(sequence)
+                self._metrics.bus_heartbeat_seconds.observe(time.monotonic() - sent_s)
 
     async def _drop_pubsub(self) -> None:
         self._pubsub, self._subscribed = None, {}

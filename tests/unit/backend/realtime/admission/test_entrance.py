@@ -9,7 +9,6 @@ from backend.app.realtime.admission import (
     PATIENCE_S,
     PER_TURN,
     Door,
-    DoorRules,
     Limits,
     Permit,
     Proxies,
@@ -31,10 +30,10 @@ class Guest:
 
 
 def door(
-    at_once: int = 2, queue: int = 100, wait_s: float = 5.0, retry_s: int = 10, limits: Limits | None = None
+    at_once: int = 2, queue: int = 100, wait_s: float = 5.0, retry_s: int = 10, address: int = 0
 ) -> Door:
-    rules = DoorRules(limits or Limits(), at_once, queue, wait_s, retry_s)
-    return Door(rules, Proxies(""), random.Random(1))
+    limits = Limits(address=address, at_once=at_once, queue=queue, wait_s=wait_s, retry_s=retry_s)
+    return Door(limits, Proxies(""), random.Random(1))
 
 
 def guests(door: Door, count: int, address: str = "a") -> list[Guest]:
@@ -136,7 +135,7 @@ async def test_refusals_are_spread_over_time() -> None:
 
 
 async def test_a_cap_is_told_by_its_name() -> None:
-    front = door(limits=Limits(address=1))
+    front = door(address=1)
     assert [guest.refusal for guest in guests(front, 2)] == [None, Refusal.ADDRESS_SOCKETS]
 
 

@@ -23,7 +23,7 @@ def served(admission: Admission[Ticket], count: int) -> list[Ticket | None]:
     for _ in range(count):
         found.append(admission.next())
         if found[-1] is not None:
-            admission.done()
+            admission.at_work -= 1
     return found
 
 
@@ -149,7 +149,7 @@ class Queueing(RuleBasedStateMachine):
     @rule()
     def finish(self) -> None:
         self.at_work -= 1
-        self.admission.done()
+        self.admission.at_work -= 1
 
     @precondition(lambda self: bool(self.waiting))
     @rule(data=st.data())
