@@ -22,7 +22,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from ..contracts.rest import Problem
 from ..errors import SetupError
 from ..main import Application, create_app
-from ..realtime.http_upgrade import short_way
+from ..realtime.http_upgrade import upgrade_protocol
 from ..realtime.websocket import TCP_USER_TIMEOUT_MS, FanoutProtocol
 from ..settings import Settings
 
@@ -297,7 +297,7 @@ async def serve_node(
     config = uvicorn.Config(
         application,
         ws=FanoutProtocol,
-        http=patient(short_way(application.realtime.door, application.realtime.engine), patience),
+        http=patient(upgrade_protocol(application.realtime.admission, application.realtime.engine), patience),
         lifespan="off",
         log_config=None,
         access_log=False,

@@ -1,8 +1,8 @@
 """Admission to a node: who wants a socket is counted and queued here before any work is done for them.
 
-Counts sockets by address (`Caps`), lets a bounded number of handshakes be at work and a bounded number wait
-(`Admission`), and begins only a few of them per turn of the event loop, so that a storm does not hold up who
-is connected.
+Counts sockets by address (`SocketCounts`), lets a bounded number of handshakes be at work and a bounded
+number wait (`HandshakeQueue`), and begins only a few of them per turn of the event loop, so that a storm does
+not hold up who is connected.
 """
 
 import asyncio
@@ -17,7 +17,7 @@ from typing import Generic, Protocol, TypeVar
 T = TypeVar("T", bound=Hashable)
 
 
-class Admission(Generic[T]):
+class HandshakeQueue(Generic[T]):
     """Who may begin a handshake now, who waits, who is turned away. Pure: the time is passed in.
 
     Who waits is served in turn by address, in order within one address: an address that floods waits for
@@ -119,10 +119,10 @@ class Refusal(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class AdmissionLimits:
     """node, address: most sockets at a time, and most that are unsettled; 0: no limit.
 
-    at_once, queue, wait_s: see `Admission`. retry_s: spread of Retry-After, at least 1.
+    at_once, queue, wait_s: see `HandshakeQueue`. retry_s: spread of Retry-After, at least 1.
     """
 
     node: int = 0
@@ -143,13 +143,13 @@ class _Counts:
         self.unsettled = 0
 
 
-class Caps:
+class SocketCounts:
     """The sockets of a node, counted from asking to come in until the connection is gone.
 
     A socket is *unsettled* until it has authenticated, or until it is clear that it may stay without.
     """
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: AdmissionLimits) -> None:
         self._limits = limits
         self._node = _Counts()
         self._addresses: dict[str, _Counts] = {}
@@ -288,23 +288,23 @@ PATIENCE_S = 1.0
 SWEEP_S = 0.2
 
 
-class Visitor(Protocol):
-    """Who waits at the door."""
+class Pending(Protocol):
+    """A connection that asked for a socket and has no answer yet."""
 
-    def enter(self, permit: "Permit") -> None: ...
+    def admit(self, permit: "Permit") -> None: ...
 
-    def turn_away(self, refusal: Refusal, retry_after_s: int) -> None: ...
+    def refuse(self, refusal: Refusal, retry_after_s: int) -> None: ...
 
 
 class Permit:
     """One socket's place in the counts, from asking to the end of its connection."""
 
-    __slots__ = ("_door", "address", "at_work", "gone", "settled", "visitor")
+    __slots__ = ("_admission", "address", "at_work", "gone", "pending", "settled")
 
-    def __init__(self, door: "Door", address: str, visitor: Visitor) -> None:
-        self._door = door
+    def __init__(self, admission: "Admission", address: str, pending: Pending) -> None:
+        self._admission = admission
         self.address = address
-        self.visitor: Visitor | None = visitor
+        self.pending: Pending | None = pending
         self.at_work = False
         self.settled = False
         self.gone = False
@@ -313,7 +313,7 @@ class Permit:
         """The socket authenticated or may stay without (False: has lost that). Idempotent."""
         if settled is not self.settled and not self.gone:
             self.settled = settled
-            self._door.caps.settle(self.address, settled=settled)
+            self._admission.counts.settle(self.address, settled=settled)
         if settled:
             self.done()
 
@@ -321,34 +321,34 @@ class Permit:
         """The handshake is no work any more, however it went. Idempotent."""
         if self.at_work:
             self.at_work = False
-            self._door.admission.at_work -= 1
-            self._door.advance()
+            self._admission.queue.at_work -= 1
+            self._admission.advance()
 
     def leave(self) -> None:
         """The connection is gone, or never came to be. Idempotent."""
         if self.gone:
             return
         self.gone = True
-        if self.visitor is not None:
-            self._door.admission.leave(self, self.address)
-            self.visitor = None
-        self._door.caps.go(self.address, settled=self.settled)
+        if self.pending is not None:
+            self._admission.queue.leave(self, self.address)
+            self.pending = None
+        self._admission.counts.go(self.address, settled=self.settled)
         self.done()
 
 
-class Door:
-    """The door of one node."""
+class Admission:
+    """Lets in who wants a socket of one node."""
 
     def __init__(
         self,
-        limits: Limits,
+        limits: AdmissionLimits,
         proxies: Proxies,
         rng: random.Random,
         on_refusal: Callable[[Refusal], None] = lambda refusal: None,
     ) -> None:
         self.proxies = proxies
-        self.caps = Caps(limits)
-        self.admission: Admission[Permit] = Admission(limits.at_once, limits.queue, limits.wait_s)
+        self.counts = SocketCounts(limits)
+        self.queue: HandshakeQueue[Permit] = HandshakeQueue(limits.at_once, limits.queue, limits.wait_s)
         self._retry_s = limits.retry_s
         self._rng = rng
         self._on_refusal = on_refusal
@@ -356,21 +356,21 @@ class Door:
         self._turn: asyncio.Handle | None = None
         self._opened: deque[tuple[float, Permit]] = deque()
 
-    def come(self, address: str, visitor: Visitor) -> Permit | None:
-        """Let the visitor in, have it wait, or turn it away: it is told which, perhaps before this returns.
+    def come(self, address: str, pending: Pending) -> Permit | None:
+        """Admit the connection, have it wait, or refuse it: it is told which, perhaps before this returns.
 
-        None: it was turned away.
+        None: it was refused.
         """
-        refusal = self.caps.come(address)
+        refusal = self.counts.come(address)
         if refusal is not None:
-            self._refuse(visitor, refusal)
+            self._refuse(pending, refusal)
             return None
-        permit = Permit(self, address, visitor)
-        if self.admission.free and not self.admission.waiting and self._begun < PER_TURN:
-            self.admission.at_work += 1
+        permit = Permit(self, address, pending)
+        if self.queue.free and not self.queue.waiting and self._begun < PER_TURN:
+            self.queue.at_work += 1
             self._begin(permit)
         else:
-            pushed_out = self.admission.wait(permit, address, self._now_s())
+            pushed_out = self.queue.wait(permit, address, self._now_s())
             self._next_turn()
             if pushed_out is not None:
                 self._send_away(pushed_out)
@@ -378,22 +378,22 @@ class Door:
 
     def advance(self) -> None:
         """Let in who waits, as far as there is room in this turn of the loop."""
-        while self.admission.waiting and self._begun < PER_TURN:
-            permit = self.admission.next()
+        while self.queue.waiting and self._begun < PER_TURN:
+            permit = self.queue.next()
             if permit is None:
                 return
             self._begin(permit)
-        if self.admission.waiting and self.admission.free:
+        if self.queue.waiting and self.queue.free:
             self._next_turn()
 
     def _begin(self, permit: Permit) -> None:
-        visitor, permit.visitor = permit.visitor, None
+        pending, permit.pending = permit.pending, None
         permit.at_work = True
         self._begun += 1
         self._next_turn()
         self._opened.append((self._now_s() + PATIENCE_S, permit))
-        if visitor is not None:
-            visitor.enter(permit)
+        if pending is not None:
+            pending.admit(permit)
 
     def _next_turn(self) -> None:
         if self._turn is None:
@@ -405,15 +405,15 @@ class Door:
         self.advance()
 
     def _send_away(self, permit: Permit) -> None:
-        visitor, permit.visitor = permit.visitor, None
+        pending, permit.pending = permit.pending, None
         permit.leave()
-        if visitor is not None:
-            self._refuse(visitor, Refusal.BUSY)
+        if pending is not None:
+            self._refuse(pending, Refusal.BUSY)
 
-    def _refuse(self, visitor: Visitor, refusal: Refusal) -> None:
+    def _refuse(self, pending: Pending, refusal: Refusal) -> None:
         self._on_refusal(refusal)
         # Spread out: those who are refused together must not come back together.
-        visitor.turn_away(refusal, self._rng.randint(1, self._retry_s))
+        pending.refuse(refusal, self._rng.randint(1, self._retry_s))
 
     def _now_s(self) -> float:
         return asyncio.get_running_loop().time()
@@ -422,7 +422,7 @@ class Door:
         """Take the silent off the books and send away who has waited too long."""
         while self._opened and self._opened[0][0] <= now_s:
             self._opened.popleft()[1].done()
-        for permit, _ in self.admission.late(now_s):
+        for permit, _ in self.queue.late(now_s):
             self._send_away(permit)
 
     async def run(self) -> None:

@@ -11,7 +11,7 @@ from ..contracts.types import UserId
 from ..services.container import Services
 from ..services.tokens import TokenClaims
 from .bus.messages import Kick
-from .handlers import Peer, Roster, control
+from .handlers import Peer, Peers, control
 from .timers import Deadlines
 
 KEPT_S = 60.0
@@ -19,7 +19,7 @@ KEPT_S = 60.0
 KEPT_KICKS = 100_000
 
 
-class KickedLately:
+class RecentKicks:
     """Remembers kicked tokens for KEPT_S, the newest KEPT_KICKS of them.
 
     For sockets that are being let in: what the store said of their token may be older than the kick.
@@ -53,11 +53,11 @@ T = TypeVar("T")
 class TokenWatch:
     """Ends the sockets whose token has come to its end."""
 
-    def __init__(self, services: Services, deadlines: Deadlines, peers: Roster) -> None:
+    def __init__(self, services: Services, deadlines: Deadlines, peers: Peers) -> None:
         self._services = services
         self._deadlines = deadlines
         self._peers = peers
-        self._kicked = KickedLately()
+        self._kicked = RecentKicks()
         self._rechecks = 0
         self.on_kick: Callable[[Kick], None] | None = None
         """Told of each kick that began here: the other nodes have to hear of it."""

@@ -26,10 +26,10 @@ from engineio.exceptions import ContentTooLongError, QueueEmpty
 from ..contracts.types import DeliveryClass
 from ..observability.metrics import Metrics
 from .admission import Permit
-from .http_upgrade import DirectProtocol, Opening, environ_of, origin_environ, take_permit
+from .http_upgrade import DirectProtocol, Opening, environ_of, origin_environ, slim_environ, take_permit
 from .rate_limit import Inflow, InflowLimits
 from .timers import Heartbeat
-from .websocket import ENGINE_PING, EXTENSION, FanoutProtocol, Message, frame
+from .websocket import ENGINE_PING, EXTENSION, FanoutProtocol, Message, Outbox, frame
 
 log = logging.getLogger(__name__)
 
@@ -53,41 +53,6 @@ class Bounds:
     queue_bytes: int = 1_048_576
     slow_abort_s: float = 10.0
     inflow: InflowLimits | None = None
-
-
-class Outbox:
-    """What waits for a slow direct socket: messages in order, and the newest snapshot per key."""
-
-    __slots__ = ("bytes", "latest", "messages")
-
-    def __init__(self) -> None:
-        self.messages: deque[bytes] = deque()
-        self.latest: dict[str, bytes] = {}
-        self.bytes = 0
-
-    def __bool__(self) -> bool:
-        return bool(self.messages or self.latest)
-
-    def __len__(self) -> int:
-        return len(self.messages) + len(self.latest)
-
-    def put(self, message: Message) -> None:
-        if message.delivery is DeliveryClass.SNAPSHOT and message.key is not None:
-            self.bytes += len(message.wire) - len(self.latest.pop(message.key, b""))
-            self.latest[message.key] = message.wire
-        else:
-            self.bytes += len(message.wire)
-            self.messages.append(message.wire)
-
-    def take(self) -> bytes:
-        """The next to write. Durable before snapshots: those only matter when they are the last word."""
-        if self.messages:
-            wire = self.messages.popleft()
-        else:
-            key = next(iter(self.latest))
-            wire = self.latest.pop(key)
-        self.bytes -= len(wire)
-        return wire
 
 
 class PacketQueue(asyncio.Queue[Any]):
@@ -121,16 +86,6 @@ class Writable:
 class Session(Writable, AsyncSocket):  # type: ignore[misc]
     """One Engine.IO session."""
 
-    server: "Engine"
-    sid: str
-    queue: Any
-    last_ping: float | None
-    connected: bool
-    upgrading: bool
-    upgraded: bool
-    closing: bool
-    closed: bool
-
     def __init__(
         self,
         server: "Engine",
@@ -141,8 +96,8 @@ class Session(Writable, AsyncSocket):  # type: ignore[misc]
         """protocol: of a websocket that is established already; such a session never has a queue."""
         self.server = server
         self.sid = sid
-        self.queue = None if protocol is not None else server.create_queue()
-        self.last_ping = None
+        self.queue: Any = None if protocol is not None else server.create_queue()
+        self.last_ping: float | None = None
         self.connected = self.upgraded = protocol is not None
         self.upgrading = self.closing = self.closed = False
         self.protocol = protocol
@@ -637,11 +592,3 @@ class Engine(engineio.AsyncServer):  # type: ignore[misc]
                 session.abort("stuck")
         for sid in [sid for sid, session in self.sockets.items() if session.closed]:
             self.sockets.pop(sid, None)
-
-
-def slim_environ(environ: dict[str, Any]) -> dict[str, Any]:
-    """What the application may want to know of a connection for its whole life; the rest is let go."""
-    scope = environ["asgi.scope"]
-    client = scope.get("client") or ("unknown", 0)
-    slim = {key: environ[key] for key in ("HTTP_ORIGIN", "HTTP_USER_AGENT") if key in environ}
-    return slim | {"REMOTE_ADDR": client[0]}

@@ -26,7 +26,7 @@ from .auth import TokenWatch
 from .delivery import Arrival, Channels, Gathered, Joined
 from .engine import Engine, Session
 from .fanout import Fanout
-from .handlers import ClientEvents, Peer, Roster, control, outcome
+from .handlers import ClientEvents, Peer, Peers, control, outcome
 from .rate_limit import AbuseCount, TokenBucket
 from .rooms import RoomManager
 from .timers import Deadlines
@@ -63,7 +63,7 @@ class Gateway:
         self._deadlines = deadlines
         self._rng = rng
         self._newcomers: Gathered[tuple[UserId, str], Newcomer] = Gathered(self._look_up, engine.own)
-        self._peers = Roster()
+        self._peers = Peers()
         self._joins = 0
         self.tokens = TokenWatch(services, deadlines, self._peers)
         asked = ClientEvents(services, manager, channels, fanout, self._peers)

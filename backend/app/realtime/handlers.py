@@ -58,7 +58,7 @@ class Peer:
         self.token_life.clear()
 
 
-class Roster(dict[SocketId, Peer]):
+class Peers(dict[SocketId, Peer]):
     """The peers that are in, by the id of their socket."""
 
     def gone(self, peer: Peer) -> bool:
@@ -87,7 +87,7 @@ class ClientEvents:
     """The handlers of the events that are not about who the client is; each returns its ack."""
 
     def __init__(
-        self, services: Services, manager: RoomManager, channels: Channels, fanout: Fanout, peers: Roster
+        self, services: Services, manager: RoomManager, channels: Channels, fanout: Fanout, peers: Peers
     ) -> None:
         self._services = services
         self._settings = services.settings

@@ -1,9 +1,9 @@
 """From the HTTP head to an established session in one write, past ASGI; and the slower ways in beside it.
 
-uvicorn parses the head as always. If it opens a websocket session (`read_opening`), the door is asked, and
+uvicorn parses the head as always. If it opens a websocket session (`read_opening`), admission is asked, and
 the answer, the Engine.IO handshake and the session are made at once: no second parser, no scope, no task.
-That is more than half of what a connection cost. Everything else goes uvicorn's way and meets the door in
-`AsgiDoor`. Passed to uvicorn as `Config(http=short_way(...))`.
+That is more than half of what a connection cost. Everything else goes uvicorn's way and is admitted in
+`AsgiAdmission`. Passed to uvicorn as `Config(http=upgrade_protocol(...))`.
 
 Source: RFC 6455 section 4.2; Engine.IO protocol 4, handshake; uvicorn 0.54, `httptools_impl.py`;
 python-engineio 4.15, `async_drivers/asgi.py`; docs/adr/0003.
@@ -22,7 +22,7 @@ from urllib.parse import parse_qs
 from engineio.async_drivers.asgi import translate_request
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from .admission import Door, Permit, Refusal
+from .admission import Admission, Permit, Refusal
 from .websocket import HIGH_WATER_BYTES, LOW_WATER_BYTES, FanoutProtocol, FrameParser
 
 SOCKET_PATH: Final = b"/ws/socket.io/"
@@ -117,10 +117,10 @@ class DirectProtocol(FanoutProtocol):
         self.transport.set_protocol(self)
 
 
-class ShortWayProtocol(HttpToolsProtocol):
-    """One HTTP connection, which may turn out to want a websocket. `door` and `host`: see `short_way`."""
+class UpgradeProtocol(HttpToolsProtocol):
+    """One HTTP connection, which may turn out to want a websocket; see `upgrade_protocol`."""
 
-    door: Door
+    admission: Admission
     host: Host
     _permit: Permit | None = None
     _opening: Opening | None = None
@@ -132,11 +132,11 @@ class ShortWayProtocol(HttpToolsProtocol):
             return
         peer = self.client[0] if self.client is not None else None
         self._opening = opening
-        self._permit = self.door.come(self.door.proxies.client(peer, opening.forwarded_for), self)
+        self._permit = self.admission.come(self.admission.proxies.client(peer, opening.forwarded_for), self)
 
-    # -------------------------------------------------------------- door.Visitor
+    # -------------------------------------------------------------- admission.Pending
 
-    def enter(self, permit: Permit) -> None:
+    def admit(self, permit: Permit) -> None:
         opening, self._opening, self._permit = self._opening, None, None
         if opening is None or self.transport.is_closing():
             permit.leave()
@@ -148,7 +148,7 @@ class ShortWayProtocol(HttpToolsProtocol):
         protocol.connection_made(self.transport)
         self.host.open_direct(protocol, permit, opening.answer)
 
-    def turn_away(self, refusal: Refusal, retry_after_s: int) -> None:
+    def refuse(self, refusal: Refusal, retry_after_s: int) -> None:
         self._opening = self._permit = None
         self.transport.write(refused(refusal, retry_after_s))
         self.transport.close()
@@ -183,9 +183,9 @@ def _apology(refusal: Refusal) -> bytes:
     return f"Too many connections ({refusal}); come back later.\n".encode()
 
 
-def short_way(door: Door, host: Host) -> type[Any]:
-    """The protocol class of a node with this door."""
-    return type("ShortWay", (ShortWayProtocol,), {"door": door, "host": host})
+def upgrade_protocol(admission: Admission, host: Host) -> type[Any]:
+    """The protocol class of a node with this admission."""
+    return type("NodeUpgradeProtocol", (UpgradeProtocol,), {"admission": admission, "host": host})
 
 
 KEY = "vouchstorm.permit"
@@ -194,38 +194,38 @@ App = Callable[[Any, Any, Any], Awaitable[None]]
 
 
 def take_permit(scope: dict[str, Any]) -> Permit | None:
-    """The permit of an opening, once; None under a server without a door."""
+    """The permit of an opening, once; None under a server without admission."""
     permit: Permit | None = scope.pop(KEY, None)
     return permit
 
 
-class _Waiting:
-    """A visitor that waits in a coroutine."""
+class _PendingRequest:
+    """Waits in a coroutine."""
 
     def __init__(self) -> None:
         self.answer: asyncio.Future[tuple[Refusal, int] | None] = asyncio.get_running_loop().create_future()
         self.entered = False
 
-    def enter(self, permit: Permit) -> None:
+    def admit(self, permit: Permit) -> None:
         if self.answer.done():
             permit.leave()
         else:
             self.answer.set_result(None)
 
-    def turn_away(self, refusal: Refusal, retry_after_s: int) -> None:
+    def refuse(self, refusal: Refusal, retry_after_s: int) -> None:
         if not self.answer.done():
             self.answer.set_result((refusal, retry_after_s))
 
 
-class AsgiDoor:
-    """The door of long-polling, and of websockets under another web server class.
+class AsgiAdmission:
+    """Admission of long-polling, and of websockets under another web server class.
 
     An opening waits here for its turn, or is refused with 503 and Retry-After; requests of sessions that
     exist pass. The permit travels in the scope; one that no session took is given back.
     """
 
-    def __init__(self, door: Door, app: App, path: str) -> None:
-        self._door = door
+    def __init__(self, admission: Admission, app: App, path: str) -> None:
+        self._admission = admission
         self._app = app
         self._path = path
 
@@ -233,19 +233,21 @@ class AsgiDoor:
         if not self._is_opening(scope):
             await self._app(scope, receive, send)
             return
-        visitor = _Waiting()
+        pending = _PendingRequest()
         # Under a trusted proxy the web server has put the client's own address here.
         client = scope.get("client")
-        permit = self._door.come(self._door.proxies.client(client[0] if client else None, ()), visitor)
+        permit = self._admission.come(
+            self._admission.proxies.client(client[0] if client else None, ()), pending
+        )
         try:
-            refusal = await visitor.answer
+            refusal = await pending.answer
             if refusal is not None:
                 await _refuse(scope, receive, send, *refusal)
                 return
-            scope[KEY], visitor.entered = permit, True
+            scope[KEY], pending.entered = permit, True
             await self._app(scope, receive, send)
         finally:
-            if permit is not None and (KEY in scope or not visitor.entered):
+            if permit is not None and (KEY in scope or not pending.entered):
                 permit.leave()
 
     def _is_opening(self, scope: Mapping[str, Any]) -> bool:
@@ -318,6 +320,14 @@ def origin_environ(headers: Iterable[tuple[bytes, bytes]], scheme: str = "http")
             environ[key] = f"{environ[key]},{value}" if key in environ else value
     environ["wsgi.url_scheme"] = environ.get("HTTP_X_FORWARDED_PROTO", scheme)
     return environ
+
+
+def slim_environ(environ: dict[str, Any]) -> dict[str, Any]:
+    """What the application may want to know of a connection for its whole life; the rest is let go."""
+    scope = environ["asgi.scope"]
+    client = scope.get("client") or ("unknown", 0)
+    slim = {key: environ[key] for key in ("HTTP_ORIGIN", "HTTP_USER_AGENT") if key in environ}
+    return slim | {"REMOTE_ADDR": client[0]}
 
 
 def _text(raw: bytes) -> str | None:

@@ -28,7 +28,7 @@ from ..ports import Clock, Store
 from ..services.container import Services
 from ..settings import Settings
 from ..tasks import Tasks
-from .admission import Door, Limits, Proxies
+from .admission import Admission, AdmissionLimits, Proxies
 from .bus.bus import Bus
 from .bus.subscriber import BusListener
 from .delivery import Channels
@@ -36,7 +36,7 @@ from .emitter import LocalEmitter
 from .engine import Bounds, Engine, Session
 from .fanout import Fanout
 from .gateway import Gateway
-from .http_upgrade import AsgiDoor
+from .http_upgrade import AsgiAdmission
 from .rate_limit import InflowLimits
 from .rooms import RoomManager
 from .timers import Deadlines
@@ -91,7 +91,7 @@ class SocketServer(socketio.AsyncServer):  # type: ignore[misc]
     """python-socketio's server on our Engine.IO."""
 
     manager_initialized: bool
-    door: Door | None = None
+    admission: Admission | None = None
     on_connect: Callable[[str, Session, Any], Awaitable[None]] | None = None
     """Answers a CONNECT of the default namespace: (socket id, session, auth payload)."""
 
@@ -170,7 +170,7 @@ class Realtime:
         self.manager = manager
         self.sio = self._build_server()
         self.engine: Engine = self.sio.eio
-        self.door = self.sio.door = self._build_door()
+        self.admission = self.sio.admission = self._build_admission()
         self.deadlines = Deadlines()
         self._tracing = tracing or Tracing()
         self.fanout = Fanout(
@@ -243,9 +243,9 @@ class Realtime:
             direct=not slow,
         )
 
-    def _build_door(self) -> Door:
+    def _build_admission(self) -> Admission:
         settings, metrics = self._settings, self._metrics
-        limits = Limits(
+        limits = AdmissionLimits(
             settings.max_sockets,
             settings.max_unauthenticated,
             settings.max_sockets_per_address,
@@ -255,15 +255,15 @@ class Realtime:
             settings.handshake_wait_s,
             settings.handshake_retry_s,
         )
-        door = Door(
+        admission = Admission(
             limits,
             Proxies(settings.trusted_proxies),
             self._rng,
             on_refusal=lambda refusal: metrics.refusals.inc(refusal.value),
         )
-        metrics.handshakes_waiting.source = lambda: door.admission.waiting
-        metrics.handshakes_at_work.source = lambda: door.admission.at_work
-        return door
+        metrics.handshakes_waiting.source = lambda: admission.queue.waiting
+        metrics.handshakes_at_work.source = lambda: admission.queue.at_work
+        return admission
 
     def _count_flush(self, waited_s: float, sockets: int, messages: list[Message]) -> None:
         self._metrics.emit_seconds.observe(waited_s)
@@ -304,7 +304,7 @@ class Realtime:
     def start(self, tasks: Tasks) -> None:
         """Start the loops of this room."""
         self.sio.prepare()
-        tasks.start("door", self.door.run)
+        tasks.start("admission", self.admission.run)
         tasks.start("heartbeat", self.engine.heartbeat.run)
         tasks.start("slow sockets", self.engine.watch)
         tasks.start("deadlines", self.deadlines.run)
@@ -361,4 +361,6 @@ class Realtime:
 def asgi(sio: SocketServer, other: Any) -> Any:
     """The sockets at `/ws/socket.io/`, everything else to the other application."""
     application = socketio.ASGIApp(sio, other_asgi_app=other, socketio_path="ws/socket.io")
-    return application if sio.door is None else AsgiDoor(sio.door, application, "/ws/socket.io")
+    return (
+        application if sio.admission is None else AsgiAdmission(sio.admission, application, "/ws/socket.io")
+    )

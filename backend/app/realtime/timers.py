@@ -85,7 +85,7 @@ class Deadlines:
             self.due(loop.time())
 
 
-class Beating(Protocol):
+class HeartbeatSession(Protocol):
     """A session with a heartbeat. `ping_sent_at` is None when no answer is awaited."""
 
     ping_sent_at: float | None
@@ -105,10 +105,10 @@ class Heartbeat:
     def __init__(self, interval_s: float, timeout_s: float) -> None:
         self._interval_s = interval_s
         self._timeout_s = timeout_s
-        self._due: deque[tuple[float, Beating]] = deque()
-        self._awaited: deque[tuple[float, Beating]] = deque()
+        self._due: deque[tuple[float, HeartbeatSession]] = deque()
+        self._awaited: deque[tuple[float, HeartbeatSession]] = deque()
 
-    def schedule(self, session: Beating, now_s: float) -> None:
+    def schedule(self, session: HeartbeatSession, now_s: float) -> None:
         """Ping this session one interval from now (`loop.time()`)."""
         self._due.append((now_s + self._interval_s, session))
 
@@ -140,7 +140,7 @@ class Heartbeat:
             session.send_ping()
             self._awaited.append((now_s, session))
 
-    def overdue(self, now_s: float) -> list[Beating]:
+    def overdue(self, now_s: float) -> list[HeartbeatSession]:
         """Sessions whose answer did not come in time."""
         silent = []
         while self._awaited and self._awaited[0][0] + self._timeout_s <= now_s:

@@ -11,6 +11,7 @@ Source: RFC 6455 section 5; uvicorn 0.54 `protocols/websockets/websockets_sansio
 import asyncio
 import socket
 import struct
+from collections import deque
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, Protocol
 
@@ -90,6 +91,41 @@ def encode(
     """Encode events that belong together, once: Socket.IO EVENT packets `2["name",{...}]`."""
     packets = [b'2["%b",%b]' % (name.encode(), orjson.dumps(data)) for name, data in events]
     return Message(packets, delivery, key, version, [name for name, _ in events], born_s)
+
+
+class Outbox:
+    """What waits for a slow direct socket: messages in order, and the newest snapshot per key."""
+
+    __slots__ = ("bytes", "latest", "messages")
+
+    def __init__(self) -> None:
+        self.messages: deque[bytes] = deque()
+        self.latest: dict[str, bytes] = {}
+        self.bytes = 0
+
+    def __bool__(self) -> bool:
+        return bool(self.messages or self.latest)
+
+    def __len__(self) -> int:
+        return len(self.messages) + len(self.latest)
+
+    def put(self, message: Message) -> None:
+        if message.delivery is DeliveryClass.SNAPSHOT and message.key is not None:
+            self.bytes += len(message.wire) - len(self.latest.pop(message.key, b""))
+            self.latest[message.key] = message.wire
+        else:
+            self.bytes += len(message.wire)
+            self.messages.append(message.wire)
+
+    def take(self) -> bytes:
+        """The next to write. Durable before snapshots: those only matter when they are the last word."""
+        if self.messages:
+            wire = self.messages.popleft()
+        else:
+            key = next(iter(self.latest))
+            wire = self.latest.pop(key)
+        self.bytes -= len(wire)
+        return wire
 
 
 class FrameError(Exception):
