@@ -59,44 +59,12 @@ def _is_under_socket_path(path: str) -> bool:
     return path.split("/", 2)[1:2] == [_SOCKET_PREFIX]
 
 
-class Traces:
-    """A span around each REST request, child of the caller's `traceparent`; only where tracing is on.
-
-    Says method, route template and status: never a path, a query string or a header.
-    """
-
-    def __init__(self, app: ASGIApp, *, tracing: Tracing) -> None:
-        self._app = app
-        self._tracing = tracing
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if not is_ours(scope):
-            await self._app(scope, receive, send)
-            return
-        method = scope["method"]
-        status = 500
-
-        async def send_noted(message: Message) -> None:
-            nonlocal status
-            if message["type"] == "http.response.start":
-                status = message["status"]
-            await send(message)
-
-        with self._tracing.span("request", Headers(scope=scope), **{"http.request.method": method}) as span:
-            try:
-                await self._app(scope, receive, send_noted)
-            finally:
-                route = getattr(scope.get("route"), "path", UNMATCHED)
-                span.update_name(f"{method} {route}")
-                span.set_attribute("http.route", route)
-                span.set_attribute("http.response.status_code", status)
-
-
 class Envelope:
     """Outermost middleware. `ids` names requests that come without a usable `X-Request-ID`."""
 
-    def __init__(self, app: ASGIApp, *, metrics: Metrics, ids: Ids) -> None:
+    def __init__(self, app: ASGIApp, *, metrics: Metrics, ids: Ids, tracing: Tracing | None = None) -> None:
         self._app = app
+        self._tracing = tracing or Tracing()
         self._metrics = metrics
         self._ids = ids
 
@@ -105,7 +73,7 @@ class Envelope:
             await self._app(scope, receive, send)
             return
         current = self._request_id(scope)
-        with self._observed(scope) as statuses, _named(current):
+        with self._observed(scope) as statuses, _named(current), self._traced(scope, statuses):
 
             async def send_enveloped(message: Message) -> None:
                 if message["type"] == "http.response.start":
@@ -134,6 +102,19 @@ class Envelope:
             route = getattr(scope.get("route"), "path", UNMATCHED)
             self._metrics.http_request(scope["method"], route, status, seconds)
             _log.debug("%s %s %d %.1f ms", scope["method"], route, status, seconds * 1000)
+
+    @contextmanager
+    def _traced(self, scope: Scope, statuses: list[int]) -> Iterator[None]:
+        """A span that says method, route template and status: never a path, a query string or a header."""
+        method = scope["method"]
+        with self._tracing.span("request", Headers(scope=scope), **{"http.request.method": method}) as span:
+            try:
+                yield
+            finally:
+                route = getattr(scope.get("route"), "path", UNMATCHED)
+                span.update_name(f"{method} {route}")
+                span.set_attribute("http.route", route)
+                span.set_attribute("http.response.status_code", statuses[0] if statuses else 500)
 
 
 @contextmanager

@@ -61,8 +61,6 @@ _NO_SPAN = nullcontext(_NoSpan())
 class Tracing:
     """No spans: what a node has where nobody traces."""
 
-    on = False
-
     def start(self) -> None:
         """Begin to export."""
 
@@ -88,8 +86,6 @@ class Tracing:
 
 class OtlpTracing(Tracing):
     """The spans of one node. Nothing is exported before `start`."""
-
-    on = True
 
     def __init__(self, provider: "TracerProvider", exporter: "SpanExporter") -> None:
         self._provider = provider

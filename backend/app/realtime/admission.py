@@ -11,7 +11,7 @@ from collections import OrderedDict, deque
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Generic, Protocol, TypeVar
 
 T = TypeVar("T", bound=Hashable)
@@ -135,12 +135,10 @@ class AdmissionLimits:
     retry_s: int = 1
 
 
-class _Counts:
-    __slots__ = ("sockets", "unsettled")
-
-    def __init__(self) -> None:
-        self.sockets = 0
-        self.unsettled = 0
+@dataclass(slots=True)
+class Count:
+    sockets: int = 0
+    unsettled: int = 0
 
 
 class SocketCounts:
@@ -151,13 +149,13 @@ class SocketCounts:
 
     def __init__(self, limits: AdmissionLimits) -> None:
         self._limits = limits
-        self._node = _Counts()
-        self._addresses: dict[str, _Counts] = {}
+        self.node = Count()
+        self.addresses: dict[str, Count] = {}
 
     def come(self, address: str) -> Refusal | None:
         """Count one unsettled socket, or say why not; `go` must follow only if it was counted."""
-        limits, node = self._limits, self._node
-        here = self._addresses.get(address)
+        limits, node = self._limits, self.node
+        here = self.addresses.get(address)
         if here is not None:
             if 0 < limits.address <= here.sockets:
                 return Refusal.ADDRESS_SOCKETS
@@ -168,7 +166,7 @@ class SocketCounts:
         if 0 < limits.node_unsettled <= node.unsettled:
             return Refusal.NODE_UNSETTLED
         if here is None:
-            here = self._addresses[address] = _Counts()
+            here = self.addresses[address] = Count()
         for counts in (node, here):
             counts.sockets += 1
             counts.unsettled += 1
@@ -177,30 +175,17 @@ class SocketCounts:
     def settle(self, address: str, *, settled: bool) -> None:
         """A counted socket may stay, or (False) has lost that."""
         step = -1 if settled else 1
-        self._node.unsettled += step
-        self._addresses[address].unsettled += step
+        self.node.unsettled += step
+        self.addresses[address].unsettled += step
 
     def go(self, address: str, *, settled: bool) -> None:
         """A counted socket is gone."""
-        here = self._addresses[address]
-        for counts in (self._node, here):
+        here = self.addresses[address]
+        for counts in (self.node, here):
             counts.sockets -= 1
             counts.unsettled -= not settled
         if not here.sockets:
-            del self._addresses[address]
-
-    @property
-    def sockets(self) -> int:
-        return self._node.sockets
-
-    @property
-    def unsettled(self) -> int:
-        return self._node.unsettled
-
-    def of(self, address: str) -> tuple[int, int]:
-        """(sockets, unsettled ones) of an address."""
-        here = self._addresses.get(address)
-        return (here.sockets, here.unsettled) if here is not None else (0, 0)
+            del self.addresses[address]
 
 
 UNKNOWN = "unknown"
@@ -225,11 +210,8 @@ class Proxies:
             return True
         if not self._networks:
             return False
-        try:
-            parsed = ip_address(address)
-        except ValueError:
-            return False
-        return any(parsed in network for network in self._networks)
+        parsed = _parsed(address)
+        return parsed is not None and any(parsed in network for network in self._networks)
 
     def client(self, peer: str | None, forwarded_for: Sequence[bytes]) -> str:
         """The address to count by: of the last hop that is no trusted proxy; before it, anything is forged.
@@ -255,25 +237,27 @@ def _network(name: str) -> IPv4Network | IPv6Network | None:
         return None
 
 
+def _parsed(address: str) -> IPv4Address | IPv6Address | None:
+    try:
+        return ip_address(address)
+    except ValueError:
+        return None
+
+
 def _without_port(hop: str) -> str | None:
     """The address of `1.2.3.4`, `1.2.3.4:5`, `::1`, `[::1]:5`; None for anything else."""
     if hop.startswith("["):
         hop = hop[1:].partition("]")[0]
     elif hop.count(":") == 1:
         hop = hop.partition(":")[0]
-    try:
-        return str(ip_address(hop))
-    except ValueError:
-        return None
+    parsed = _parsed(hop)
+    return str(parsed) if parsed is not None else None
 
 
 def _grouped(address: str) -> str:
     if ":" not in address:
         return address
-    try:
-        parsed = ip_address(address.partition("%")[0])
-    except ValueError:
-        return address
+    parsed = _parsed(address.partition("%")[0])
     if not isinstance(parsed, IPv6Address):
         return address
     if parsed.ipv4_mapped is not None:

@@ -7,7 +7,6 @@ from typing import TypeVar
 
 from ..contracts import events
 from ..contracts.errors import Code
-from ..contracts.types import UserId
 from ..services.container import Services
 from ..services.tokens import TokenClaims
 from .bus.messages import Kick
@@ -112,16 +111,13 @@ class TokenWatch:
     def kick_here(self, kick: Kick) -> None:
         """As `kick`, on this node only: those that are let in right now, too."""
         self._kicked.note(kick, _now_s())
-        for peer in [*self._peers.values()] if kick.jti is None else self._peers_of(kick.user_id):
+        # Who is about to join finds out by `_kicked`.
+        joined = self._services.websocket.sockets_of(kick.user_id)
+        for peer in [*self._peers.values()] if kick.jti is None else self._peers.at(joined):
             if peer.user_id == kick.user_id and kick.jti in (None, peer.jti):
                 self._peers.end(
                     peer, Code.TOKEN_REVOKED, "This token was logged out; connect with a new one."
                 )
-
-    def _peers_of(self, user_id: UserId) -> list[Peer]:
-        """Who has joined as this user; who is about to finds out by `_kicked`."""
-        sids = self._services.websocket.sockets_of(user_id)
-        return [self._peers[sid] for sid in sids if sid in self._peers]
 
     async def recheck(self) -> int:
         """End whose token or user is gone by now; how many. After a gap of the bus a kick may be missing.

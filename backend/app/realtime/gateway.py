@@ -85,9 +85,6 @@ class Gateway:
         self._engine.on_open = self._opened
         self._services.accounts.on_logout = self.tokens.logged_out
 
-    def __len__(self) -> int:
-        return len(self._peers)
-
     # -------------------------------------------------------------- coming
 
     def _now_s(self) -> float:
@@ -139,7 +136,10 @@ class Gateway:
         peer, arrival = await self._admit(sid, session, auth)
         if session.closed or session.closing:
             # Lost while its token was checked: the library does not report that, so clean up here.
-            self._forget(peer, arrival)
+            if arrival is not None:
+                self._channels.give_up(arrival)
+            peer.forget_token()
+            self._manager.basic_disconnect(sid, "/")
             return
         self._peers[sid] = peer
         self._manager.let_in(sid)
@@ -156,12 +156,6 @@ class Gateway:
             self._count_connect(peer, "anonymous")
         else:
             self._count_connect(peer, "accepted")
-
-    def _forget(self, peer: Peer, arrival: Arrival | None) -> None:
-        if arrival is not None:
-            self._channels.give_up(arrival)
-        peer.forget_token()
-        self._manager.basic_disconnect(peer.sid, "/")
 
     async def _admit(self, sid: SocketId, session: Session, auth: Any) -> tuple[Peer, Arrival | None]:
         self._refuse_while_draining()
@@ -230,8 +224,9 @@ class Gateway:
         sids = self._services.websocket.sockets_of(user_id)
         if not most or len(sids) <= most:
             return
-        peers = [self._peers[sid] for sid in sids if sid in self._peers]
-        staying = [peer for peer in peers if not (peer.session.ending or self._peers.gone(peer))]
+        staying = [
+            peer for peer in self._peers.at(sids) if not (peer.session.ending or self._peers.gone(peer))
+        ]
         if len(staying) > most:
             oldest = min(staying, key=lambda peer: peer.number)
             self._peers.end(

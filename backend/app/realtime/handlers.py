@@ -3,7 +3,7 @@
 The gateway has counted, limited, authorised and validated the event by then; a VouchstormError is a refusal.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -60,6 +60,10 @@ class Peer:
 
 class Peers(dict[SocketId, Peer]):
     """The peers that are in, by the id of their socket."""
+
+    def at(self, sids: Iterable[SocketId]) -> list[Peer]:
+        """Those of these sockets."""
+        return [self[sid] for sid in sids if sid in self]
 
     def gone(self, peer: Peer) -> bool:
         """Is nothing to be sent to it any more?"""

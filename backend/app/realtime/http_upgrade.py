@@ -90,13 +90,9 @@ def _is_key(key: bytes) -> bool:
 class Host(Protocol):
     """Who the sessions belong to: the Engine.IO server."""
 
-    def welcomes(self, opening: Opening, scheme: str) -> bool:
-        """May a page of this origin open a socket by the short way?"""
-        ...
+    def welcomes(self, opening: Opening, scheme: str) -> bool: ...
 
-    def open_direct(self, protocol: "DirectProtocol", permit: Permit, answer: bytes) -> None:
-        """Make the session; write `answer`, followed by the Engine.IO handshake."""
-        ...
+    def open_direct(self, protocol: "DirectProtocol", permit: Permit, answer: bytes) -> None: ...
 
 
 class DirectProtocol(FanoutProtocol):

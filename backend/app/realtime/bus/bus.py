@@ -101,6 +101,8 @@ SUBSCRIBE_BATCH = 500
 LINGER_S = 5.0
 """A channel stays subscribed this long after its last local member: reloads and flapping are cheap."""
 
+RAW_CHANNEL = "socketio"
+"""Where the Socket.IO library publishes."""
 SHARDED = (messages.ROOM_PREFIX, messages.BEAT_PREFIX)
 """Channels that a Cluster carries on one master."""
 
@@ -122,14 +124,11 @@ class Bus:
         node: str,
         metrics: Metrics,
         rng: random.Random,
-        *,
-        raw_channel: str = "socketio",
     ) -> None:
         self._url = url
         self._node = node
         self._metrics = metrics
         self._rng = rng
-        self._raw_channel = raw_channel
         self._origin = secrets.token_bytes(8)
         self._queue: deque[tuple[str, bytes]] = deque()
         self._wake = asyncio.Event()
@@ -173,7 +172,7 @@ class Bus:
 
     def publish_raw(self, data: str | bytes) -> None:
         """Queue a message of python-socketio's own format on its own channel."""
-        self._put(self._raw_channel, data.encode() if isinstance(data, str) else data)
+        self._put(RAW_CHANNEL, data.encode() if isinstance(data, str) else data)
 
     def publish_kick(self, kick: messages.Kick) -> None:
         """Have the other nodes end sockets; one that does not hear it finds out when it closes the gap."""
@@ -231,11 +230,6 @@ class Bus:
         now = asyncio.get_running_loop().time()
         return sum(users for seen, users in self._nodes.values() if now - seen < NODE_GONE_AFTER_S)
 
-    def nodes(self) -> list[str]:
-        """Names of the other nodes that are alive."""
-        now = asyncio.get_running_loop().time()
-        return sorted(name for name, (seen, _) in self._nodes.items() if now - seen < NODE_GONE_AFTER_S)
-
     # -------------------------------------------------------------- publishing
 
     async def run_publisher(self) -> None:
@@ -258,7 +252,7 @@ class Bus:
                 self._metrics.bus_messages.inc("failed", len(batch))
                 if untold_s is None:
                     log.warning("cannot publish to the bus, other nodes catch up from the store: %s", error)
-                await self._drop_publisher()
+                await self.close()
                 await asyncio.sleep(0.05 + 0.1 * self._rng.random())
             except BaseException:
                 self._lost_since(lost_since_s)
@@ -309,7 +303,8 @@ class Bus:
             if isinstance(outcome, BaseException):
                 raise outcome
 
-    async def _drop_publisher(self) -> None:
+    async def close(self) -> None:
+        """Let go of the connections to publish on."""
         publishers = [*self._publishers, *([self._publisher] if self._publisher is not None else [])]
         self._publisher, self._publishers = None, []
         await let_go(*publishers)
@@ -358,7 +353,7 @@ class Bus:
         started_s = asyncio.get_running_loop().time()
         try:
             async with asyncio.timeout(3.0):
-                await pubsub.subscribe(messages.CONTROL_CHANNEL, self._raw_channel)
+                await pubsub.subscribe(messages.CONTROL_CHANNEL, RAW_CHANNEL)
                 shards = await self._listen_to_masters()
             self._pubsub, self._subscribed = pubsub, {}
             self._changed.set()
@@ -475,7 +470,7 @@ class Bus:
         try:
             if channel == messages.CONTROL_CHANNEL:
                 self._take_control(data)
-            elif channel == self._raw_channel:
+            elif channel == RAW_CHANNEL:
                 self.on_raw(data)
             elif messages.origin_of(data) == self._origin:
                 return
@@ -523,10 +518,6 @@ class Bus:
                     await self._sent.wait()
                 return True
         return False
-
-    async def close(self) -> None:
-        """Let go of the connections."""
-        await self._drop_publisher()
 
 
 def _room(channel: Any) -> str | None:

@@ -5,8 +5,7 @@ every one. Whether the server can do that is asked at each connection; where it 
 channels. Source: Redis documentation, Pub/Sub, sharded Pub/Sub; Cluster specification, hash slots.
 """
 
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 from redis.crc import key_slot
@@ -18,8 +17,7 @@ from .redis import connect, connect_member, let_go
 SLOTS = 16_384
 
 
-@dataclass(frozen=True, slots=True)
-class Master:
+class Master(NamedTuple):
     host: str
     port: int
 

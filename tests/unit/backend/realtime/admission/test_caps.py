@@ -4,7 +4,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from backend.app.realtime.admission import AdmissionLimits, Refusal, SocketCounts
+from backend.app.realtime.admission import AdmissionLimits, Count, Refusal, SocketCounts
 
 
 def full(counts: SocketCounts, address: str, count: int) -> list[Refusal | None]:
@@ -59,7 +59,7 @@ def test_who_is_gone_makes_room() -> None:
 def test_who_is_refused_is_not_counted() -> None:
     counts = SocketCounts(AdmissionLimits(address=1))
     full(counts, "a", 5)
-    assert counts.of("a") == (1, 1)
+    assert counts.addresses["a"] == Count(1, 1)
 
 
 LIMITS = AdmissionLimits(node=9, node_unsettled=6, address=5, address_unsettled=3)
@@ -110,14 +110,14 @@ class Comings(RuleBasedStateMachine):
 
     @invariant()
     def counts_are_those_of_who_is_there(self) -> None:
-        assert (self.counts.sockets, self.counts.unsettled) == (
+        assert self.counts.node == Count(
             self._count(None, unsettled=False),
             self._count(None, unsettled=True),
         )
         addresses = {address for address, _ in self.present}
-        assert set(self.counts._addresses) == addresses
+        assert set(self.counts.addresses) == addresses
         for address in addresses:
-            assert self.counts.of(address) == (
+            assert self.counts.addresses[address] == Count(
                 self._count(address, unsettled=False),
                 self._count(address, unsettled=True),
             )

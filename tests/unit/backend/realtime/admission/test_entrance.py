@@ -10,6 +10,7 @@ from backend.app.realtime.admission import (
     PER_TURN,
     Admission,
     AdmissionLimits,
+    Count,
     Permit,
     Proxies,
     Refusal,
@@ -41,6 +42,12 @@ def guests(admission: Admission, count: int, address: str = "a") -> list[Guest]:
     for guest in found:
         admission.come(address, guest)
     return found
+
+
+def counted(admission: Admission) -> tuple[int, int]:
+    """(sockets, unsettled ones) of the address `a`."""
+    count = admission.counts.addresses["a"]
+    return count.sockets, count.unsettled
 
 
 def inside(found: list[Guest]) -> int:
@@ -97,7 +104,7 @@ async def test_who_is_gone_while_waiting_is_forgotten() -> None:
     permit = admission.come("a", waiting)
     assert permit is not None
     permit.leave()
-    assert (admission.queue.waiting, admission.counts.of("a")) == (0, (2, 2))
+    assert (admission.queue.waiting, counted(admission)) == (0, (2, 2))
 
 
 async def test_the_silent_are_no_work_any_more() -> None:
@@ -112,14 +119,14 @@ async def test_the_silent_are_still_counted() -> None:
     admission = new_admission()
     guests(admission, 2)
     admission.sweep(asyncio.get_running_loop().time() + PATIENCE_S)
-    assert admission.counts.of("a") == (2, 2)
+    assert counted(admission) == (2, 2)
 
 
 async def test_who_waited_too_long_is_turned_away_and_not_counted() -> None:
     admission = new_admission(at_once=1, wait_s=0.5)
     found = guests(admission, 2)
     admission.sweep(asyncio.get_running_loop().time() + 0.6)
-    assert (found[1].refusal, admission.counts.of("a")) == (Refusal.BUSY, (1, 1))
+    assert (found[1].refusal, counted(admission)) == (Refusal.BUSY, (1, 1))
 
 
 async def test_who_finds_the_queue_full_is_turned_away() -> None:
@@ -145,7 +152,7 @@ async def test_who_settled_is_neither_work_nor_unsettled() -> None:
     assert guest.permit is not None
     guest.permit.settle(True)
     guest.permit.settle(True)
-    assert (admission.queue.at_work, admission.counts.of("a")) == (0, (1, 0))
+    assert (admission.queue.at_work, counted(admission)) == (0, (1, 0))
 
 
 @pytest.mark.parametrize("settled", [True, False])
@@ -157,4 +164,8 @@ async def test_who_left_leaves_nothing_behind(settled: bool) -> None:
     guest.permit.leave()
     guest.permit.leave()
     guest.permit.settle(not settled)
-    assert (admission.queue.at_work, admission.counts.sockets, admission.counts.unsettled) == (0, 0, 0)
+    assert (admission.queue.at_work, admission.counts.node.sockets, admission.counts.node.unsettled) == (
+        0,
+        0,
+        0,
+    )
