@@ -10,7 +10,6 @@ from backend.app.realtime.admission import (
     PER_TURN,
     Admission,
     AdmissionLimits,
-    Count,
     Permit,
     Proxies,
     Refusal,
