@@ -23,11 +23,9 @@ from .observability.metrics import Metrics
 from .observability.tracing import Tracing, open_tracing
 from .ports import Clock, Ids, Push, Store
 from .realtime.bus.bus import Bus
-from .realtime.bus.manager import BusManager
 from .realtime.bus.redis import connect
-from .realtime.rooms import RoomManager
+from .realtime.rooms import BusManager, RoomManager
 from .realtime.server import Realtime, asgi
-from .realtime.traced import TracedEmitter
 from .seeding import SEED_PASSWORD, SeedSize, plan_seed, write_claims, write_seed, write_tokens
 from .services.accounts import Accounts
 from .services.claims import Claims
@@ -42,7 +40,6 @@ from .services.redis_counters import RedisCounts, redis_counts
 from .services.retention import Retention
 from .services.throttle import Throttle
 from .services.tokens import Tokens
-from .services.traced_engine import TracedEngine
 from .services.websocket_service import WebSocketService
 from .settings import Settings, load_settings, signing_secret
 from .store.metered import metered
@@ -64,7 +61,7 @@ class Application:
         reconciler: Reconciler,
         throttle: Throttle,
         counts: RedisCounts | None,
-        tracing: Tracing | None = None,
+        tracing: Tracing,
     ) -> None:
         self.services = services
         self.realtime = realtime
@@ -108,8 +105,7 @@ class Application:
         except UnavailableError as error:
             log.warning("starting without a store, requests get 503 until it answers: %s", error)
             self._tasks.start("open the store", self._keep_opening)
-        if self._tracing is not None:
-            self._tracing.start()
+        self._tracing.start()
         self.realtime.start(self._tasks)
         self._tasks.start("reconciler", self.reconciler.run)
         self._tasks.start("retention", self.retention.run)
@@ -148,8 +144,7 @@ class Application:
         if self._counts is not None:
             await self._counts.close()
         await self.services.store.close()
-        if self._tracing is not None:
-            await self._tracing.stop()
+        await self._tracing.stop()
 
 
 class _Nobody:
@@ -241,18 +236,17 @@ def _engine(
     ids: Ids,
     tracing: Tracing | None = None,
 ) -> ConsensusEngine:
-    kind = ConsensusEngine if tracing is None else TracedEngine
-    engine = kind(store, websocket, clock, ids, settings.consensus_policy, settings.consensus_weighting)
-    if tracing is not None and isinstance(engine, TracedEngine):
-        engine.tracing = tracing
-    return engine
+    return ConsensusEngine(
+        store, websocket, clock, ids, settings.consensus_policy, settings.consensus_weighting, tracing
+    )
 
 
 def create_app(settings: Settings, tracing: Tracing | None = None) -> Application:
     """Build one node. tracing: None makes what the settings say. Raises SetupError."""
     node = settings.node or f"{socket.gethostname()}-{os.getpid()}"
-    if tracing is None and settings.traces_url is not None:
-        tracing = open_tracing(settings.traces_url, node, __version__)
+    if tracing is None:
+        url = settings.traces_url
+        tracing = open_tracing(url, node, __version__) if url is not None else Tracing()
     clock = SystemClock()
     ids = SortableIds(clock)
     metrics = Metrics(__version__, node)
@@ -264,8 +258,7 @@ def create_app(settings: Settings, tracing: Tracing | None = None) -> Applicatio
     if bus is not None:
         health.register("bus", bus.check)
     realtime = Realtime(settings, store, clock, metrics, manager, rng, bus, tracing)
-    emitter = realtime.emitter if tracing is None else TracedEmitter(realtime.emitter, tracing)
-    websocket = WebSocketService(emitter, bus.users_elsewhere if bus is not None else lambda: 0)
+    websocket = WebSocketService(realtime.emitter, bus.users_elsewhere if bus is not None else lambda: 0)
     if bus is not None:
         bus.users_here = websocket.connected_here
     engine = _engine(settings, store, websocket, clock, ids, tracing)

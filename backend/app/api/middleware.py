@@ -85,13 +85,14 @@ def _route(scope: Scope) -> str:
 
 
 class Envelope(RestMiddleware):
-    """Outermost: request id, security headers, one latency observation.
+    """Outermost: request id, security headers, one latency observation, one span.
 
     ids: names requests that come without a usable `X-Request-ID`. An answer that never started counts as 500.
     """
 
-    def __init__(self, app: ASGIApp, *, metrics: Metrics, ids: Ids) -> None:
+    def __init__(self, app: ASGIApp, *, metrics: Metrics, ids: Ids, tracing: Tracing | None = None) -> None:
         super().__init__(app)
+        self._tracing = tracing or Tracing()
         self._metrics = metrics
         self._ids = ids
 
@@ -108,7 +109,7 @@ class Envelope(RestMiddleware):
                 headers.setdefault(name, value)
 
         answer = _Answer(send, add_headers)
-        with self._observed(scope, answer), _named(current):
+        with self._observed(scope, answer), _named(current), self._traced(scope, answer):
             await self._app(scope, receive, answer)
 
     @contextmanager
@@ -124,6 +125,18 @@ class Envelope(RestMiddleware):
             route = _route(scope)
             self._metrics.http_request(scope["method"], route, status, seconds)
             _log.debug("%s %s %d %.1f ms", scope["method"], route, status, seconds * 1000)
+
+    @contextmanager
+    def _traced(self, scope: Scope, answer: _Answer) -> Iterator[None]:
+        """A span that says method, route template and status: never a path, a query string or a header."""
+        method = scope["method"]
+        with self._tracing.span("request", Headers(scope=scope), **{"http.request.method": method}) as span:
+            try:
+                yield
+            finally:
+                span.update_name(f"{method} {_route(scope)}")
+                span.set_attribute("http.route", _route(scope))
+                span.set_attribute("http.response.status_code", answer.status or 500)
 
 
 @contextmanager

@@ -1,7 +1,7 @@
 """Puts the REST room together: routes, problem handlers, middleware, in the one order that works.
 
-From the outside in: envelope (id, headers, latency), traces where they are wanted, CORS, rates (per address),
-limits (body, last-resort 500), routes; so that even a refused or a broken request carries the headers and is
+From the outside in: envelope (id, headers, latency, span), CORS, rates (per address), limits (body,
+last-resort 500), routes; so that even a refused or a broken request carries the headers and is
 counted.
 """
 
@@ -17,7 +17,7 @@ from ..services.container import Services
 from ..services.throttle import Throttle
 from . import auth, claims, docs, health, leaderboard, notifications, users
 from .docs import document
-from .middleware import Cors, Envelope, Limits, Rates, RestRates, Traced
+from .middleware import Cors, Envelope, Limits, Rates, RestRates
 from .problems import add_problem_handlers
 from .webui import find_web_ui, web_ui_router
 
@@ -50,7 +50,7 @@ def new_api() -> Api:
     return Api(
         title="Vouchstorm",
         version=__version__,
-        # Its own spans would have whole URLs.
+        # Its own spans would have whole URLs; ours are in `middleware.Envelope`.
         telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},
         openapi_url=None,  # `docs.py` serves it, with its own headers
         generate_unique_id_function=lambda route: route.name,
@@ -89,6 +89,4 @@ def install(
     app.add_middleware(Rates, rates=rates)
     if services.settings.cors_origins:
         app.add_middleware(Cors, origins=services.settings.cors_origins)
-    if tracing is not None:
-        app.add_middleware(Traced, tracing=tracing)
-    app.add_middleware(Envelope, metrics=services.metrics, ids=services.ids)
+    app.add_middleware(Envelope, metrics=services.metrics, ids=services.ids, tracing=tracing)

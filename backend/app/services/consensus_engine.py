@@ -15,6 +15,7 @@ from ..domain.consensus import ConsensusPolicy, Decision, decide
 from ..domain.effects import plan_consensus, plan_validation
 from ..domain.records import Claim, User, Validation
 from ..errors import RefusedError, VouchstormError
+from ..observability.tracing import Tracing
 from ..ports import Clock, Ids, Recorded, Store
 from .websocket_service import WebSocketService
 
@@ -41,6 +42,7 @@ class ConsensusEngine:
         ids: Ids,
         policy: ConsensusPolicy,
         weighting: Literal["equal", "trust"] = "equal",
+        tracing: Tracing | None = None,
     ) -> None:
         self._store = store
         self._websocket = websocket
@@ -48,6 +50,7 @@ class ConsensusEngine:
         self._ids = ids
         self._policy = policy
         self._weighting = weighting
+        self._tracing = tracing or Tracing()
         self.answers_lost = 0
         """Validations whose consequences may be stored, though nobody heard so."""
 
@@ -81,6 +84,12 @@ class ConsensusEngine:
             comment=comment,
             idempotency_key=idempotency_key,
         )
+        with self._tracing.span("process_validation", claim_id=claim_id) as span:
+            processed = await self._process(wanted)
+            span.set_attribute("version", processed.claim.version)
+            return processed
+
+    async def _process(self, wanted: Validation) -> Processed:
         try:
             recorded = await self._store.claims.record_validation(wanted, self._decide)
         except RefusedError as refusal:
@@ -92,7 +101,7 @@ class ConsensusEngine:
             self.answers_lost += 1
             log.exception(
                 "validation stored, its consequences are left to the reconciler",
-                extra={"validation_id": recorded.validation.id, "claim_id": claim_id},
+                extra={"validation_id": recorded.validation.id, "claim_id": wanted.claim_id},
             )
         return Processed(recorded.validation, claim, replayed=False)
 

@@ -263,7 +263,7 @@ async def test_sockets_that_come_and_go_leave_no_rooms_users_or_channels(world: 
         len(world.manager.rooms),
         len(world.application.realtime.channels),
         world.services.websocket.get_connected_count(),
-        len(world.gateway),
+        len(world.gateway._peers),
     )
     assert counted == (0, 0, 0, 0)
 
