@@ -132,7 +132,7 @@ class Vouchstorm(Profile):
         """Post one validation."""
         stage, person, claim = self.stage, self.people[item.user], self.claims[item.room]
         await self.shared.keyring.fresh(person)
-        headers = person.bearer | {"Idempotency-Key": f"{stage.run_id}-{item.key}"}
+        headers = person.bearer | {"Idempotency-Key": f"{stage.run_id}-{self.scenario.seed}-{item.n}"}
         try:
             reply = await stage.rest.request(
                 "POST",
@@ -182,12 +182,8 @@ class Vouchstorm(Profile):
 
     def witness(self) -> Witness:
         """What clients were shown that must not be."""
-        return Witness(
-            violations=self.shared.regressions,
-            violation_count=self.shared.regressed,
-            expired=self.shared.expired,
-            renewed=self.shared.keyring.renewed,
-        )
+        self.shared.seen.renewed = self.shared.keyring.renewed
+        return self.shared.seen
 
     async def close(self) -> None:
         """Cancel what is under way."""
