@@ -119,11 +119,6 @@ def exit_reason(returncode: int | None) -> str:
     return f"exited with code {returncode}"
 
 
-# How long to wait before trying again: exponential, bounded, spread by jitter. Pure.
-#
-# Used by whatever restarts processes: the supervisor of workers and the stack.
-
-
 class Backoff:
     """Waits that double from `first_s` to `longest_s`, each shortened by up to `jitter` (a share, 0..1)."""
 

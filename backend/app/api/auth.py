@@ -6,8 +6,8 @@ from ..contracts import rest
 from ..contracts.errors import Code
 from ..services.accounts import Session
 from ..services.container import Services
-from .deps import CALLER_CODES, AppServices, CallerDep
-from .middleware import RatesDep, client_of
+from .deps import CALLER_CODES, AppServices, CallerDep, RatesDep
+from .middleware import client_of
 from .problems import documented
 from .serializers import user_view
 

@@ -1,7 +1,7 @@
 """Accounts: who registers, who logs in, whose token this is.
 
 The only room that turns a token into a user, for REST and for the sockets alike. Refuses to say whether it
-was the name or the password that was wrong. Called by `api/` and `realtime/`.
+was the name or the password that was wrong.
 """
 
 from collections.abc import Callable

@@ -1,7 +1,4 @@
-"""Claims: posted, found, paged. What validations do to them is the consensus engine's room.
-
-Called by `api/claims.py` and by the seeding command.
-"""
+"""Claims: posted, found, paged. What validations do to them is the consensus engine's room."""
 
 from dataclasses import dataclass
 

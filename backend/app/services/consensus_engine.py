@@ -12,7 +12,7 @@ from typing import Literal
 from ..contracts.errors import Code
 from ..contracts.types import Action, ClaimId, ClaimStatus, ValidationId
 from ..domain.consensus import ConsensusPolicy, Decision, decide
-from ..domain.notifications import plan_consensus, plan_validation
+from ..domain.effects import plan_consensus, plan_validation
 from ..domain.records import Claim, User, Validation
 from ..errors import RefusedError, VouchstormError
 from ..ports import Clock, Ids, Recorded, Store

@@ -15,8 +15,8 @@ from ..contracts.types import (
     UserId,
     ValidationId,
 )
-from ..domain.effects import Draft, Told
-from ..domain.notifications import validation_draft
+from ..domain.effects import Told
+from ..domain.notifications import Draft, badge_draft, trust_draft, validation_draft
 from ..domain.records import Notification
 from ..errors import RefusedError
 from ..ports import Ids, ReadMark, Store
@@ -85,28 +85,14 @@ class NotificationService:
         self, user_id: UserId, badge_name: str, badge_id: str
     ) -> Notification | None:
         """Tell a user about a badge that was granted outside the engine; once per badge."""
-        draft = Draft(
-            NotificationType.BADGE_EARNED,
-            "Badge earned",
-            f"You earned the badge “{badge_name}”.",
-            Priority.MEDIUM,
-            f"/users/{user_id}",
-            {"badge_id": badge_id, "badge_name": badge_name},
-        )
+        draft = badge_draft(user_id, badge_id, badge_name)
         return await self._tell(user_id, f"badge:{user_id}:{badge_id}", draft)
 
     async def notify_trust_score_updated(
         self, user_id: UserId, old_score: int, new_score: int
     ) -> Notification | None:
         """Tell a user about a trust score that was moved outside the engine."""
-        draft = Draft(
-            NotificationType.TRUST_SCORE_UPDATED,
-            "Trust score updated",
-            f"Your trust score went from {old_score} to {new_score}.",
-            Priority.LOW,
-            f"/users/{user_id}",
-            {"old_score": old_score, "new_score": new_score, "change": new_score - old_score},
-        )
+        draft = trust_draft(user_id, old_score, new_score)
         return await self._tell(user_id, f"note:{self._ids.new()}", draft)
 
     async def mark_read(self, user_id: UserId, notification_id: NotificationId) -> ReadMark:

@@ -14,8 +14,7 @@ from hypothesis import strategies as st
 
 from backend.app.contracts.types import Action, ClaimId, ClaimStatus, ValidationId
 from backend.app.domain.consensus import ConsensusPolicy, Decision, decide
-from backend.app.domain.effects import Effect
-from backend.app.domain.notifications import plan_consensus, plan_validation
+from backend.app.domain.effects import Effect, plan_consensus, plan_validation
 from backend.app.domain.records import Claim
 from backend.app.domain.trust import TrustPolicy
 from backend.app.errors import RefusedError

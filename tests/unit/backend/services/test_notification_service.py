@@ -1,8 +1,6 @@
 """A notification that cannot be sent is refused before it is stored; one that is stored holds nobody up."""
 
-from collections.abc import AsyncIterator
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,20 +10,9 @@ from backend.app.contracts.types import NotificationType, UserId
 from backend.app.errors import RefusedError
 from backend.app.services.websocket_service import notification_push
 from tests.support.backend.bells import row
-from tests.support.backend.rest_app import Person, World, rest_world
+from tests.support.backend.rest_app import Person, World
 
 BADGE = {"badge_id": "b", "badge_name": "B"}
-
-
-@pytest.fixture
-async def world(tmp_path: Path) -> AsyncIterator[World]:
-    async with rest_world(tmp_path) as made:
-        yield made
-
-
-@pytest.fixture
-async def anna(world: World) -> Person:
-    return await world.person("anna")
 
 
 async def create(world: World, who: Person, kind: NotificationType, **parts: Any) -> None:
