@@ -22,7 +22,7 @@ from backend.app.contracts import SOCKETIO_PATH
 from backend.app.contracts.errors import Code
 
 from ...errors import SetupError
-from ...faults.hostile_clients import Disguise
+from ...faults.hostile_clients import HostileInputs
 from ...generator.publisher import Fact, Outcome
 from ...ledger.durable import Cause, Truth
 from ...result import Conservation
@@ -93,13 +93,13 @@ class Vouchstorm(Profile):
                 "other Socket.IO servers use --profile generic with a [server] table, or --profile echo."
             )
 
-    async def stranger(self) -> Disguise:
+    async def stranger(self) -> HostileInputs:
         """An account of its own, where the server registers people; and what could make it stumble."""
         account = None
         with contextlib.suppress(SetupError):
             person = await register_user(self.stage.rest, f"stranger-{self.stage.run_id}")
             account = {"token": person.token}
-        return Disguise(account, POSTS, PACKETS)
+        return HostileInputs(account, POSTS, PACKETS)
 
     def plan(self, workload: Workload) -> list[Publication]:
         """The schedule, and what each validation of it says."""
