@@ -34,7 +34,7 @@ Line = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 
 @dataclass(frozen=True, slots=True)
-class Disguise:
+class HostileInputs:
     """What a profile lends to strangers. account: a CONNECT payload that lets in, None where nobody else gets
     one. posts: paths that take JSON. packets: unsound uses of the server's own events.
     """
@@ -48,19 +48,19 @@ class Strangers:
     """`async with Strangers(...)`: they come on entering and are gone at the end.
 
     counts: inputs, connections, refused (no connection came about), ended (closed by the server),
-    server_errors (5xx, or closes with 1011). Some of them use the account of the disguise, so that floods by
+    server_errors (5xx, or closes with 1011). Some of them use the account lent to them, so that floods by
     an account are among them too.
     """
 
     def __init__(
-        self, fault: Hostile, endpoint: Endpoint, rng: random.Random, disguise: Disguise | None = None
+        self, fault: Hostile, endpoint: Endpoint, rng: random.Random, inputs: HostileInputs | None = None
     ) -> None:
         self.counts: Counter[str] = Counter()
         self._fault = fault
         self._endpoint = endpoint
-        self._disguise = disguise or Disguise()
-        self._requests = _requests(endpoint, tuple(self._disguise.posts))
-        self._packets = (*_unsound(), *map(_text_frame, self._disguise.packets))
+        self._inputs = inputs or HostileInputs()
+        self._requests = _requests(endpoint, tuple(self._inputs.posts))
+        self._packets = (*_unsound(), *map(_text_frame, self._inputs.packets))
         self._rngs = [random.Random(rng.random()) for _ in range(fault.sockets)]
         self._tasks: list[asyncio.Task[None]] = []
         self._free_at_s = 0.0
@@ -167,8 +167,8 @@ class Strangers:
     async def _enter(self, line: Line, rng: random.Random) -> None:
         """Say CONNECT, now and then with an account."""
         account = b""
-        if self._disguise.account and rng.random() < ACCOUNT_SHARE:
-            account = json.dumps(self._disguise.account).encode()
+        if self._inputs.account and rng.random() < ACCOUNT_SHARE:
+            account = json.dumps(self._inputs.account).encode()
         await _say(line, encode_frame(1, b"40" + account))
 
     async def _upgrade(self, line: Line, rng: random.Random) -> bool:

@@ -39,7 +39,7 @@ from ..scenario.schedule import stream
 from ..socketio_client import Endpoint
 from ..target.server import ManagedServer
 from ..target.services import Service, Services, check_signals
-from .hostile_clients import Disguise, Strangers
+from .hostile_clients import HostileInputs, Strangers
 from .proxy import FlakyProxy, is_gone, killed, paused
 
 # The faults of services as async context managers: broken inside the block, whole again afterwards.
@@ -235,7 +235,7 @@ class Sabotage:
         self._stack = contextlib.AsyncExitStack()
         self._load_start_ns = 0
         self._endpoint: Endpoint | None = None
-        self._stranger: Disguise | None = None
+        self._stranger: HostileInputs | None = None
 
     async def __aenter__(self) -> "Sabotage":
         """Raises SetupError, one sentence for the first fault that cannot be brought about."""
@@ -340,7 +340,7 @@ class Sabotage:
         """Whether one of the faults is hostile."""
         return any(isinstance(fault, Hostile) for fault in self._faults)
 
-    def start(self, load_start_ns: int, endpoint: Endpoint, stranger: Disguise | None = None) -> None:
+    def start(self, load_start_ns: int, endpoint: Endpoint, stranger: HostileInputs | None = None) -> None:
         """Begin to break things as scheduled. endpoint: where strangers come; stranger: what lets them in."""
         self._load_start_ns = load_start_ns
         self._stranger = stranger

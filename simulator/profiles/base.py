@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import SetupError
-from ..faults.hostile_clients import Disguise
+from ..faults.hostile_clients import HostileInputs
 from ..generator.publisher import Fact, Outcome
 from ..ledger.disconnects import Outages
 from ..ledger.durable import Truth
@@ -116,9 +116,9 @@ class Profile(ABC):
     async def prepare(self, progress: Progress) -> Workload:
         """Make users and rooms ready and say what can be published. Raises SetupError."""
 
-    async def stranger(self) -> Disguise:
+    async def stranger(self) -> HostileInputs:
         """What hostile strangers may use; asked after `prepare`. Raises SetupError."""
-        return Disguise()
+        return HostileInputs()
 
     def plan(self, workload: Workload) -> list[Publication]:
         """The schedule of the run, the same in every process; asked before anything is published."""

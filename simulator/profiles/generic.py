@@ -13,7 +13,7 @@ from typing import Any
 import orjson
 
 from ..errors import SetupError
-from ..faults.hostile_clients import Disguise
+from ..faults.hostile_clients import HostileInputs
 from ..generator.publisher import Fact, Outcome
 from ..ledger.broadcasts import Kind, Row
 from ..scenario.models import PublishByHttp, PublishBySocket, ServerSpec
@@ -142,9 +142,9 @@ class Generic(Profile):
         except ConnectFailedError as error:
             raise SetupError(f"The publishing socket could not connect: {error}") from error
 
-    async def stranger(self) -> Disguise:
+    async def stranger(self) -> HostileInputs:
         """One more client than there are, as the template has it."""
-        return Disguise(self.auth_of(self.stage.scenario.clients + 1))
+        return HostileInputs(self.auth_of(self.stage.scenario.clients + 1))
 
     def plan(self, workload: Workload) -> list[Publication]:
         """A message's id names its publish: so it is noted which of them goes to which room."""

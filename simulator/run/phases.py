@@ -19,7 +19,7 @@ from typing import Any, Literal, TypeVar
 
 from .. import host
 from ..errors import ScenarioError, SetupError
-from ..faults.hostile_clients import Disguise
+from ..faults.hostile_clients import HostileInputs
 from ..faults.injector import Sabotage
 from ..generator.ipc import Order, Slice, processes, slices
 from ..generator.pool import Crowd, RemoteShard, ShardFace, start_all
@@ -84,7 +84,7 @@ class Course:
         self.endpoint: Endpoint
         self.entrance: Endpoint
         self.sabotage: Sabotage
-        self.stranger: Disguise | None = None
+        self.stranger: HostileInputs | None = None
         self.profile: Profile
         self.crowd: Crowd
         self.publisher: Publisher

@@ -25,7 +25,7 @@ BURST_SHARE = 0.3
 class Publication:
     """One publish. at_s: seconds from the start of the warm-up; user, room: numbers from 0.
 
-    measured: outside the warm-up, so its latency counts. key: the same in every run of this seed.
+    measured: outside the warm-up, so its latency counts.
     """
 
     n: int
@@ -33,7 +33,6 @@ class Publication:
     user: int
     room: int
     measured: bool
-    key: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,8 +90,7 @@ def publications(
     planned += draws.burst(warmup_s + scenario.duration_s * BURST_SHARE)
     planned.sort(key=lambda item: item[0])
     return [
-        Publication(n, at_s, user, room, at_s >= warmup_s, f"{scenario.seed}-{n}")
-        for n, (at_s, user, room) in enumerate(planned)
+        Publication(n, at_s, user, room, at_s >= warmup_s) for n, (at_s, user, room) in enumerate(planned)
     ]
 
 

@@ -21,7 +21,7 @@ from ...scenario.models import Scenario
 from ...scenario.schedule import stream
 from ...socketio_client import ClientState, LeanClient
 from ...target.http_client import RestError
-from ..base import Stage
+from ..base import Stage, Witness
 from ..virtual_client import Member
 from .api import Keyring, Person, notifications
 from .fixtures import ClaimRow
@@ -62,7 +62,7 @@ class Shared:
 
     claims: by id. count_row, share_of: what the two live events say, remembered by their bytes, for everybody
     gets the same ones.
-    regressions: the first of `regressed` sentences about what clients were shown that must not be.
+    seen: what they saw that must not be, and tokens that expired.
     """
 
     def __init__(self, stage: Stage) -> None:
@@ -73,9 +73,7 @@ class Shared:
         self.claims: dict[str, ClaimRow] = {}
         self.count_row = lru_cache(MAX_CACHED)(self._count_row)
         self.share_of = lru_cache(MAX_CACHED)(self._share_of)
-        self.expired = 0
-        self.regressed = 0
-        self.regressions: list[str] = []
+        self.seen = Witness()
         self._held_shares: dict[str, array[int]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -102,9 +100,9 @@ class Shared:
 
     def complain(self, sentence: str) -> None:
         """Something a client saw that must not be: counted as a violation."""
-        self.regressed += 1
-        if len(self.regressions) < MAX_NAMED:
-            self.regressions.append(sentence)
+        self.seen.violation_count += 1
+        if len(self.seen.violations) < MAX_NAMED:
+            self.seen.violations.append(sentence)
 
     def refused_question(self, error: Any) -> None:
         """The server refused `watch_claim` or `sync`."""
@@ -258,7 +256,7 @@ class VouchstormMember(Member):
         if body.get("code") != Code.TOKEN_EXPIRED:
             self.shared.stage.note(f"The server refused a client: {body.get('message', body)}")
             return
-        self.shared.expired += 1
+        self.shared.seen.expired += 1
         if self._renewal == "never":
             self.leaving = True
         else:

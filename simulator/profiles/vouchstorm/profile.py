@@ -22,7 +22,7 @@ from backend.app.contracts import SOCKETIO_PATH
 from backend.app.contracts.errors import Code
 
 from ...errors import SetupError
-from ...faults.hostile_clients import Disguise
+from ...faults.hostile_clients import HostileInputs
 from ...generator.publisher import Fact, Outcome
 from ...ledger.durable import Cause, Truth
 from ...result import Conservation
@@ -93,13 +93,13 @@ class Vouchstorm(Profile):
                 "other Socket.IO servers use --profile generic with a [server] table, or --profile echo."
             )
 
-    async def stranger(self) -> Disguise:
+    async def stranger(self) -> HostileInputs:
         """An account of its own, where the server registers people; and what could make it stumble."""
         account = None
         with contextlib.suppress(SetupError):
             person = await register_user(self.stage.rest, f"stranger-{self.stage.run_id}")
             account = {"token": person.token}
-        return Disguise(account, POSTS, PACKETS)
+        return HostileInputs(account, POSTS, PACKETS)
 
     def plan(self, workload: Workload) -> list[Publication]:
         """The schedule, and what each validation of it says."""
@@ -132,7 +132,7 @@ class Vouchstorm(Profile):
         """Post one validation."""
         stage, person, claim = self.stage, self.people[item.user], self.claims[item.room]
         await self.shared.keyring.fresh(person)
-        headers = person.bearer | {"Idempotency-Key": f"{stage.run_id}-{item.key}"}
+        headers = person.bearer | {"Idempotency-Key": f"{stage.run_id}-{self.scenario.seed}-{item.n}"}
         try:
             reply = await stage.rest.request(
                 "POST",
@@ -182,12 +182,8 @@ class Vouchstorm(Profile):
 
     def witness(self) -> Witness:
         """What clients were shown that must not be."""
-        return Witness(
-            violations=self.shared.regressions,
-            violation_count=self.shared.regressed,
-            expired=self.shared.expired,
-            renewed=self.shared.keyring.renewed,
-        )
+        self.shared.seen.renewed = self.shared.keyring.renewed
+        return self.shared.seen
 
     async def close(self) -> None:
         """Cancel what is under way."""

@@ -218,14 +218,14 @@ async def test_shares_that_go_back_are_a_violation(rig: Rig) -> None:
     for version in (2, 1):
         shares = {"claim_id": "c1", "vouch": 100.0, "dispute": 0.0, "unsure": 0.0, "version": version}
         rig.event("consensus_update", shares, 2 * MS)
-    assert rig.shared.regressed == 1
+    assert rig.shared.seen.violation_count == 1
 
 
 async def test_shares_that_do_not_sum_to_a_hundred_are_a_violation(rig: Rig) -> None:
     rig.connect(0, MS)
     shares = {"claim_id": "c1", "vouch": 99.0, "dispute": 0.0, "unsure": 0.0, "version": 1}
     rig.event("consensus_update", shares, 2 * MS)
-    assert rig.shared.regressed == 1
+    assert rig.shared.seen.violation_count == 1
 
 
 async def test_a_watch_answered_with_an_old_version_is_a_violation() -> None:
@@ -233,7 +233,7 @@ async def test_a_watch_answered_with_an_old_version_is_a_violation() -> None:
     rig.claim.answered_version = 5
     rig.connect(0, MS)
     rig.client.answer("watch_claim", {"claim_id": "c1", "version": 4}, 2 * MS)
-    assert rig.shared.regressed == 1
+    assert rig.shared.seen.violation_count == 1
 
 
 async def test_watching_again_catches_the_counter_up() -> None:
