@@ -1,7 +1,7 @@
 """The clients of one process of the generator: their swarm, their part of the ledger, their last word.
 
-A run of one process has one shard and calls it directly; in a run of several, each shard lives in a process
-of its own and is called through `shard_process`. Nothing in here knows which of the two it is.
+A run of one process has one worker in it; in a run of several, each worker lives in a process of its own.
+Nothing in here knows which of the two it is.
 """
 
 import asyncio
@@ -25,15 +25,7 @@ from ..socketio_client import Endpoint
 from .ipc import Slice
 from .publisher import Fact, Publisher
 from .swarm import Swarm
-from .worker_report import Books, Diligence, Roll, Sample, Statement
-
-# What a long run lets go of: messages that everybody has, or that somebody misses for good, are
-# judged
-# early, so that memory does not grow.
-#
-# Their counts, latencies and seconds are kept added up, as those of another process would be. Refuses
-# short
-# runs, where nothing is gained. Called by the shards, once in a while and at the end.
+from .worker_report import Books, ConnectionCounts, Diligence, Sample, WorkerReport
 
 NS = 1_000_000_000
 WORTH_S = 120.0
@@ -47,7 +39,10 @@ MAX_CELLS_WAITING = 1_000_000
 
 
 class Retirement:
-    """The settled past of one ledger. books, pace: what it came to, up to now."""
+    """The settled past of one ledger: judged early and let go of, so that a long run's memory does not grow.
+
+    books: what it came to up to now, added up as that of another process would be.
+    """
 
     def __init__(self, ledger: Ledger, scenario: Scenario, load_start_ns: int) -> None:
         self._ledger = ledger
@@ -90,15 +85,18 @@ class Retirement:
 
 @dataclass(frozen=True, slots=True)
 class Closing:
-    """What a shard needs to close its books. load_start_ns: where the timeline begins."""
+    """What a worker needs to close its books. load_start_ns: where the timeline begins."""
 
     bounds: Bounds
     load_start_ns: int
     truth: Mapping[str, Truth] = field(default_factory=dict)
 
 
-class Shard:
-    """Clients `part.first` ... of the run. plan: the whole schedule, for clients that publish themselves."""
+class Worker:
+    """Clients `part.first` ... of the run. plan: the whole schedule, for clients that publish themselves.
+
+    progress: told while `connect` lasts how many of the clients have tried.
+    """
 
     def __init__(
         self,
@@ -112,6 +110,7 @@ class Shard:
         now_ns: Callable[[], int],
     ) -> None:
         self.part = part
+        self.progress: Callable[[int], None] = lambda done: None
         self.profile = profile
         self.ledger = ledger
         self.outages = outages
@@ -145,9 +144,9 @@ class Shard:
 
     # ---------------------------------------------------------------- while it runs
 
-    async def connect(self, progress: Callable[[int], None]) -> None:
-        """Connect everybody; told how many are done."""
-        await self.swarm.ramp(progress)
+    async def connect(self) -> None:
+        """Connect everybody."""
+        await self.swarm.ramp(self.progress)
         self._rss_connected_bytes = host.rss_of(os.getpid())
 
     async def start(self, start_ns: int, load_start_ns: int) -> None:
@@ -199,11 +198,11 @@ class Shard:
         beat.lag_ms = self._lag.take_worst_ms()
         return beat
 
-    async def roll(self) -> Roll:
+    async def connections(self) -> ConnectionCounts:
         """What became of the connections so far."""
         members = self.swarm.members
         missing = [member for member in members if not member.ready_ns]
-        return Roll(
+        return ConnectionCounts(
             attempted=len(members),
             established=len(members) - len(missing),
             refused=sum(member.client.counters.refused for member in members),
@@ -228,7 +227,7 @@ class Shard:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self._tasks.clear()
 
-    async def close(self, closing: Closing) -> Statement:
+    async def close(self, closing: Closing) -> WorkerReport:
         """Judge everything that the clients of this process were owed."""
         bounds = replace(closing.bounds, start_ns=closing.load_start_ns)
         witness = self.profile.witness()
@@ -249,11 +248,11 @@ class Shard:
         books, pace = Books.of(account), Pace.of(account, closing.load_start_ns, count)
         if self._retirement is not None:
             self._retirement.add_to(books, pace)
-        return Statement(
+        return WorkerReport(
             books=books,
             pace=pace,
             absences=self.outages.absences(account.holes, bounds.closed_ns),
-            roll=await self.roll(),
+            connections=await self.connections(),
             dispatch=self.publisher.done,
             witness=replace(witness, truth={}),
             diligence=[diligence],

@@ -1,7 +1,7 @@
 """What one process of the generator says of its clients, while a run goes on and when it is over.
 
 Everything adds up: counts are added, latencies are histograms and bucket counts that are merged, percentiles
-come from the merged ones only. Made by the shards, added up by the crowd.
+come from the merged ones only.
 """
 
 from collections import Counter
@@ -49,7 +49,7 @@ class Sample:
 
 
 @dataclass(slots=True)
-class Roll:
+class ConnectionCounts:
     """What became of the connections of a process; adds up. failures: reasons of those that failed."""
 
     attempted: int = 0
@@ -57,7 +57,7 @@ class Roll:
     refused: int = 0
     failures: Counter[str] = field(default_factory=Counter)
 
-    def add(self, other: "Roll") -> None:
+    def add(self, other: "ConnectionCounts") -> None:
         """Add another process's connections."""
         self.attempted += other.attempted
         self.established += other.established
@@ -133,23 +133,23 @@ class Diligence:
 
 
 @dataclass(slots=True)
-class Statement:
+class WorkerReport:
     """All that a process knows when the run is over. diligence: one for each process."""
 
     books: Books
     pace: Pace
     absences: Absences
-    roll: Roll
+    connections: ConnectionCounts
     dispatch: Dispatch
     witness: Witness
     diligence: list[Diligence]
 
-    def add(self, other: "Statement") -> None:
-        """Add another process's statement to this one."""
+    def add(self, other: "WorkerReport") -> None:
+        """Add another process's report to this one."""
         self.books.add(other.books)
         self.pace.add(other.pace)
         self.absences.add(other.absences)
-        self.roll.add(other.roll)
+        self.connections.add(other.connections)
         self.dispatch.add(other.dispatch)
         self.witness.add(other.witness)
         self.diligence += other.diligence

@@ -18,7 +18,7 @@ from .ledger import Account
 #
 # Latencies are counted in the buckets of the histogram, so that a percentile of a second is one of
 # all
-# processes together. Pure. Called by the shards (fills it) and the timeline (reads it).
+# processes together. Pure.
 
 NS = 1_000_000_000
 MAX_SECONDS = 7_200

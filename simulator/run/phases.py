@@ -1,9 +1,8 @@
-"""The course of one run: set-up, ramp, warm-up and load with faults, drain, reconciliation, closing the
-books.
+"""The phases of one run: set-up, ramp, warm-up, load with faults, drain, reconciliation, closing the books.
 
-This process sets up, publishes, breaks what is to be broken, reads back and closes; the clients are the
-crowd's, here or in processes of their own. Every phase is bounded, so a run never hangs: it ends with what
-was measured, or with a `SetupError`. Called by the runner.
+This process sets up, publishes, breaks what is to be broken, reads back and closes; the clients are in the
+workers of the pool, here or in processes of their own. Every phase is bounded, so a run never hangs: it ends
+with what was measured, or with a `SetupError`.
 """
 
 import asyncio
@@ -20,11 +19,11 @@ from typing import Any, Literal, TypeVar
 from .. import host
 from ..errors import ScenarioError, SetupError
 from ..faults.injector import Sabotage
-from ..generator.ipc import Order, Slice, processes, slices
-from ..generator.pool import Crowd, RemoteShard, ShardFace, start_all
+from ..generator.ipc import Slice, WorkerOrder, processes, slices
+from ..generator.pool import RemoteWorker, WorkerPool, start_all
 from ..generator.publisher import Dispatch, Fact, Publisher
-from ..generator.worker import Closing, Shard
-from ..generator.worker_report import Sample, Statement
+from ..generator.worker import Closing, Worker
+from ..generator.worker_report import Sample, WorkerReport
 from ..host import allow_sockets, free_processors, split_processors
 from ..ledger.broadcast_audit import Bounds
 from ..ledger.disconnects import Outages
@@ -85,7 +84,7 @@ class Course:
         self.sabotage: Sabotage
         self.stranger: Mapping[str, object] | None = None
         self.profile: Profile
-        self.crowd: Crowd
+        self.pool: WorkerPool
         self.publisher: Publisher
         self.plan: list[Publication] = []
         self.load_start_ns = 0
@@ -110,8 +109,8 @@ class Course:
             before, after, closed_ns = await self._traffic()
             with self._phase("reconcile"):
                 truth = await self._reconcile()
-                statement = await self._closed(closed_ns, truth)
-            self._conclude(before, after, closed_ns, statement, truth)
+                report = await self._closed(closed_ns, truth)
+            self._conclude(before, after, closed_ns, report, truth)
         return self.measured
 
     # ---------------------------------------------------------------- set-up
@@ -153,12 +152,12 @@ class Course:
         stack.push_async_callback(self.profile.close)
         workload, plan = await self._prepare()
         if alone:
-            self.crowd = Crowd([self._own_shard(stage, parts[0], plan)])
+            self.pool = WorkerPool([self._own_worker(stage, parts[0], plan)])
         else:
             self.lag = host.LoopLag()
             allow_sockets(self.publisher.workers)
-            self.crowd = Crowd(await self._other_shards(stack, stage, parts, workload))
-        stack.push_async_callback(self._stop_crowd)
+            self.pool = WorkerPool(await self._other_workers(stack, stage, parts, workload))
+        stack.push_async_callback(self._stop_pool)
 
     def _managed(self, commands: Commands) -> ManagedServer:
         scenario = self.scenario
@@ -191,10 +190,10 @@ class Course:
         self.publisher = Publisher(self.profile.publish, workers, late_ns, self._published)
         return workload, plan
 
-    def _own_shard(self, stage: Stage, part: Slice, plan: list[Publication]) -> Shard:
+    def _own_worker(self, stage: Stage, part: Slice, plan: list[Publication]) -> Worker:
         """All clients in this process."""
         allow_sockets(part.count + self.publisher.workers)
-        return Shard(
+        return Worker(
             self.scenario,
             part,
             self.profile,
@@ -205,12 +204,12 @@ class Course:
             stage.now_ns,
         )
 
-    async def _other_shards(
+    async def _other_workers(
         self, stack: contextlib.AsyncExitStack, stage: Stage, parts: list[Slice], workload: Workload
-    ) -> list[ShardFace]:
+    ) -> list[RemoteWorker]:
         """A process for each part of the clients."""
         orders = [
-            Order(
+            WorkerOrder(
                 self.scenario,
                 part,
                 self.measured.target,
@@ -223,28 +222,29 @@ class Course:
             )
             for part in parts
         ]
-        started = [RemoteShard(order, self._shard_lost, self._note) for order in orders]
-        return list(await start_all(stack, started))
+        return await start_all(
+            stack, [RemoteWorker(order, self._worker_lost, self._note) for order in orders]
+        )
 
-    def _shard_lost(self, how: str) -> None:
+    def _worker_lost(self, how: str) -> None:
         """A process died: nothing that follows can be believed, so the run ends early."""
         self._lost.append(how)
         self.ui.note(how)
         self.stop.set()
 
-    async def _stop_crowd(self) -> None:
+    async def _stop_pool(self) -> None:
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self.crowd.stop(), STOP_TIMEOUT_S)
+            await asyncio.wait_for(self.pool.ask(Worker.stop), STOP_TIMEOUT_S)
 
     async def _connect(self) -> None:
         phases, clients = self.scenario.phases, self.scenario.clients
         rounds = 1 + clients // phases.connecting
         limit_s = clients / phases.ramp_per_s + rounds * phases.connect_timeout_s
-        ramp = self.crowd.connect(lambda done, of: self.ui.progress("connecting", done, of))
+        ramp = self.pool.connect(lambda done, of: self.ui.progress("connecting", done, of))
         await self._unless_stopped(ramp, limit_s)
-        roll = await self.crowd.roll()
-        if not roll.established and not self.stop.is_set():
-            reasons = ", ".join(roll.figures(0).failures) or "no reason known"
+        counts = await self.pool.connections()
+        if not counts.established and not self.stop.is_set():
+            reasons = ", ".join(counts.figures(0).failures) or "no reason known"
             raise SetupError(f"No client could connect to {self.endpoint.authority}: {reasons}.")
 
     # ---------------------------------------------------------------- traffic
@@ -255,7 +255,7 @@ class Course:
         start_ns, warmup_ns = time.monotonic_ns() + LEAD_NS, round(scenario.phases.warmup_s * NS)
         self.load_start_ns = start_ns + warmup_ns
         load_end_ns = self.load_start_ns + round(scenario.duration_s * NS)
-        await self.crowd.start(start_ns, self.load_start_ns)
+        await self.pool.ask(Worker.start, start_ns, self.load_start_ns)
         self.sabotage.start(self.load_start_ns, self.endpoint, self.stranger)
         helpers = [asyncio.ensure_future(self._tick())]
         if self.lag is not None:
@@ -269,9 +269,9 @@ class Course:
             with self._phase("load"):
                 await self._sleep_until(load_end_ns)
                 after = await self._meter()
-                answered = asyncio.gather(_settled(publishing), self.crowd.settled())
+                answered = asyncio.gather(_settled(publishing), self.pool.ask(Worker.settled))
                 await self._unless_stopped(_all(answered), scenario.publish.timeout_s + 5.0)
-            await self.crowd.calm()
+            await self.pool.ask(Worker.calm)
             await self.sabotage.finish(patient=not self.stop.is_set())
             with self._phase("drain"):
                 await self._drain()
@@ -280,7 +280,7 @@ class Course:
                 task.cancel()
             await asyncio.gather(publishing, *helpers, return_exceptions=True)
         closed_ns = time.monotonic_ns()
-        await self.crowd.freeze()
+        await self.pool.ask(Worker.freeze)
         return before, after, closed_ns
 
     async def _drain(self) -> None:
@@ -288,16 +288,16 @@ class Course:
         drain_s = self.scenario.phases.drain_s
         end_ns = time.monotonic_ns() + round(drain_s * NS)
         await self._sleep_until(end_ns - round(drain_s * NS * 2 / 3))
-        await self._unless_stopped(self.crowd.nudge(drain_s / 6), drain_s)
+        await self._unless_stopped(self.pool.ask(Worker.nudge, drain_s / 6), drain_s)
         await self._sleep_until(end_ns)
 
     def _published(self, fact: Fact) -> None:
-        self.crowd.published(fact)
+        self.pool.published(fact)
 
     async def _tick(self) -> None:
         while True:
             await asyncio.sleep(1.0)
-            sample, now_ns = await self.crowd.sample(), time.monotonic_ns()
+            sample, now_ns = await self.pool.sample(), time.monotonic_ns()
             self.presence.add(now_ns, sample.connected, sample.away)
             self.pulse.add(sample.beat)
             self.ui.tick(self._live(now_ns, sample))
@@ -345,13 +345,13 @@ class Course:
             self._overrun = "reconcile"
         return truth or Reconciled()
 
-    async def _closed(self, closed_ns: int, truth: Reconciled) -> Statement | None:
+    async def _closed(self, closed_ns: int, truth: Reconciled) -> WorkerReport | None:
         windows = self.scenario.windows
         bounds = Bounds(closed_ns, round(windows.grace_ms * 1e6), round(windows.late_ms * 1e6))
-        return await self.crowd.close(Closing(bounds, self.load_start_ns, truth.truth))
+        return await self.pool.close(Closing(bounds, self.load_start_ns, truth.truth))
 
     def _conclude(
-        self, before: Meter, after: Meter, closed_ns: int, statement: Statement | None, truth: Reconciled
+        self, before: Meter, after: Meter, closed_ns: int, report: WorkerReport | None, truth: Reconciled
     ) -> None:
         """From what all processes say to what is judged."""
         measured, publishes = self.measured, self.publisher.done
@@ -359,28 +359,28 @@ class Course:
         measured.server = server_of(before, after, self.server, unreachable=truth.unreachable)
         if without := left_out(before.metrics, after.metrics):
             self._note(without)
-        if statement is not None:
-            publishes.add(statement.dispatch)
-            self._take_statement(statement, publishes, truth)
+        if report is not None:
+            publishes.add(report.dispatch)
+            self._take_report(report, publishes, truth)
         measured.publishes = publishes.summary()
         measured.schedule_lag, measured.http = publishes.schedule_lag, publishes.http
         measured.generator = generator_of(
             before,
             after,
-            statement.diligence if statement is not None else [],
+            report.diligence if report is not None else [],
             publishes,
             self.lag.histogram if self.lag is not None else None,
             overrun=self._overrun,
             lost=self._lost,
         ).model_copy(update={"failed_faults": self.sabotage.failures})
 
-    def _take_statement(self, statement: Statement, publishes: Dispatch, truth: Reconciled) -> None:
-        measured, witness, laws = self.measured, statement.witness, truth.conservation
-        measured.books = statement.books
-        measured.connections = statement.roll.figures(self.crowd.peak).model_copy(
+    def _take_report(self, report: WorkerReport, publishes: Dispatch, truth: Reconciled) -> None:
+        measured, witness, laws = self.measured, report.witness, truth.conservation
+        measured.books = report.books
+        measured.connections = report.connections.figures(self.pool.peak).model_copy(
             update={"expired": witness.expired, "renewed_tokens": witness.renewed}
         )
-        measured.reconnect = statement.absences.figures()
+        measured.reconnect = report.absences.figures()
         measured.conservation = Conservation(
             checked=laws.checked,
             violations=[*witness.violations, *laws.violations][:MAX_NAMED_VIOLATIONS],
@@ -388,9 +388,9 @@ class Course:
             note=laws.note,
         )
         measured.timeline = seconds(
-            self.load_start_ns, statement.pace, publishes.sent_ns, self.presence, measured.faults
+            self.load_start_ns, report.pace, publishes.sent_ns, self.presence, measured.faults
         )
-        measured.notes += [*witness.notes, *(f"lost: {name}" for name in statement.books.lost[:10])]
+        measured.notes += [*witness.notes, *(f"lost: {name}" for name in report.books.lost[:10])]
 
     # ---------------------------------------------------------------- small things
 
@@ -400,7 +400,7 @@ class Course:
 
     async def _meter(self) -> Meter:
         """CPU and events at one moment; the pages, which may take their time, after that."""
-        meter = read(self.server, await self.crowd.samples(), {})
+        meter = read(self.server, await self.pool.ask(Worker.sample), {})
         ready = self.server.ready if self.server is not None else {}
         return replace(meter, metrics={} if self.stop.is_set() else await scrape(self.endpoint, ready))
 

@@ -20,7 +20,7 @@ from backend.app.seeding import SeedSize
 from backend.app.settings import load_settings
 from backend.stack.plan import Role
 from backend.stack.processes import StackProcesses
-from simulator.generator.worker import Shard
+from simulator.generator.worker import Worker
 from simulator.profiles.vouchstorm.api import read_claims, read_users
 from simulator.profiles.vouchstorm.invariants import ClaimFact, UserFact
 from simulator.profiles.vouchstorm.profile import Vouchstorm
@@ -206,10 +206,10 @@ def _unseen(done: int, of: int) -> None:
     """Progress nobody looks at."""
 
 
-def _shard(course: Course) -> Shard:
+def _shard(course: Course) -> Worker:
     """A run of so few clients has one, in this process."""
-    (shard,) = course.crowd.shards
-    return cast(Shard, shard)
+    (worker,) = course.pool.workers
+    return cast(Worker, worker)
 
 
 def _profile(course: Course) -> Vouchstorm:

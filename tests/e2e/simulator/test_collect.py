@@ -27,7 +27,7 @@ class Watched(Course):
 @pytest.mark.parametrize("processes", [1, 2])
 async def test_the_meters_are_read_around_the_load(processes: int) -> None:
     spec = scenario(processes=processes, phases={"warmup_s": 0.5, "drain_s": DRAIN_S})
-    async with server("lying_server.py") as port:
+    async with server("lying_server") as port:
         course = Watched(spec, Place(f"http://127.0.0.1:{port}", None, None, None, None, False), Silent())
         await course.run()
     (before_in, before), (after_in, after) = course.read

@@ -323,7 +323,7 @@ async def test_leaving_the_proxy_in_a_stall_ends_its_connections() -> None:
 @pytest.mark.parametrize("transport", ["websocket", "polling"])
 async def test_a_client_behind_a_cut_comes_back(transport: str) -> None:
     witness = Witness()
-    with running("stock_server.py") as port:
+    with running("stock_server") as port:
         async with (
             FlakyProxy("127.0.0.1", "127.0.0.1", port, random.Random(1)) as proxy,
             connected(proxy.port, witness, transport) as client,
