@@ -16,9 +16,10 @@ import time
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 from types import TracebackType
 from typing import Final, cast
+
+import psutil
 
 from ..socketio_client.connector import reset
 
@@ -514,14 +515,8 @@ def _check(pid: int) -> None:
 
 
 def is_gone(pid: int) -> bool:
-    """Dead, or a zombie; where there is no /proc a zombie counts as alive until its parent reaps it."""
+    """Dead, or a zombie that its parent must reap."""
     try:
-        state = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
-        return state.rpartition(")")[2].split()[0] in ("Z", "X")
-    except (FileNotFoundError, ProcessLookupError):
-        pass
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
+        return psutil.Process(pid).status() in (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD)
+    except psutil.NoSuchProcess:
         return True
-    return False

@@ -5,7 +5,7 @@ Nothing in here knows which of the two it is.
 """
 
 import asyncio
-import os
+import time
 from collections import Counter
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -122,7 +122,7 @@ class Worker:
         self._publishing: asyncio.Task[None] | None = None
         self._retirement: Retirement | None = None
         self._away: set[int] = set()
-        self._rss_before_bytes = host.rss_of(os.getpid())
+        self._rss_before_bytes = host.own_rss_bytes()
         self._rss_connected_bytes = 0
         self._plan = [item for item in plan if item.user in part.users] if profile.at_clients else []
         self.publisher = Publisher(
@@ -147,7 +147,7 @@ class Worker:
     async def connect(self) -> None:
         """Connect everybody."""
         await self.swarm.ramp(self.progress)
-        self._rss_connected_bytes = host.rss_of(os.getpid())
+        self._rss_connected_bytes = host.own_rss_bytes()
 
     async def start(self, start_ns: int, load_start_ns: int) -> None:
         """Traffic begins at `start_ns`: keep-alives, troubles, and publishing where clients do it."""
@@ -188,8 +188,8 @@ class Worker:
             accepted=counts["accepted"],
             failed=counts["failed"] + counts["dropped"],
             late=counts["late"],
-            cpu_s=host.own_cpu_s(),
-            rss_bytes=host.rss_of(os.getpid()),
+            cpu_s=time.process_time(),
+            rss_bytes=host.own_rss_bytes(),
             beat=self._look() if look else Beat(),
         )
 

@@ -44,7 +44,7 @@ from .collect import Measured, Meter, generator_of, left_out, read, scrape, serv
 NS = 1_000_000_000
 LEAD_NS = 200_000_000
 METER_LEAD_NS = 500_000_000
-"""Before the load: looking through /proc stops the loop for a while, and the warm-up is not timed."""
+"""Before the load: looking at all processes stops the loop for a while, and the warm-up is not timed."""
 STOP_TIMEOUT_S = 30.0
 MAX_NAMED_VIOLATIONS = 100
 PhaseName = Literal["setup", "connect", "warmup", "load", "drain", "reconcile"]

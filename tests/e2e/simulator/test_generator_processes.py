@@ -201,7 +201,7 @@ async def test_no_process_outlives_the_one_that_started_it() -> None:
             sys.executable, "-c", program, f"http://127.0.0.1:{port}", cwd=ROOT
         )
         await until(lambda: len(family(first.pid)) == 3, timeout_s=60)
-        others = [pid for pid in family(first.pid) if pid != first.pid]
+        others = [each.pid for each in family(first.pid) if each.pid != first.pid]
         first.kill()
         await first.wait()
         await until(lambda: not any(cpu_s(pid) for pid in others), timeout_s=60)

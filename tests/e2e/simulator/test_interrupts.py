@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from simulator.host import cpu_s, family
+from simulator.host import family
 from tests.support.backend.node import ROOT
 from tests.support.waiting import until
 
@@ -86,7 +86,7 @@ async def interrupted(
         if process.returncode is None:
             process.kill()
             await process.wait()
-    await until(lambda: not any(cpu_s(pid) for pid in started), "the end of all its processes")
+    await until(lambda: not any(each.is_running() for each in started), "the end of all its processes")
     return process.returncode, said.decode()
 
 
