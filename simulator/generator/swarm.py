@@ -14,7 +14,7 @@ from ..ledger.disconnects import Outages
 from ..profiles.virtual_client import Member
 from ..scenario.loader import Scenario
 from ..scenario.schedule import Trouble, stream
-from ..socketio_client import Endpoint, Familiar, HeartbeatSweep, LeanClient, ReconnectPolicy, TransportName
+from ..socketio_client import Endpoint, HeartbeatSweep, LeanClient, ReadCache, ReconnectPolicy, TransportName
 from .ipc import Slice
 
 NS = 1_000_000_000
@@ -47,7 +47,7 @@ class Swarm:
         self._scenario = scenario
         self._part = part
         self._sweep = HeartbeatSweep()
-        self._familiar = Familiar()
+        self._read_cache = ReadCache()
         self._tasks: set[asyncio.Task[None]] = set()
         self._timers: list[asyncio.TimerHandle] = []
         self.source_addresses = self._make(endpoint, transports, namespace, headers or {})
@@ -75,7 +75,7 @@ class Swarm:
                 policy=policy,
                 connect_timeout_s=scenario.phases.connect_timeout_s,
                 sweep=self._sweep,
-                familiar=self._familiar,
+                read_cache=self._read_cache,
             )
         return len(sources)
 
@@ -132,7 +132,7 @@ class Swarm:
     def narrow(self, buffers: Mapping[int, int]) -> None:
         """Give some clients (by index) a small receive buffer, in bytes; before they connect."""
         for index, size_bytes in buffers.items():
-            self.members[index].client.caller.receive_buffer_bytes = size_bytes
+            self.members[index].client.connector.receive_buffer_bytes = size_bytes
 
     def start_keepalives(self) -> None:
         """Begin to let every client ping twice a minute, evenly spread."""

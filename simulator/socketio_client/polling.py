@@ -1,7 +1,7 @@
 """The long-polling transport: a GET that always hangs, and POSTs one after another.
 
 Keeps order both ways: one GET and one POST at a time, later packets wait in a bounded outbox. For an upgrade
-it can fall silent between two requests without losing anything. Called by `session` and `upgrade`.
+it can fall silent between two requests without losing anything.
 """
 
 import asyncio
@@ -19,28 +19,28 @@ from .codec.engineio import (
     split_payload,
 )
 from .codec.http import Response, ResponseReader
-from .connector import Caller, end, reset
+from .connector import Connector, end, reset
 from .errors import ProtocolError
 from .transport import LinkFailure, LinkOwner
 from .websocket import http_refusal
 
-# One keep-alive HTTP connection that carries one request at a time; long polling uses two of them.
-#
-# Dials when needed. A request that a reused connection lost before the first byte of an answer is
-# sent once
-# more on a fresh one, as browsers do: the server had closed the idle connection in the meantime.
-# Called by `polling_link`.
-
+MAX_PACKETS_PER_POST: Final = 16  # python-engineio refuses more
+MAX_OUTBOX_BYTES: Final = 256 * 1024
 OnResponse = Callable[[Response, int], None]
 OnFailure = Callable[[LinkFailure, int], None]
 
 
 class HttpChannel:
-    """on_response(response, at_ns) for each request, or on_failure(failure, at_ns) once and never again."""
+    """One keep-alive HTTP connection that carries one request at a time, dialled when needed.
+
+    on_response(response, at_ns) for each request, or on_failure(failure, at_ns) once and never again. A
+    request that a reused connection lost before the first byte of an answer is sent once more on a fresh one,
+    as browsers do: the server had closed the idle connection in the meantime.
+    """
 
     __slots__ = (
-        "_caller",
         "_closed",
+        "_connector",
         "_dial_task",
         "_fresh",
         "_on_failure",
@@ -51,8 +51,8 @@ class HttpChannel:
         "_wire",
     )
 
-    def __init__(self, caller: Caller, on_response: OnResponse, on_failure: OnFailure) -> None:
-        self._caller = caller
+    def __init__(self, connector: Connector, on_response: OnResponse, on_failure: OnFailure) -> None:
+        self._connector = connector
         self._on_response = on_response
         self._on_failure = on_failure
         self._wire: _Wire | None = None
@@ -71,7 +71,7 @@ class HttpChannel:
     def request(self, method: str, target: str, body: bytes = b"") -> None:
         """Send a request; only when not busy."""
         assert not self._request  # noqa: S101 - one request at a time is what keeps the order
-        self._request = self._caller.request(method, target, body)
+        self._request = self._connector.request(method, target, body)
         self._reader = ResponseReader()
         transport = None if self._wire is None else self._wire.transport
         if transport is None or transport.is_closing():
@@ -85,7 +85,7 @@ class HttpChannel:
 
     async def _dialled(self, wire: "_Wire") -> None:
         try:
-            await self._caller.dial(lambda: wire)
+            await self._connector.dial(lambda: wire)
         except (OSError, ValueError) as error:  # ValueError: a host name that cannot be encoded
             self._fail("transport error", f"cannot connect: {error}")
         finally:
@@ -119,7 +119,7 @@ class HttpChannel:
     def _answered(self, response: Response, at_ns: int) -> None:
         self._fresh = False
         self._request, self._reader = b"", None
-        self._caller.remember(response)
+        self._connector.remember(response)
         if not response.keep_alive:
             self._drop_wire()
         self._on_response(response, at_ns)
@@ -213,16 +213,12 @@ class _Wire(asyncio.Protocol):
         self._channel.disconnected(self, exc)
 
 
-MAX_PACKETS_PER_POST: Final = 16  # python-engineio refuses more
-MAX_OUTBOX_BYTES: Final = 256 * 1024
-
-
 class PollingLink:
     """Two HTTP channels and an outbox."""
 
     __slots__ = (
-        "_caller",
         "_closing",
+        "_connector",
         "_done",
         "_gets",
         "_max_post_bytes",
@@ -235,12 +231,12 @@ class PollingLink:
         "owner",
     )
 
-    def __init__(self, caller: Caller, owner: LinkOwner) -> None:
-        self._caller = caller
+    def __init__(self, connector: Connector, owner: LinkOwner) -> None:
+        self._connector = connector
         self.owner = owner
-        self._gets = HttpChannel(caller, self._polled, self._failed)
-        self._posts = HttpChannel(caller, self._posted, self._failed)
-        self._target = caller.endpoint.target("polling")
+        self._gets = HttpChannel(connector, self._polled, self._failed)
+        self._posts = HttpChannel(connector, self._posted, self._failed)
+        self._target = connector.endpoint.target("polling")
         self._sid: str | None = None
         self._max_post_bytes = DEFAULT_MAX_PAYLOAD_BYTES
         self._outbox: list[bytes] = []
@@ -256,7 +252,7 @@ class PollingLink:
     def handshaken(self, handshake: Handshake) -> None:
         """From now on requests carry the sid."""
         self._sid = handshake.sid
-        self._target = self._caller.endpoint.target("polling", handshake.sid)
+        self._target = self._connector.endpoint.target("polling", handshake.sid)
         self._max_post_bytes = handshake.max_payload_bytes
 
     def send(self, packet: bytes) -> bool:

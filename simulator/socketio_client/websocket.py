@@ -2,7 +2,6 @@
 
 Read through `Protocol.data_received`: uvloop reads into one buffer for the whole process, and
 `BufferedProtocol` was measured slower (6.6 against 5.9 us a message, most of it the kernel).
-Called by `session`, and by `upgrade` for the probe.
 """
 
 import asyncio
@@ -17,14 +16,14 @@ from .codec.websocket import (
     PING,
     PONG,
     TEXT,
-    Familiar,
     FrameReader,
+    ReadCache,
     accept_for,
     decode_close,
     encode_close,
     encode_frame,
 )
-from .connector import Caller, end, reset
+from .connector import Connector, end, reset
 from .errors import ProtocolError
 from .transport import LinkFailure, LinkOwner
 
@@ -35,8 +34,8 @@ class WebsocketLink(asyncio.Protocol):
     """owner may be exchanged at any time: a probe that succeeded changes hands."""
 
     __slots__ = (
-        "_caller",
         "_closing",
+        "_connector",
         "_dial_task",
         "_done",
         "_frames",
@@ -49,13 +48,17 @@ class WebsocketLink(asyncio.Protocol):
     )
 
     def __init__(
-        self, caller: Caller, owner: LinkOwner, sid: str | None = None, familiar: Familiar | None = None
+        self,
+        connector: Connector,
+        owner: LinkOwner,
+        sid: str | None = None,
+        read_cache: ReadCache | None = None,
     ) -> None:
         """sid: of the polling session to upgrade; None begins a session of its own."""
         self.owner = owner
-        self._caller = caller
-        self._target = caller.endpoint.target("websocket", sid)
-        self._frames = FrameReader(familiar=familiar)
+        self._connector = connector
+        self._target = connector.endpoint.target("websocket", sid)
+        self._frames = FrameReader(read_cache=read_cache)
         self._reader: ResponseReader | None = None  # only until the handshake is through
         self._key = b""
         self._transport: asyncio.Transport | None = None
@@ -70,7 +73,7 @@ class WebsocketLink(asyncio.Protocol):
 
     async def _dialled(self) -> None:
         try:
-            await self._caller.dial(lambda: self)
+            await self._connector.dial(lambda: self)
         except (OSError, ValueError) as error:  # ValueError: a host name that cannot be encoded
             self._fail(LinkFailure("transport error", f"cannot connect: {error}"))
         finally:
@@ -82,7 +85,7 @@ class WebsocketLink(asyncio.Protocol):
         if self._done:
             self._transport.abort()
             return
-        request, self._key = self._caller.upgrade_request(self._target)
+        request, self._key = self._connector.upgrade_request(self._target)
         self._target = ""
         self._reader = ResponseReader(MAX_REFUSAL_BYTES)
         self._transport.write(request)
@@ -119,7 +122,7 @@ class WebsocketLink(asyncio.Protocol):
         if response is None:
             return b""
         self._reader = None
-        self._caller.remember(response)
+        self._connector.remember(response)
         refusal = _refusal(response, self._key)
         if refusal is not None:
             self._fail(refusal)
