@@ -1,7 +1,7 @@
 """All simulated clients of a process: made, ramped up, troubled as scheduled, kept alive, counted, stopped.
 
 Thin: what a client says and understands is its profile's business, what it got is the ledger's. Every task is
-owned and cancelled at the end. Called by the shard.
+owned and cancelled at the end.
 """
 
 import asyncio

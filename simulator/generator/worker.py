@@ -16,8 +16,8 @@ from ..ledger.broadcast_audit import Bounds
 from ..ledger.disconnects import Outages
 from ..ledger.durable import Truth
 from ..ledger.ledger import Ledger
-from ..ledger.live import Beat, Watch
-from ..ledger.timeline import MAX_SECONDS, Pace, seconds_between
+from ..ledger.live import LiveCounts, Watch
+from ..ledger.timeline import MAX_SECONDS, SecondCounts, seconds_between
 from ..profiles.base import Profile
 from ..scenario.loader import Scenario
 from ..scenario.schedule import Publication, narrow_buffers, transports, troubles
@@ -50,7 +50,7 @@ class Retirement:
         self._age_ns = round((MARGIN_S + scenario.publish.timeout_s) * NS + self._windows.late_ms * 1e6)
         self._start_ns = load_start_ns
         self.books: Books | None = None
-        self._paces: list[Pace] = []
+        self._seconds: list[SecondCounts] = []
 
     def retire(self, now_ns: int) -> None:
         """Let go of what is settled, a bounded number of messages at a time."""
@@ -65,22 +65,22 @@ class Retirement:
             self.books = Books.of(account)
         else:
             self.books.add(Books.of(account))
-        self._paces.append(Pace.of(account, self._start_ns, MAX_SECONDS))
-        if sum(pace.cells.size for pace in self._paces) > MAX_CELLS_WAITING or len(self._paces) > AT_ONCE:
-            self._paces = [self._pace()]
+        self._seconds.append(SecondCounts.of(account, self._start_ns, MAX_SECONDS))
+        if sum(each.cells.size for each in self._seconds) > MAX_CELLS_WAITING or len(self._seconds) > AT_ONCE:
+            self._seconds = [self._sum()]
 
-    def _pace(self) -> Pace:
-        first, *others = self._paces
+    def _sum(self) -> SecondCounts:
+        first, *others = self._seconds
         for other in others:
             first.add(other)
         return first
 
-    def add_to(self, books: Books, pace: Pace) -> None:
+    def add_to(self, books: Books, seconds: SecondCounts) -> None:
         """Add the past to what was left at the end."""
         if self.books is None:
             return
         books.add(self.books)
-        pace.add(self._pace().first(pace.delivered.size))
+        seconds.add(self._sum().first(seconds.delivered.size))
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,13 +190,13 @@ class Worker:
             late=counts["late"],
             cpu_s=time.process_time(),
             rss_bytes=host.own_rss_bytes(),
-            beat=self._look() if look else Beat(),
+            live=self._look() if look else LiveCounts(),
         )
 
-    def _look(self) -> Beat:
-        beat = self._watch.look(self._now_ns())
-        beat.lag_ms = self._lag.take_worst_ms()
-        return beat
+    def _look(self) -> LiveCounts:
+        live = self._watch.look(self._now_ns())
+        live.lag_ms = self._lag.take_worst_ms()
+        return live
 
     async def connections(self) -> ConnectionCounts:
         """What became of the connections so far."""
@@ -245,12 +245,13 @@ class Worker:
             self._rss_connected_bytes,
             self.swarm.source_addresses,
         )
-        books, pace = Books.of(account), Pace.of(account, closing.load_start_ns, count)
+        books = Books.of(account)
+        seconds = SecondCounts.of(account, closing.load_start_ns, count)
         if self._retirement is not None:
-            self._retirement.add_to(books, pace)
+            self._retirement.add_to(books, seconds)
         return WorkerReport(
             books=books,
-            pace=pace,
+            seconds=seconds,
             absences=self.outages.absences(account.holes, bounds.closed_ns),
             connections=await self.connections(),
             dispatch=self.publisher.done,

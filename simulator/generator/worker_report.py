@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 from ..histogram import Histogram
 from ..ledger.disconnects import Absences
 from ..ledger.ledger import Account
-from ..ledger.live import Beat
+from ..ledger.live import LiveCounts
 from ..ledger.outcomes import Tally
-from ..ledger.timeline import Pace
+from ..ledger.timeline import SecondCounts
 from ..profiles.base import Witness
 from ..result import Connections
 from .publisher import Dispatch
@@ -24,7 +24,7 @@ COUNTED = ("connected", "ready", "away", "events", "accepted", "failed", "late",
 
 @dataclass(slots=True)
 class Sample:
-    """One process at this moment, or several added up. cpu_s: used so far. beat: since it was last asked for.
+    """One process at this moment, or several added up. cpu_s: used so far. live: since it was last asked for.
 
     number: of its slice of the clients.
     """
@@ -39,13 +39,13 @@ class Sample:
     late: int = 0
     cpu_s: float = 0.0
     rss_bytes: int = 0
-    beat: Beat = field(default_factory=Beat)
+    live: LiveCounts = field(default_factory=LiveCounts)
 
     def add(self, other: "Sample") -> None:
         """Add another process."""
         for name in COUNTED:
             setattr(self, name, getattr(self, name) + getattr(other, name))
-        self.beat.add(other.beat)
+        self.live.add(other.live)
 
 
 @dataclass(slots=True)
@@ -137,7 +137,7 @@ class WorkerReport:
     """All that a process knows when the run is over. diligence: one for each process."""
 
     books: Books
-    pace: Pace
+    seconds: SecondCounts
     absences: Absences
     connections: ConnectionCounts
     dispatch: Dispatch
@@ -147,7 +147,7 @@ class WorkerReport:
     def add(self, other: "WorkerReport") -> None:
         """Add another process's report to this one."""
         self.books.add(other.books)
-        self.pace.add(other.pace)
+        self.seconds.add(other.seconds)
         self.absences.add(other.absences)
         self.connections.add(other.connections)
         self.dispatch.add(other.dispatch)

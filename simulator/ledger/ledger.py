@@ -1,7 +1,7 @@
 """The ledger of a run: what every client was owed, what it got, and how each pair ended.
 
 Two books: `rooms` for messages with a large audience, `mailboxes` for what a server stores and numbers per
-user. The classes and the sums that must hold are in `tally`. Pure; called by the runner and the profiles.
+user. The classes and the sums that must hold are in `outcomes`. Pure.
 """
 
 from collections import deque

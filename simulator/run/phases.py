@@ -18,7 +18,7 @@ from typing import Any, Literal, TypeVar
 
 from .. import host
 from ..errors import ScenarioError, SetupError
-from ..faults.injector import Sabotage
+from ..faults.injector import FaultInjector
 from ..generator.ipc import Slice, WorkerOrder, processes, slices
 from ..generator.pool import RemoteWorker, WorkerPool, start_all
 from ..generator.publisher import Dispatch, Fact, Publisher
@@ -28,8 +28,8 @@ from ..host import allow_sockets, free_processors, split_processors
 from ..ledger.broadcast_audit import Bounds
 from ..ledger.disconnects import Outages
 from ..ledger.ledger import Ledger
-from ..ledger.live import Pulse
-from ..ledger.timeline import Presence, seconds
+from ..ledger.live import LiveTotals
+from ..ledger.timeline import seconds
 from ..profiles.base import Profile, Reconciled, Stage
 from ..profiles.registry import endpoint_path, make_profile
 from ..progress import Live, Ui
@@ -71,8 +71,8 @@ class Course:
         self.place = place
         self.ui = ui
         self.stop = asyncio.Event()
-        self.presence = Presence()
-        self.pulse = Pulse()
+        self.presence: list[tuple[int, int, int]] = []
+        self.totals = LiveTotals()
         self.lag: host.LoopLag | None = None
         """Of this process, where the clients are in others: theirs is measured beside them."""
         self.measured = Measured(
@@ -81,8 +81,8 @@ class Course:
         self.server: ManagedServer | None = None
         self.endpoint: Endpoint
         self.entrance: Endpoint
-        self.sabotage: Sabotage
-        self.stranger: Mapping[str, object] | None = None
+        self.faults: FaultInjector
+        self.account: Mapping[str, object] | None = None
         self.profile: Profile
         self.pool: WorkerPool
         self.publisher: Publisher
@@ -124,13 +124,13 @@ class Course:
             self.measured.target = server.url
             watching = asyncio.get_running_loop().create_task(self._watch_server(server))
             stack.callback(watching.cancel)
-        sabotage = self.sabotage = await stack.enter_async_context(
-            Sabotage(scenario, self.server, self.measured.target)
+        faults = self.faults = await stack.enter_async_context(
+            FaultInjector(scenario, self.server, self.measured.target)
         )
         target, path = self.measured.target, place.path or endpoint_path(scenario)
         try:
             self.endpoint = Endpoint.parse(target, path)
-            self.entrance = Endpoint.parse(sabotage.entrance(target), path)
+            self.entrance = Endpoint.parse(faults.entrance(target), path)
         except ValueError as error:
             raise ScenarioError([f"--url: {error}."]) from error
         rest = RestClient(self.endpoint)
@@ -176,8 +176,8 @@ class Course:
         try:
             async with asyncio.timeout(timeout_s):
                 workload = await self.profile.prepare(lambda done, of: self.ui.progress("set-up", done, of))
-                if self.sabotage.brings_strangers:
-                    self.stranger = await self.profile.stranger()
+                if self.faults.is_hostile:
+                    self.account = await self.profile.stranger()
         except TimeoutError as error:
             raise SetupError(
                 f"Users and claims were not ready within {timeout_s:g} s (phases.setup_timeout_s)."
@@ -213,7 +213,7 @@ class Course:
                 self.scenario,
                 part,
                 self.measured.target,
-                self.sabotage.entrance(self.measured.target),
+                self.faults.entrance(self.measured.target),
                 self.endpoint.path,
                 stage.run_id,
                 stage.tokens_file,
@@ -256,7 +256,7 @@ class Course:
         self.load_start_ns = start_ns + warmup_ns
         load_end_ns = self.load_start_ns + round(scenario.duration_s * NS)
         await self.pool.ask(Worker.start, start_ns, self.load_start_ns)
-        self.sabotage.start(self.load_start_ns, self.endpoint, self.stranger)
+        self.faults.start(self.load_start_ns, self.endpoint, self.account)
         helpers = [asyncio.ensure_future(self._tick())]
         if self.lag is not None:
             helpers.append(asyncio.ensure_future(self.lag.run(self.load_start_ns, load_end_ns)))
@@ -272,7 +272,7 @@ class Course:
                 answered = asyncio.gather(_settled(publishing), self.pool.ask(Worker.settled))
                 await self._unless_stopped(_all(answered), scenario.publish.timeout_s + 5.0)
             await self.pool.ask(Worker.calm)
-            await self.sabotage.finish(patient=not self.stop.is_set())
+            await self.faults.finish(patient=not self.stop.is_set())
             with self._phase("drain"):
                 await self._drain()
         finally:
@@ -298,14 +298,14 @@ class Course:
         while True:
             await asyncio.sleep(1.0)
             sample, now_ns = await self.pool.sample(), time.monotonic_ns()
-            self.presence.add(now_ns, sample.connected, sample.away)
-            self.pulse.add(sample.beat)
+            self.presence.append((now_ns, sample.connected, sample.away))
+            self.totals.add(sample.live)
             self.ui.tick(self._live(now_ns, sample))
 
     def _live(self, now_ns: int, sample: Sample) -> Live:
         last_ns, last_events = self._last_events
         self._last_events = (now_ns, sample.events)
-        recent, total, counts = self.pulse.recent(), self.pulse.total, self.publisher.done.counts
+        recent, total, counts = self.totals.recent(), self.totals.total, self.publisher.done.counts
         elapsed_s = (now_ns - self.load_start_ns) / NS
         since_s = (now_ns - last_ns) / NS if last_ns else 0.0
         return Live(
@@ -323,7 +323,7 @@ class Course:
             p99_ms=recent.percentile_ms(99),
             late=counts["late"] + sample.late,
             overdue=total.overdue,
-            lag_ms=max(sample.beat.lag_ms, self.lag.take_worst_ms() if self.lag is not None else 0.0),
+            lag_ms=max(sample.live.lag_ms, self.lag.take_worst_ms() if self.lag is not None else 0.0),
             received=dict(total.received),
             latency_counts=list(total.counts),
             latency_sum_ms=total.sum_ms,
@@ -355,7 +355,7 @@ class Course:
     ) -> None:
         """From what all processes say to what is judged."""
         measured, publishes = self.measured, self.publisher.done
-        measured.faults, measured.hostile = self._marks(), self.sabotage.hostile
+        measured.faults, measured.hostile = self._marks(), self.faults.hostile
         measured.server = server_of(before, after, self.server, unreachable=truth.unreachable)
         if without := left_out(before.metrics, after.metrics):
             self._note(without)
@@ -372,7 +372,7 @@ class Course:
             self.lag.histogram if self.lag is not None else None,
             overrun=self._overrun,
             lost=self._lost,
-        ).model_copy(update={"failed_faults": self.sabotage.failures})
+        ).model_copy(update={"failed_faults": self.faults.failures})
 
     def _take_report(self, report: WorkerReport, publishes: Dispatch, truth: Reconciled) -> None:
         measured, witness, laws = self.measured, report.witness, truth.conservation
@@ -388,7 +388,7 @@ class Course:
             note=laws.note,
         )
         measured.timeline = seconds(
-            self.load_start_ns, report.pace, publishes.sent_ns, self.presence, measured.faults
+            self.load_start_ns, report.seconds, publishes.sent_ns, self.presence, measured.faults
         )
         measured.notes += [*witness.notes, *(f"lost: {name}" for name in report.books.lost[:10])]
 
@@ -396,7 +396,7 @@ class Course:
 
     def _marks(self) -> list[FaultMark]:
         """The clients' troubles and the services' faults."""
-        return sorted([*marks(troubles(self.scenario)), *self.sabotage.marks], key=lambda mark: mark.at_s)
+        return sorted([*marks(troubles(self.scenario)), *self.faults.marks], key=lambda mark: mark.at_s)
 
     async def _meter(self) -> Meter:
         """CPU and events at one moment; the pages, which may take their time, after that."""
