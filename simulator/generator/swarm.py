@@ -8,6 +8,7 @@ import asyncio
 import ipaddress
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 from ..ledger.broadcasts import NEVER_NS
 from ..ledger.disconnects import Outages
@@ -211,17 +212,10 @@ def policy_of(scenario: Scenario) -> ReconnectPolicy:
         "none": ReconnectPolicy.immediate,
         "never": ReconnectPolicy.none,
     }[asked.policy]()
-    delay_s = base.delay_s if asked.delay_s is None else asked.delay_s
-    longest_s = base.delay_max_s if asked.delay_max_s is None else asked.delay_max_s
-    return ReconnectPolicy(
-        enabled=base.enabled,
-        delay_s=delay_s,
-        delay_max_s=max(delay_s, longest_s),
-        jitter=base.jitter if asked.jitter is None else asked.jitter,
-        attempts=base.attempts,
-        retry_refused=base.retry_refused,
-        retry_kicked=True,
-    )
+    names = ("delay_s", "delay_max_s", "jitter")
+    given = {name: value for name in names if (value := getattr(asked, name)) is not None}
+    given["delay_max_s"] = max(given.get("delay_s", base.delay_s), given.get("delay_max_s", base.delay_max_s))
+    return replace(base, **given, retry_kicked=True)
 
 
 def source_addresses(host: str, clients: int) -> list[str | None]:

@@ -75,18 +75,9 @@ class WorkerProcess:
         rest = RestClient(endpoint)
         self._stack.push_async_callback(rest.close)
         ledger, outages = Ledger(part.count, part.first), Outages()
+        scenario, tokens_file = order.scenario, order.tokens_file
         profile = make_profile(
-            Stage(
-                order.scenario,
-                endpoint,
-                rest,
-                ledger,
-                outages,
-                order.run_id,
-                order.tokens_file,
-                None,
-                self._note,
-            )
+            Stage(scenario, endpoint, rest, ledger, outages, order.run_id, tokens_file, None, self._note)
         )
         self._stack.push_async_callback(profile.close)
         profile.take(order.brief)

@@ -5,7 +5,7 @@ come from the merged ones only.
 """
 
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 
 from ..histogram import Histogram
 from ..ledger.disconnects import Absences
@@ -19,7 +19,6 @@ from .publisher import Dispatch
 
 MAX_NAMED = 20
 MAX_REASONS = 5
-COUNTED = ("connected", "ready", "away", "events", "accepted", "failed", "late", "cpu_s", "rss_bytes")
 
 
 @dataclass(slots=True)
@@ -43,8 +42,9 @@ class Sample:
 
     def add(self, other: "Sample") -> None:
         """Add another process."""
-        for name in COUNTED:
-            setattr(self, name, getattr(self, name) + getattr(other, name))
+        for each in fields(self):
+            if each.name not in ("number", "live"):
+                setattr(self, each.name, getattr(self, each.name) + getattr(other, each.name))
         self.live.add(other.live)
 
 

@@ -174,7 +174,8 @@ class Stream:
     """The messages of one claim, or of one room: numbered, each in its row.
 
     base: the position every client is taken to hold already; -1 when unknown. retired: messages held up to
-    this number were judged already; `retired_row` stands for all of them and takes what still comes, as repeats.
+    this number were judged already; `retired_row` stands for all of them and counts what still comes as
+    repeats.
     """
 
     __slots__ = (

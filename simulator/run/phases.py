@@ -10,18 +10,18 @@ import contextlib
 import os
 import time
 import uuid
-from collections.abc import Coroutine, Iterator, Mapping
+from collections.abc import Awaitable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Literal, TypeVar
 
 from .. import host
 from ..errors import ScenarioError, SetupError
 from ..faults.injector import FaultInjector
 from ..generator.ipc import Slice, WorkerOrder, processes, slices
 from ..generator.pool import RemoteWorker, WorkerPool, start_all
-from ..generator.publisher import Dispatch, Fact, Publisher
+from ..generator.publisher import Dispatch, Publisher
 from ..generator.worker import Closing, Worker
 from ..generator.worker_report import Sample, WorkerReport
 from ..host import allow_sockets, free_processors, split_processors
@@ -52,23 +52,29 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """Where the run takes place; see `RunOptions` for the fields."""
+class RunOptions:
+    """What to run against what.
 
-    url: str | None
-    commands: Commands | None
-    path: str | None
-    tokens_file: Path | None
-    claims_file: Path | None
-    pin: bool
+    url: a server that runs already; else `commands` start one for this run: exactly one of the two is given.
+    path: of Engine.IO; None: the profile's own. tokens_file, claims_file: as the seeding wrote them; a server
+    started by `commands` has its own. pin: keep server and generator on different processors.
+    """
+
+    scenario: Scenario
+    url: str | None = None
+    commands: Commands | None = None
+    path: str | None = None
+    tokens_file: Path | None = None
+    claims_file: Path | None = None
+    pin: bool = False
 
 
-class Course:
+class LoadRun:
     """One run. `measured` fills while it goes on; `interrupt` ends it early."""
 
-    def __init__(self, scenario: Scenario, place: Place, ui: Ui) -> None:
-        self.scenario = scenario
-        self.place = place
+    def __init__(self, options: RunOptions, ui: Ui) -> None:
+        self.options = options
+        scenario = self.scenario = options.scenario
         self.ui = ui
         self.stop = asyncio.Event()
         self.presence: list[tuple[int, int, int]] = []
@@ -76,7 +82,7 @@ class Course:
         self.lag: host.LoopLag | None = None
         """Of this process, where the clients are in others: theirs is measured beside them."""
         self.measured = Measured(
-            scenario, place.url or "", host.describe(), datetime.now(UTC).isoformat(timespec="seconds")
+            scenario, options.url or "", host.describe(), datetime.now(UTC).isoformat(timespec="seconds")
         )
         self.server: ManagedServer | None = None
         self.endpoint: Endpoint
@@ -116,10 +122,10 @@ class Course:
     # ---------------------------------------------------------------- set-up
 
     async def _set_up(self, stack: contextlib.AsyncExitStack) -> None:
-        scenario, place = self.scenario, self.place
-        tokens_file, claims_file = place.tokens_file, place.claims_file
-        if place.commands is not None:
-            server = self.server = await stack.enter_async_context(self._managed(place.commands))
+        scenario, options = self.scenario, self.options
+        tokens_file, claims_file = options.tokens_file, options.claims_file
+        if options.commands is not None:
+            server = self.server = await stack.enter_async_context(self._managed(options.commands))
             tokens_file, claims_file = server.tokens_file, server.claims_file
             self.measured.target = server.url
             watching = asyncio.get_running_loop().create_task(self._watch_server(server))
@@ -127,7 +133,7 @@ class Course:
         faults = self.faults = await stack.enter_async_context(
             FaultInjector(scenario, self.server, self.measured.target)
         )
-        target, path = self.measured.target, place.path or endpoint_path(scenario)
+        target, path = self.measured.target, options.path or endpoint_path(scenario)
         try:
             self.endpoint = Endpoint.parse(target, path)
             self.entrance = Endpoint.parse(faults.entrance(target), path)
@@ -135,18 +141,13 @@ class Course:
             raise ScenarioError([f"--url: {error}."]) from error
         rest = RestClient(self.endpoint)
         stack.push_async_callback(rest.close)
-        parts = slices(scenario, processes(scenario, free_processors(managed=place.commands is not None)))
+        parts = slices(scenario, processes(scenario, free_processors(managed=options.commands is not None)))
         alone = len(parts) == 1
+        tokens_file = tokens_file if tokens_file and tokens_file.exists() else options.tokens_file
+        claims_file = claims_file if claims_file and claims_file.exists() else options.claims_file
+        ledger, run_id = Ledger(scenario.clients if alone else 0), uuid.uuid4().hex[:12]
         stage = Stage(
-            scenario,
-            self.endpoint,
-            rest,
-            Ledger(scenario.clients if alone else 0),
-            Outages(),
-            uuid.uuid4().hex[:12],
-            tokens_file if tokens_file and tokens_file.exists() else place.tokens_file,
-            claims_file if claims_file and claims_file.exists() else place.claims_file,
-            self._note,
+            scenario, self.endpoint, rest, ledger, Outages(), run_id, tokens_file, claims_file, self._note
         )
         self.profile = make_profile(stage)
         stack.push_async_callback(self.profile.close)
@@ -158,10 +159,11 @@ class Course:
             allow_sockets(self.publisher.workers)
             self.pool = WorkerPool(await self._other_workers(stack, stage, parts, workload))
         stack.push_async_callback(self._stop_pool)
+        self.publisher.tell = self.pool.published
 
     def _managed(self, commands: Commands) -> ManagedServer:
         scenario = self.scenario
-        mine, others = split_processors(max(1, scenario.processes)) if self.place.pin else (None, None)
+        mine, others = split_processors(max(1, scenario.processes)) if self.options.pin else (None, None)
         if mine is not None:
             host.pin(os.getpid(), mine)
         needs = Needs(scenario.users, claims_needed(scenario), scenario.claims.quorum, scenario.seed)
@@ -187,21 +189,14 @@ class Course:
         self.plan = [] if self.profile.at_clients else plan
         workers = scenario.publish.workers + at_once(self.plan)  # the brigade does not wait for anybody
         late_ns = round(scenario.publish.late_ms * 1e6)
-        self.publisher = Publisher(self.profile.publish, workers, late_ns, self._published)
+        self.publisher = Publisher(self.profile.publish, workers, late_ns)
         return workload, plan
 
     def _own_worker(self, stage: Stage, part: Slice, plan: list[Publication]) -> Worker:
         """All clients in this process."""
         allow_sockets(part.count + self.publisher.workers)
         return Worker(
-            self.scenario,
-            part,
-            self.profile,
-            self.entrance,
-            stage.ledger,
-            stage.outages,
-            plan,
-            stage.now_ns,
+            self.scenario, part, self.profile, self.entrance, stage.ledger, stage.outages, plan, stage.now_ns
         )
 
     async def _other_workers(
@@ -269,8 +264,8 @@ class Course:
             with self._phase("load"):
                 await self._sleep_until(load_end_ns)
                 after = await self._meter()
-                answered = asyncio.gather(_settled(publishing), self.pool.ask(Worker.settled))
-                await self._unless_stopped(_all(answered), scenario.publish.timeout_s + 5.0)
+                answered = asyncio.gather(asyncio.wait((publishing,)), self.pool.ask(Worker.settled))
+                await self._unless_stopped(answered, scenario.publish.timeout_s + 5.0)
             await self.pool.ask(Worker.calm)
             await self.faults.finish(patient=not self.stop.is_set())
             with self._phase("drain"):
@@ -290,9 +285,6 @@ class Course:
         await self._sleep_until(end_ns - round(drain_s * NS * 2 / 3))
         await self._unless_stopped(self.pool.ask(Worker.nudge, drain_s / 6), drain_s)
         await self._sleep_until(end_ns)
-
-    def _published(self, fact: Fact) -> None:
-        self.pool.published(fact)
 
     async def _tick(self) -> None:
         while True:
@@ -428,7 +420,7 @@ class Course:
             async with asyncio.timeout(max(0.0, (due_ns - time.monotonic_ns()) / NS)):
                 await self.stop.wait()
 
-    async def _unless_stopped(self, work: Coroutine[Any, Any, T], limit_s: float) -> T | None:
+    async def _unless_stopped(self, work: Awaitable[T], limit_s: float) -> T | None:
         """The result of some work; None when the run was to stop, or the limit passed, before it ended."""
         task = asyncio.ensure_future(work)
         stopping = asyncio.ensure_future(self.stop.wait())
@@ -439,13 +431,3 @@ class Course:
             stopping.cancel()
             task.cancel()
             await asyncio.gather(task, stopping, return_exceptions=True)
-
-
-async def _settled(future: "asyncio.Future[None]") -> None:
-    """Wait for a future without owning it."""
-    await asyncio.wait((future,))
-
-
-async def _all(work: "asyncio.Future[Any]") -> None:
-    """Wait for several things at once."""
-    await work

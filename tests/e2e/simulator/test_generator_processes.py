@@ -14,7 +14,7 @@ from simulator.host import cpu_s, family
 from simulator.progress import Live, Silent
 from simulator.result import Result
 from simulator.run.collect import findings_of
-from simulator.run.phases import Course, Place
+from simulator.run.phases import LoadRun
 from simulator.run.runner import RunOptions, run
 from simulator.scenario.loader import build
 from simulator.verdict import Honesty, judge
@@ -147,15 +147,15 @@ class Once(Silent):
 async def test_a_process_that_dies_makes_the_run_invalid_and_is_named() -> None:
     spec = scenario(processes=2, duration_s=20)
     async with server("lying_server") as port:
-        place = Place(f"http://127.0.0.1:{port}", None, None, None, None, False)
-        course = Course(spec, place, Once(lambda: kill_second(course)))
+        options = RunOptions(spec, url=f"http://127.0.0.1:{port}")
+        course = LoadRun(options, Once(lambda: kill_second(course)))
         measured = await course.run()
     result = judge(findings_of(measured), spec.slo, Honesty(**spec.honesty.model_dump()))
     assert result.verdict == "INVALID"
     assert "Process 2 of 2, which held 6 clients, was lost: it ended with signal SIGKILL." in result.reasons
 
 
-def kill_second(course: Course) -> None:
+def kill_second(course: LoadRun) -> None:
     worker = course.pool.workers[1]
     assert isinstance(worker, RemoteWorker)
     os.kill(worker.pid, signal.SIGKILL)
@@ -165,15 +165,15 @@ async def test_a_process_whose_answer_fails_makes_the_run_invalid_and_is_named()
     """It lives, but half of the ledger would be missing."""
     spec = scenario(processes=2, duration_s=20)
     async with server("lying_server") as port:
-        place = Place(f"http://127.0.0.1:{port}", None, None, None, None, False)
-        course = Course(spec, place, Once(lambda: make_second_fail(course)))
+        options = RunOptions(spec, url=f"http://127.0.0.1:{port}")
+        course = LoadRun(options, Once(lambda: make_second_fail(course)))
         measured = await course.run()
     result = judge(findings_of(measured), spec.slo, Honesty(**spec.honesty.model_dump()))
     assert result.verdict == "INVALID"
     assert result.reasons[0].startswith("Process 2 of 2, which held 6 clients, was lost: its answer failed")
 
 
-def make_second_fail(course: Course) -> None:
+def make_second_fail(course: LoadRun) -> None:
     worker = course.pool.workers[1]
     assert isinstance(worker, RemoteWorker)
     right = worker.ask
