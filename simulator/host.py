@@ -41,15 +41,6 @@ def _limit(kind: int) -> int:
     return -1 if soft == resource.RLIM_INFINITY else soft
 
 
-def raise_open_files(wanted: int) -> int:
-    """Raise this process's descriptor limit as far as allowed; the limit that now holds (-1: none)."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft != resource.RLIM_INFINITY and soft < wanted:
-        target = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
-        resource.setrlimit(resource.RLIMIT_NOFILE, (target, hard))
-    return _limit(resource.RLIMIT_NOFILE)
-
-
 def family(pid: int) -> list[psutil.Process]:
     """A process and its descendants, as far as they are alive."""
     try:
@@ -171,7 +162,12 @@ def latenesses_us(late_us: int, every_us: int) -> list[int]:
 
 def allow_sockets(count: int) -> None:
     """Raise this process's limit so that `count` sockets fit. Raises GeneratorLimitError when they do not."""
-    allowed = raise_open_files(count + DESCRIPTORS_TO_SPARE)
+    wanted = count + DESCRIPTORS_TO_SPARE
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        target = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (target, hard))
+    allowed = _limit(resource.RLIMIT_NOFILE)
     if 0 <= allowed < count + DESCRIPTORS_TO_SPARE // 4:
         raise GeneratorLimitError(
             f"{count} sockets do not fit into the {allowed} open files this process may have: raise the "

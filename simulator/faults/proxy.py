@@ -130,7 +130,6 @@ class Relay:
                 _reset(stream[1])
 
     def abort(self) -> None:
-        """Reset both sides."""
         self._reset()
         if self._task is not None:
             self._task.cancel()

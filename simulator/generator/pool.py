@@ -203,12 +203,10 @@ class RemoteWorker:
 async def start_all(stack: contextlib.AsyncExitStack, workers: Sequence[RemoteWorker]) -> list[RemoteWorker]:
     """All processes at once, ended with the stack. Raises GeneratorLimitError once none is starting."""
     results = await asyncio.gather(*map(stack.enter_async_context, workers), return_exceptions=True)
-    started: list[RemoteWorker] = []
     for result in results:
         if isinstance(result, BaseException):
             raise result
-        started.append(result)
-    return started
+    return list(workers)
 
 
 class _Addable(Protocol):

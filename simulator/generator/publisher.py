@@ -71,7 +71,6 @@ class Dispatch:
     doubts: int = 0
 
     def add(self, other: "Dispatch") -> None:
-        """Add another process's publishes to these."""
         self.counts += other.counts
         self.refusals += other.refusals
         self.failures += other.failures

@@ -20,7 +20,7 @@ from ..ledger.live import LiveCounts, Watch
 from ..ledger.timeline import MAX_SECONDS, SecondCounts, seconds_between
 from ..profiles.base import Profile
 from ..scenario.loader import Scenario
-from ..scenario.schedule import Publication, narrow_buffers, transports, troubles
+from ..scenario.schedule import Publication
 from ..socketio_client import Endpoint
 from .ipc import Slice
 from .publisher import Fact, Publisher
@@ -134,13 +134,9 @@ class Worker:
             [profile.member(index) for index in range(part.count)],
             outages,
             part=part,
-            transports=transports(scenario)[part.first : part.first + part.count],
             namespace=profile.namespace,
             headers=profile.headers,
         )
-
-        first, buffers = part.first, narrow_buffers(scenario)
-        self.swarm.narrow({client - first: size for client, size in buffers.items() if client in part})
 
     # ---------------------------------------------------------------- while it runs
 
@@ -151,10 +147,8 @@ class Worker:
 
     async def start(self, start_ns: int, load_start_ns: int) -> None:
         """Traffic begins at `start_ns`: keep-alives, troubles, and publishing where clients do it."""
-        mine = [trouble for trouble in troubles(self._scenario) if trouble.client in self.part]
-        first = self.part.first
         self.swarm.start_keepalives()
-        self.swarm.start_troubles([replace(each, client=each.client - first) for each in mine], load_start_ns)
+        self.swarm.start_troubles(load_start_ns)
         self._start(self._lag.run(load_start_ns, load_start_ns + round(self._scenario.duration_s * 1e9)))
         if self._scenario.duration_s > WORTH_S:
             self._retirement = Retirement(self.ledger, self._scenario, load_start_ns)
@@ -168,7 +162,6 @@ class Worker:
             retirement.retire(self._now_ns())
 
     async def settled(self) -> None:
-        """Wait until what clients publish themselves is answered."""
         if self._publishing is not None:
             await asyncio.wait((self._publishing,))
 
@@ -181,10 +174,10 @@ class Worker:
         counts, members = self.publisher.done.counts, self.swarm.members
         return Sample(
             number=self.part.number,
-            connected=self.swarm.count(),
+            connected=sum(member.here for member in members),
             ready=sum(bool(member.ready_ns) for member in members),
             away=len(self.outages.open),
-            events=self.swarm.events(),
+            events=sum(member.client.counters.events for member in members),
             accepted=counts["accepted"],
             failed=counts["failed"] + counts["dropped"],
             late=counts["late"],
@@ -199,7 +192,6 @@ class Worker:
         return live
 
     async def connections(self) -> ConnectionCounts:
-        """What became of the connections so far."""
         members = self.swarm.members
         missing = [member for member in members if not member.ready_ns]
         return ConnectionCounts(
@@ -212,11 +204,9 @@ class Worker:
     # ---------------------------------------------------------------- the end
 
     async def calm(self) -> None:
-        """No more troubles; clients that do not read hear again."""
         await self.swarm.stop_troubles()
 
     async def nudge(self, over_s: float) -> None:
-        """Let every client ping once."""
         await self.swarm.nudge(over_s)
 
     async def freeze(self) -> None:
@@ -240,7 +230,7 @@ class Worker:
             name,
             len(self.swarm.members),
             self._lag.histogram,
-            self.swarm.handler_errors(),
+            sum(member.client.counters.handler_errors for member in self.swarm.members),
             self._rss_before_bytes,
             self._rss_connected_bytes,
             self.swarm.source_addresses,
@@ -260,7 +250,6 @@ class Worker:
         )
 
     async def stop(self) -> None:
-        """Let everybody leave."""
         await self.freeze()
         await self.swarm.stop()
 

@@ -41,7 +41,6 @@ class Sample:
     live: LiveCounts = field(default_factory=LiveCounts)
 
     def add(self, other: "Sample") -> None:
-        """Add another process."""
         for each in fields(self):
             if each.name not in ("number", "live"):
                 setattr(self, each.name, getattr(self, each.name) + getattr(other, each.name))
@@ -58,14 +57,12 @@ class ConnectionCounts:
     failures: Counter[str] = field(default_factory=Counter)
 
     def add(self, other: "ConnectionCounts") -> None:
-        """Add another process's connections."""
         self.attempted += other.attempted
         self.established += other.established
         self.refused += other.refused
         self.failures += other.failures
 
     def figures(self, peak: int) -> Connections:
-        """As the result has it."""
         return Connections(
             attempted=self.attempted,
             established=self.established,
@@ -101,7 +98,6 @@ class Books:
         )
 
     def add(self, other: "Books") -> None:
-        """Add another process's books to these."""
         self.total.add(other.total)
         for name, tally in other.by_kind.items():
             self.by_kind.setdefault(name, Tally()).add(tally)
@@ -145,7 +141,6 @@ class WorkerReport:
     diligence: list[Diligence]
 
     def add(self, other: "WorkerReport") -> None:
-        """Add another process's report to this one."""
         self.books.add(other.books)
         self.seconds.add(other.seconds)
         self.absences.add(other.absences)

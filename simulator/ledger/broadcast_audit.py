@@ -42,7 +42,6 @@ class Judged:
     """Clients that lost messages of a durable room -> when the newest of them was sent."""
 
     def add(self, other: "Judged") -> None:
-        """What was found of other messages."""
         self.tally.add(other.tally)
         self.at_ns += other.at_ns
         self.latency_us += other.latency_us
@@ -224,19 +223,20 @@ class _Judge:
         if self.row.stream.kind is Kind.EVENT:
             for client in self.audience.returns.replayed(self.at, self.row.answered_ns):
                 self.row.odd[client] = Class.REPLAYED
-        self._served(owed, until)
+        clients = set(owed.tolist())
+        self._served(owed, until, clients)
         self._missing(owed, until)
-        self._unowed(set(owed.tolist()))
+        self._unowed(clients)
         self.judged.delivered_ns.append(self.at[self.at > 0])
 
-    def _served(self, owed: Ints, until: Ints) -> None:
+    def _served(self, owed: Ints, until: Ints, clients: set[int]) -> None:
         """Pairs that took a receipt, or were overtaken.
 
         What came by recovery, or only in a later stay, says nothing of the speed of pushing: it is not timed.
         """
         tally, row = self.judged.tally, self.row
         at = self.at[owed]
-        odd = {client: kind for client, kind in row.odd.items() if _has(owed, client)}
+        odd = {client: kind for client, kind in row.odd.items() if client in clients}
         for kind in odd.values():
             tally.count(kind)
         plain = np.ones(owed.size, dtype=bool)
@@ -302,8 +302,3 @@ class _Judge:
     def _entitled(self, client: int) -> bool:
         at_ns = abs(int(self.at[client]))
         return self.audience.entitled(client, at_ns, self.bounds.grace_ns)
-
-
-def _has(sorted_values: Ints, value: int) -> bool:
-    index = int(np.searchsorted(sorted_values, value))
-    return index < sorted_values.size and int(sorted_values[index]) == value

@@ -125,7 +125,6 @@ class Absences:
             self.full += 1
 
     def add(self, other: "Absences") -> None:
-        """Add another process's absences to these."""
         for each in fields(self):
             mine, theirs = getattr(self, each.name), getattr(other, each.name)
             if isinstance(mine, Histogram):
@@ -134,7 +133,6 @@ class Absences:
                 setattr(self, each.name, mine + theirs)
 
     def figures(self) -> Reconnect:
-        """As the result has it."""
         return Reconnect(
             drops=self.drops,
             reconnected=self.reconnect.count,

@@ -54,7 +54,6 @@ class LiveCounts:
         self.lag_ms = max(self.lag_ms, other.lag_ms)
 
     def record(self, latency_ns: Ints) -> None:
-        """Latencies of receipts."""
         latency_ms = np.maximum(latency_ns, 1_000) / 1e6
         where = np.searchsorted(BOUNDS_MS, latency_ms)
         for place, count in enumerate(np.bincount(where, minlength=len(self.counts)).tolist()):
@@ -74,39 +73,32 @@ class LiveCounts:
         return 0.0
 
 
-@dataclass(slots=True)
-class _Watched:
-    row: Row
-    seen_ns: int = 0
-
-
 class Watch:
     """Looks at a ledger again and again. late_ns: an owed message that takes longer is overdue."""
 
     def __init__(self, ledger: Ledger, late_ns: int) -> None:
         self._ledger = ledger
         self._late_ns = late_ns
-        self._watched: dict[int, _Watched] = {}
+        self._seen_ns: dict[Row, int] = {}
         self._unexplained: list[Item] = []
 
     def look(self, now_ns: int) -> LiveCounts:
         """Everything that came in since the last look."""
         counts, audience = LiveCounts(), _Audience(self._ledger)
         self._take_new()
-        for key, watched in list(self._watched.items()):
-            row = watched.row
+        for row, seen_ns in list(self._seen_ns.items()):
             at = np.frombuffer(row.at, dtype=np.int64)
-            new = (at > watched.seen_ns) & (at <= now_ns)
-            watched.seen_ns = now_ns
+            new = (at > seen_ns) & (at <= now_ns)
+            self._seen_ns[row] = now_ns
             if new.any():
                 counts.received[row.stream.kind.value] += int(np.count_nonzero(new))
                 new[[client for client, kind in row.odd.items() if kind is Class.REPLAYED]] = False
                 counts.record(at[new] - row.intended_ns)
             if row.sent_ns < now_ns - self._late_ns:
                 counts.overdue += audience.waiting(row, at)
-                del self._watched[key]
+                del self._seen_ns[row]
             elif row.receipts >= self._ledger.rooms.clients:
-                del self._watched[key]
+                del self._seen_ns[row]
         self._take_durable(counts)
         return counts
 
@@ -129,8 +121,8 @@ class Watch:
         """Rows that were published since the last look; those beyond the bound are not watched."""
         recent = self._ledger.rooms.recent
         for row in [recent.popleft() for _ in range(len(recent))]:
-            if len(self._watched) < MAX_WATCHED:
-                self._watched.setdefault(id(row), _Watched(row))
+            if len(self._seen_ns) < MAX_WATCHED:
+                self._seen_ns.setdefault(row, 0)
 
 
 class _Audience:
@@ -168,12 +160,10 @@ class LiveTotals:
         self._last: deque[LiveCounts] = deque(maxlen=RECENT)
 
     def add(self, counts: LiveCounts) -> None:
-        """Those of this second."""
         self.total.add(counts)
         self._last.append(counts)
 
     def recent(self) -> LiveCounts:
-        """The newest together."""
         recent = LiveCounts()
         for counts in self._last:
             recent.add(counts)

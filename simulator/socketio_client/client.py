@@ -373,7 +373,6 @@ class LeanClient:
     # -- from the session ---------------------------------------------------------------------------------
 
     def session_opened(self) -> None:
-        """Engine.IO is open and CONNECT is on its way."""
         self.state = ClientState.OPEN
 
     def session_connected(self, sid: str, at_ns: int) -> None:
@@ -392,7 +391,6 @@ class LeanClient:
         self._tell(self.handler.on_connect, sid, at_ns)
 
     def session_refused(self, session: Session, body: bytes, at_ns: int) -> None:
-        """The namespace refused us; the session leaves by itself."""
         if session is not self._session:
             return
         _, was_connected = self._detach()
@@ -407,7 +405,6 @@ class LeanClient:
         self._tell(self.handler.on_refused, body, at_ns)
 
     def session_lost(self, session: Session, failure: LinkFailure, at_ns: int) -> None:
-        """The connection is gone, or never came about."""
         if session is not self._session:
             return
         _, was_connected = self._detach()
@@ -424,7 +421,6 @@ class LeanClient:
             self._tell(self.handler.on_disconnect, failure.reason, at_ns)
 
     def session_left(self, session: Session) -> None:
-        """A session is over and done with."""
         if session is self._leaving:
             self._leaving = None
 

@@ -147,6 +147,13 @@ def reset(transport: asyncio.Transport) -> None:
     transport.abort()
 
 
+async def settled(dial_task: asyncio.Task[None] | None) -> None:
+    """Wait until a dial that was cancelled has ended, and a transport that was closed has said so."""
+    if dial_task is not None:
+        await asyncio.wait([dial_task])
+    await asyncio.sleep(0)  # connection_lost comes in the next turn of the loop
+
+
 def end(transport: asyncio.Transport) -> None:
     """Close a connection, without waiting for a peer that does not take what is still to be sent."""
     if transport.get_write_buffer_size():

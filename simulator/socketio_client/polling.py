@@ -19,7 +19,7 @@ from .codec.engineio import (
     split_payload,
 )
 from .codec.http import Response, ResponseReader
-from .connector import Connector, end, reset
+from .connector import Connector, end, reset, settled
 from .errors import ProtocolError
 from .transport import LinkFailure, LinkOwner
 from .websocket import http_refusal
@@ -102,7 +102,6 @@ class HttpChannel:
         transport.write(self._request)
 
     def received(self, wire: "_Wire", data: bytes, at_ns: int) -> None:
-        """Bytes of the response."""
         if wire is not self._wire or self._closed:
             return
         if self._reader is None:  # some proxies say 408 before they close an idle connection
@@ -158,7 +157,6 @@ class HttpChannel:
             transport.pause_reading()
 
     def resume_reading(self) -> None:
-        """Take them again."""
         self._paused = False
         transport = None if self._wire is None else self._wire.transport
         if transport is not None and not transport.is_closing():
@@ -182,11 +180,7 @@ class HttpChannel:
             finish(wire.transport)
 
     async def settled(self) -> None:
-        """Wait until what `close` or `abort` began is done."""
-        task = self._dial_task
-        if task is not None:
-            await asyncio.wait([task])
-        await asyncio.sleep(0)  # a closed transport says connection_lost in the next turn of the loop
+        await settled(self._dial_task)
 
 
 class _Wire(asyncio.Protocol):
@@ -199,16 +193,13 @@ class _Wire(asyncio.Protocol):
         self.transport: asyncio.Transport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """asyncio: connected."""
         self.transport = cast(asyncio.Transport, transport)
         self._channel.connected(self, self.transport)
 
     def data_received(self, data: bytes) -> None:
-        """asyncio: bytes came."""
         self._channel.received(self, data, time.monotonic_ns())
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """asyncio: the connection ended."""
         self.transport = None
         self._channel.disconnected(self, exc)
 
@@ -256,7 +247,6 @@ class PollingLink:
         self._max_post_bytes = handshake.max_payload_bytes
 
     def send(self, packet: bytes) -> bool:
-        """Put a packet into the outbox; False if it is full or there is no session."""
         if self._sid is None or self._done or self._closing:
             return False
         if self._outbox_bytes + len(packet) > MAX_OUTBOX_BYTES:
@@ -334,11 +324,9 @@ class PollingLink:
         return self._outbox
 
     def pause_reading(self) -> None:
-        """Leave the answers of polls in the kernel."""
         self._gets.pause_reading()
 
     def resume_reading(self) -> None:
-        """Take them again."""
         self._gets.resume_reading()
 
     def close(self) -> None:
@@ -354,12 +342,10 @@ class PollingLink:
             self.owner.link_lost(self, failure, at_ns)
 
     def abort(self) -> None:
-        """Reset both connections; nothing is called afterwards."""
         self._done = True
         self._gets.abort()
         self._posts.abort()
 
     async def settled(self) -> None:
-        """Wait until what `close` or `abort` began is done."""
         await self._gets.settled()
         await self._posts.settled()

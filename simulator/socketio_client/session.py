@@ -65,7 +65,6 @@ class ClientCounters:
     upgrade_failures: int = 0
 
     def add(self, other: "ClientCounters") -> None:
-        """Add another client's counters to these."""
         for field in fields(self):
             setattr(self, field.name, getattr(self, field.name) + getattr(other, field.name))
 
@@ -182,11 +181,9 @@ class _Upgrade:
         self._over = False
 
     def start(self) -> None:
-        """Dial and probe."""
         self._websocket.open()
 
     def link_ready(self, link: Link, at_ns: int) -> None:
-        """The WebSocket is open."""
         link.send(engineio.PROBE_PING)
 
     def packet(self, packet: bytes, at_ns: int) -> None:
@@ -198,11 +195,9 @@ class _Upgrade:
             self._give_up()
 
     def binary(self, payload: bytes, at_ns: int) -> None:
-        """Not on a probe."""
         self._give_up()
 
     def link_lost(self, link: Link, failure: LinkFailure, at_ns: int) -> None:
-        """The probe failed."""
         self._give_up()
 
     def _switch(self) -> None:
@@ -230,7 +225,6 @@ class _Upgrade:
             self._websocket.abort()
 
     async def settled(self) -> None:
-        """Wait until a cancelled probe has left nothing behind."""
         await self._websocket.settled()
 
 
@@ -280,7 +274,6 @@ class Session:
         )
 
     def open(self) -> None:
-        """Begin to connect."""
         self._link.open()
 
     # -- from the link -------------------------------------------------------------------------------
@@ -324,7 +317,6 @@ class Session:
             self._message(packet, at_ns)
 
     def link_lost(self, link: Link, failure: LinkFailure, at_ns: int) -> None:
-        """The transport is gone."""
         self.finish()
         self._client.session_lost(self, failure, at_ns)
 
@@ -443,7 +435,6 @@ class Session:
         return ack_id
 
     def forget_ack(self, ack_id: int) -> None:
-        """Nobody waits for this acknowledgement any more."""
         if self._acks is not None:
             self._acks.forget(ack_id)
 
@@ -547,7 +538,6 @@ class _Leaving:
         """Too late."""
 
     def link_lost(self, link: Link, failure: LinkFailure, at_ns: int) -> None:
-        """The end that was waited for."""
         self._session.finish()
 
 

@@ -23,7 +23,7 @@ from .codec.websocket import (
     encode_close,
     encode_frame,
 )
-from .connector import Connector, end, reset
+from .connector import Connector, end, reset, settled
 from .errors import ProtocolError
 from .transport import LinkFailure, LinkOwner
 
@@ -68,7 +68,6 @@ class WebsocketLink(asyncio.Protocol):
         self._done = False
 
     def open(self) -> None:
-        """Begin to connect."""
         self._dial_task = asyncio.get_running_loop().create_task(self._dialled())
 
     async def _dialled(self) -> None:
@@ -80,7 +79,6 @@ class WebsocketLink(asyncio.Protocol):
             self._dial_task = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """asyncio: connected; ask for the WebSocket."""
         self._transport = cast(asyncio.Transport, transport)
         if self._done:
             self._transport.abort()
@@ -146,32 +144,26 @@ class WebsocketLink(asyncio.Protocol):
         """Nothing to note: a websocket needs neither sid nor bounds."""
 
     def send(self, packet: bytes) -> bool:
-        """Send one text packet; False if the write buffer is full or the handshake is not through."""
         if not self._writable or self._transport is None or self._closing:
             return False
         self._transport.write(encode_frame(TEXT, packet))
         return True
 
     def pause_writing(self) -> None:
-        """asyncio: the write buffer is full."""
         self._writable = False
 
     def resume_writing(self) -> None:
-        """asyncio: the write buffer drained."""
         self._writable = self._reader is None
 
     def pause_reading(self) -> None:
-        """Leave incoming bytes in the kernel."""
         if self._transport is not None and not self._transport.is_closing():
             self._transport.pause_reading()
 
     def resume_reading(self) -> None:
-        """Take them again."""
         if self._transport is not None and not self._transport.is_closing():
             self._transport.resume_reading()
 
     def close(self) -> None:
-        """Send a close frame; `link_lost` follows when the server answered it."""
         if self._transport is None or self._reader is not None:
             self._fail(LinkFailure("transport close", "closed before it was open"))
         elif not self._closing:
@@ -179,7 +171,6 @@ class WebsocketLink(asyncio.Protocol):
             self._transport.write(encode_close())
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """asyncio: the connection ended."""
         self._transport = None
         response = self._reader.end() if self._reader is not None and exc is None else None
         if response is not None:  # a refusal whose body ends with the connection
@@ -198,7 +189,6 @@ class WebsocketLink(asyncio.Protocol):
         self.owner.link_lost(self, failure, time.monotonic_ns())
 
     def abort(self) -> None:
-        """Reset the connection now; nothing is called afterwards."""
         self._done = True
         if self._dial_task is not None and self._dial_task is not asyncio.current_task():
             self._dial_task.cancel()
@@ -206,11 +196,7 @@ class WebsocketLink(asyncio.Protocol):
             reset(self._transport)
 
     async def settled(self) -> None:
-        """Wait until what `close` or `abort` began is done."""
-        task = self._dial_task
-        if task is not None:
-            await asyncio.wait([task])
-        await asyncio.sleep(0)  # a closed transport says connection_lost in the next turn of the loop
+        await settled(self._dial_task)
 
 
 def _refusal(response: Response, key: bytes) -> LinkFailure | None:
