@@ -1,4 +1,4 @@
-"""Strangers at the door: nonsense, oversized messages, floods, by real sockets beside the honest clients.
+"""Hostile clients: nonsense, oversized messages, floods, by real sockets beside the honest ones.
 
 Every one of them is seeded, bounded in size, rate and time, and comes from loopback addresses of its own
 where the server is on loopback. Refuses to judge more than what can be seen from outside: answers of the
@@ -12,7 +12,6 @@ import ipaddress
 import json
 import random
 import time
-from base64 import b64encode
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from types import TracebackType
 from ..scenario.models import Hostile
 from ..socketio_client import Endpoint
 from ..socketio_client.codec.websocket import CLOSE, FrameReader, decode_close, encode_frame
+from ..socketio_client.connector import Connector
 from ..socketio_client.errors import ProtocolError
 
 DIAL_TIMEOUT_S = 5.0
@@ -35,8 +35,10 @@ Line = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 @dataclass(frozen=True, slots=True)
 class HostileInputs:
-    """What a profile lends to strangers. account: a CONNECT payload that lets in, None where nobody else gets
-    one. posts: paths that take JSON. packets: unsound uses of the server's own events.
+    """What a profile lends to hostile clients.
+
+    account: a CONNECT payload that lets in, None where nobody else gets one. posts: paths that take JSON.
+    packets: unsound uses of the server's own events.
     """
 
     account: Mapping[str, object] | None = None
@@ -44,8 +46,8 @@ class HostileInputs:
     packets: Sequence[str] = ()
 
 
-class Strangers:
-    """`async with Strangers(...)`: they come on entering and are gone at the end.
+class HostileClients:
+    """`async with HostileClients(...)`: they come on entering and are gone at the end.
 
     counts: inputs, connections, refused (no connection came about), ended (closed by the server),
     server_errors (5xx, or closes with 1011). Some of them use the account lent to them, so that floods by
@@ -65,8 +67,8 @@ class Strangers:
         self._tasks: list[asyncio.Task[None]] = []
         self._free_at_s = 0.0
 
-    async def __aenter__(self) -> "Strangers":
-        self._tasks = [asyncio.ensure_future(self._stranger(rng)) for rng in self._rngs]
+    async def __aenter__(self) -> "HostileClients":
+        self._tasks = [asyncio.ensure_future(self._attack(rng)) for rng in self._rngs]
         return self
 
     async def __aexit__(
@@ -76,7 +78,7 @@ class Strangers:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    def word(self) -> str:
+    def summary(self) -> str:
         """What they did, for the record."""
         counts = self.counts
         kinds = ", ".join(
@@ -90,7 +92,7 @@ class Strangers:
 
     # ---------------------------------------------------------------- one of them
 
-    async def _stranger(self, rng: random.Random) -> None:
+    async def _attack(self, rng: random.Random) -> None:
         attacks = (self._babble, self._misspeak, self._break_frames, self._break_packets, self._flood)
         while True:
             attack = rng.choice(attacks)
@@ -172,10 +174,9 @@ class Strangers:
         await _say(line, encode_frame(1, b"40" + account))
 
     async def _upgrade(self, line: Line, rng: random.Random) -> bool:
-        key = b64encode(rng.randbytes(16)).decode()
-        head = f"GET {self._endpoint.target('websocket')} HTTP/1.1\r\nHost: {self._endpoint.authority}\r\n"
-        head += "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
-        await _say(line, f"{head}Sec-WebSocket-Key: {key}\r\n\r\n".encode())
+        connector = Connector(self._endpoint, b"", None, rng)
+        request, _ = connector.upgrade_request(self._endpoint.target("websocket"))
+        await _say(line, request)
         async with asyncio.timeout(DIAL_TIMEOUT_S):
             answer = await line[0].readuntil(b"\r\n\r\n")
         self._note_status(answer, "upgrade")

@@ -1,8 +1,7 @@
 """Publishes on time: an open loop that never waits for answers and never shifts its schedule.
 
 Each publish starts at its intended time if a worker is free, else it is dropped and counted; one that starts
-late is sent all the same and counted late. Called by the runner; what publishing means is the profile's
-business.
+late is sent all the same and counted late. What publishing means is the profile's business.
 """
 
 import asyncio
@@ -72,7 +71,6 @@ class Dispatch:
     doubts: int = 0
 
     def add(self, other: "Dispatch") -> None:
-        """Add another process's publishes to these."""
         self.counts += other.counts
         self.refusals += other.refusals
         self.failures += other.failures
@@ -91,10 +89,6 @@ class Dispatch:
         )
 
 
-def ignore(fact: Fact) -> None:
-    """Nobody is to be told."""
-
-
 @dataclass(slots=True)
 class Publisher:
     """workers: publishes under way at once at most. late_ns: later than this, a publish counts as late.
@@ -105,7 +99,7 @@ class Publisher:
     publish: Publish
     workers: int
     late_ns: int
-    tell: Callable[[Fact], None] = ignore
+    tell: Callable[[Fact], None] = lambda fact: None
     done: Dispatch = field(default_factory=Dispatch)
     _busy: set[asyncio.Task[None]] = field(default_factory=set)
 
@@ -166,10 +160,6 @@ class Publisher:
             except Exception as error:  # noqa: BLE001 - published, and the ledger does not know it
                 done.doubts += 1
                 done.failures[f"{type(error).__name__}: accepted, not entered"] += 1
-
-    def summary(self) -> Publishes:
-        """The figures of the result."""
-        return self.done.summary()
 
 
 async def _until(due_ns: int, let_others: bool) -> None:

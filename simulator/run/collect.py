@@ -250,7 +250,7 @@ def read(server: ManagedServer | None, shards: Sequence[Sample], metrics: Pages)
     """Read everything now."""
     return Meter(
         at_ns=time.monotonic_ns(),
-        own_cpu_s=host.own_cpu_s(),
+        own_cpu_s=time.process_time(),
         server_cpu_s=server.cpu_s() if server is not None else 0.0,
         server_rss_bytes=server.rss_bytes() if server is not None else 0,
         service_cpu_s=server.cpu_s_by_service() if server is not None else {},
@@ -279,7 +279,7 @@ def generator_of(
             name="publishing",
             loop_lag_ms=own_lag.latency(),
             cpu_share=share,
-            rss_bytes=host.rss_of(host.own_pid()),
+            rss_bytes=host.own_rss_bytes(),
         )
         parts.append(own)
     cpu_share, events = sum(part.cpu_share for part in parts), after.events - before.events

@@ -249,9 +249,9 @@ class ManagedServer:
                     await asyncio.wait_for(process.wait(), timeout_s)
                     break
         except asyncio.CancelledError:
-            for pid in host.family(process.pid):  # in whatever group
+            for each in host.family(process.pid):  # in whatever group
                 with contextlib.suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGKILL)
+                    os.kill(each.pid, signal.SIGKILL)
             raise
         finally:
             with contextlib.suppress(ProcessLookupError, PermissionError):

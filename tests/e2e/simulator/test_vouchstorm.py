@@ -14,7 +14,7 @@ from simulator.errors import SetupError
 from simulator.progress import Live, Silent
 from simulator.result import Result
 from simulator.run.collect import findings_of
-from simulator.run.phases import Course, Place
+from simulator.run.phases import LoadRun
 from simulator.run.runner import RunOptions, run
 from simulator.scenario.loader import build, load, override
 from simulator.scenario.models import Scenario
@@ -136,7 +136,7 @@ async def test_a_server_without_seed_gets_its_users_over_rest(node: Node) -> Non
 async def test_a_server_of_ours_that_dies_mid_run_fails_and_says_so() -> None:
     scenario = small("demo", duration_s=30)
     ui = KillAfter(lambda: os.kill(course.server.pid if course.server else 0, signal.SIGKILL))
-    course = Course(scenario, Place(None, commands(), None, None, None, False), ui)
+    course = LoadRun(RunOptions(scenario, commands=commands()), ui)
     measured = await course.run()
     result = judge(findings_of(measured), scenario.slo, Honesty(**scenario.honesty.model_dump()))
     assert (result.verdict, "SIGKILL" in result.reasons[0]) == ("FAIL", True)

@@ -9,14 +9,13 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from simulator.socketio_client import ConnectFailedError, Endpoint, LeanClient, ReconnectPolicy
+from tests.support.backend.node import ROOT
 
-SUPPORT = Path(__file__).resolve().parents[2] / "support" / "simulator"
 DEADLINE_S = 20.0
 QUICK = ReconnectPolicy(delay_s=0.05, delay_max_s=0.2)
 
@@ -24,8 +23,8 @@ QUICK = ReconnectPolicy(delay_s=0.05, delay_max_s=0.2)
 @contextmanager
 def running(script: str, *arguments: str) -> Iterator[int]:
     """Run a support server in a child process; gives its port, stops it at the end."""
-    command = [sys.executable, str(SUPPORT / script), "--port", "0", *arguments]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
+    command = [sys.executable, "-m", f"tests.support.simulator.{script}", "--port", "0", *arguments]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=ROOT) as child:
         assert child.stdout is not None
         assert child.stdin is not None
         try:

@@ -6,7 +6,6 @@ import sys
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from simulator.progress import Silent
@@ -16,8 +15,8 @@ from simulator.scenario.loader import build
 from simulator.scenario.models import Scenario
 from simulator.socketio_client import Endpoint
 from simulator.target.http_client import RestClient
+from tests.support.backend.node import ROOT
 
-HERE = Path(__file__).parent
 SERVER = {
     "join": [{"event": "join", "args": [{"room": "{room}"}]}],
     "rooms": {"count": 2, "durable": True},
@@ -68,10 +67,12 @@ async def server(program: str, *words: str) -> AsyncIterator[int]:
     """The port of a test server (a program in this folder) that lives as long as the block."""
     process = await asyncio.create_subprocess_exec(
         sys.executable,
-        str(HERE / program),
+        "-m",
+        f"tests.support.simulator.{program}",
         *words,
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
+        cwd=ROOT,
     )
     assert process.stdout is not None
     try:
@@ -84,7 +85,7 @@ async def server(program: str, *words: str) -> AsyncIterator[int]:
 
 async def planted(lies: Sequence[str], spec: Scenario) -> Planted:
     """Run a scenario against a server that lies so."""
-    async with server("lying_server.py", *lies) as port:
+    async with server("lying_server", *lies) as port:
         result = await run(RunOptions(spec, url=f"http://127.0.0.1:{port}"), Silent())
         return Planted(result, await counts_of(port))
 
