@@ -30,7 +30,8 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import socketio
-from stock_server import Scope, serve
+
+from tests.support.simulator.stock_server import Scope, serve
 
 MAX_BODY_BYTES = 64 * 1024
 HOLD_S = 1.0

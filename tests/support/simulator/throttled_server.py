@@ -11,7 +11,8 @@ import asyncio
 from typing import Any
 
 import socketio
-from stock_server import serve
+
+from tests.support.simulator.stock_server import serve
 
 
 class ThrottledServer:
