@@ -24,7 +24,6 @@ from typing import Any
 import yaml
 
 from backend.app import __version__
-from backend.app.aggregate import GroupFacts, group_page
 from backend.app.observability.metrics import Metrics
 from loadtest import metrics
 from loadtest.run import LoadtestOptions, command
@@ -177,7 +176,6 @@ NOT_SHOWN: Mapping[str, str] = {
     "python_gc_objects_uncollectable_total": "for debugging memory, by hand",
     "python_gc_collections_total": "for debugging pauses, by hand; event loop lag shows their effect",
     "simulator_run_info": "names the run of the other series, for joins by hand",
-    "supervisor_workers": "the alert looks at those that do not answer",
 }
 """Metric -> why no board and no rule uses it."""
 
@@ -191,18 +189,13 @@ class Use:
 
 
 def node_series() -> set[str]:
-    """What a node serves, one worker or many."""
+    """What a node serves."""
     registry = Metrics(__version__, "vocabulary").registry
-    served = {
+    return {
         f"{family.name}{suffix}"
         for family in registry.collect()
         for suffix in SUFFIXES.get(family.type, ("",))
     }
-    return served | _series_of_text(group_page(GroupFacts(), 0, 0))
-
-
-def _series_of_text(page: str) -> set[str]:
-    return {line.split("{")[0].split(" ")[0] for line in page.splitlines() if not line.startswith("#")}
 
 
 def recorded_series(rules: Path = RULES) -> set[str]:

@@ -74,26 +74,24 @@ def serve(
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 takes a free one.")] = 8000,
     data_dir: DataDir = None,
     store_url: StoreUrl = None,
-    workers: Annotated[int, typer.Option(min=1, max=256, help="Processes that share the port.")] = 1,
+    workers: Annotated[int | None, typer.Option(hidden=True)] = None,
     log_level: Annotated[str | None, typer.Option(help="debug, info, warning or error.")] = None,
 ) -> None:
-    """Run one node, or several workers on one port (they need a bus: set `VOUCHSTORM_BUS_URL`).
+    """Run one node, which is one process. SIGTERM sends the clients away in slices, then stops.
 
-    SIGTERM sends the clients away in slices, then stops. SIGHUP replaces the workers one by one.
-
-    Examples: `vouchstorm serve` · `vouchstorm serve --port 0 --data-dir /tmp/demo` ·
-    `VOUCHSTORM_BUS_URL=redis://localhost vouchstorm serve --workers 2`
+    Examples: `vouchstorm serve` · `vouchstorm serve --port 0 --data-dir /tmp/demo`
 
     Every other setting is an environment variable, see docs/SETTINGS.md.
     """
+    if workers is not None:
+        raise typer.BadParameter(
+            "one node is one process, there are no workers any more; for several nodes use "
+            "`vouchstorm up --nodes N`, or more replicas in your deployment (deploy/)."
+        )
     from ..app.process.node import announce_ready, listen, serve_node
-    from ..app.supervisor import run_workers
 
     with _one_sentence():
         settings = _settings(data_dir, store_url, log_level)
-        if workers > 1:
-            run_workers(settings, host, port, workers, announce_ready)
-            return
         served = serve_node(settings, listen(host, port), announce_ready, interrupts.heard)
         if signal.SIGINT in interrupts.run(served):
             raise KeyboardInterrupt

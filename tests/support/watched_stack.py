@@ -75,9 +75,9 @@ class Stack:
 
 
 @contextmanager
-def hasty_prometheus(home: Path, targets: list[str], interval_s: float = INTERVAL_S) -> Iterator[Prometheus]:
-    """Scrapes every `interval_s`, which is its patience as well."""
-    server = Prometheus(home, {"nodes": targets}, interval_s=interval_s)
+def hasty_prometheus(home: Path, targets: list[str]) -> Iterator[Prometheus]:
+    """Scrapes every INTERVAL_S, which is its patience as well."""
+    server = Prometheus(home, {"nodes": targets}, interval_s=INTERVAL_S)
     for path in (home / "rules").glob("*.yml"):
         path.write_text(hasten(path.read_text()))
     with server:

@@ -7,35 +7,27 @@ twentieth.
 import os
 import signal
 import sqlite3
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AsyncExitStack, closing, contextmanager
 from pathlib import Path
 
-import httpx
 import pytest
 import redis
 
-from tests.support.backend.node import LOOPBACK, Node, environment, free_port
+from tests.support.backend.node import LOOPBACK
 from tests.support.backend.rest import Rest
 from tests.support.backend.sockets import connected
-from tests.support.services import Valkey, running_mongod, running_valkey
+from tests.support.services import Valkey, running_mongod
 from tests.support.watched_stack import (
-    ROOT,
     Stack,
-    hasty_prometheus,
     load,
     need_prometheus,
     running,
     until,
     watched_stack,
 )
-
-WORKERS_INTERVAL_S = 2.0
-SERVING = 'supervisor_workers_scraped{outcome="answered"} == 2'
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
 
@@ -326,51 +318,3 @@ def test_a_store_that_fails_after_the_first_write_leaves_work_unfinished(tmp_pat
         finally:
             process.kill()
             process.wait()
-
-
-# -------------------------------------------------------------- several workers
-
-
-def test_workers_that_die_or_hang_are_missed(tmp_path: Path) -> None:
-    port = free_port()
-    data_dir = tmp_path / "data"
-    with running_valkey() as valkey:
-        settings = Node(data_dir).settings | {"bus_url": valkey.url(), "data_dir": data_dir}
-        words = [sys.executable, "cli.py", "serve", "--port", str(port), "--workers", "2"]
-        group = subprocess.Popen(
-            words, cwd=ROOT, env=environment(settings), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
-        )
-        assert group.stdout is not None
-        try:
-            assert group.stdout.readline()
-            targets = [f"{LOOPBACK}:{port}"]  # one that hangs is waited for, for a second
-            with hasty_prometheus(tmp_path / "prometheus", targets, WORKERS_INTERVAL_S) as prometheus:
-                watched = Stack([], valkey, prometheus)
-                for kills in range(4):
-                    seen = f"{SERVING} and on () supervisor_worker_restarts_total >= {kills}"
-                    until(lambda: bool(prometheus.query(seen)), "two workers")  # noqa: B023 - used at once
-                    os.kill(workers(group.pid)[0], signal.SIGKILL)
-                watched.must_fire("WorkersRestart")
-                until(lambda: len(workers(group.pid)) == 2 and answers(port), "two workers")
-                hung = workers(group.pid)[1]
-                os.kill(hung, signal.SIGSTOP)
-                try:
-                    watched.must_fire("WorkersMissing")
-                finally:
-                    os.kill(hung, signal.SIGCONT)
-        finally:
-            group.terminate()
-            group.communicate(timeout=30)
-
-
-def workers(parent: int) -> list[int]:
-    """Children that live."""
-    path = Path(f"/proc/{parent}/task/{parent}/children")
-    return [int(pid) for pid in path.read_text().split()]
-
-
-def answers(port: int) -> bool:
-    try:
-        return httpx.get(f"http://{LOOPBACK}:{port}/healthz", timeout=2).status_code == 200
-    except httpx.TransportError:
-        return False
