@@ -10,9 +10,7 @@ served and neither shown nor excused.
 
 import argparse
 import contextlib
-import json
 import math
-import subprocess
 import sys
 import tempfile
 import time
@@ -29,6 +27,7 @@ from loadtest import metrics
 from loadtest.run import LoadtestOptions, command
 from simulator import interrupts
 from simulator.errors import InterruptedRunError, SimulatorError
+from simulator.processes import PIPE, ProcessError, Program, free_port
 from simulator.progress import Silent, Ui, Watchers
 from simulator.report import prometheus
 from simulator.report.prometheus import MetricsPage
@@ -38,8 +37,7 @@ from simulator.scenario.loader import Scenario, build
 from .boards import BOARDS
 from .model import Board, Panel, Query
 from .picture import Curve, render
-from .processes import running
-from .prometheus_server import MissingPrometheusError, Prometheus, PrometheusError, Series, free_port
+from .prometheus_server import MissingPrometheusError, Prometheus, PrometheusError, Series
 from .promql import families_of, metrics_of, resolved
 
 # A real run to look at: two nodes with Redis and MongoDB, a simulator and Locust on them, all of it
@@ -99,15 +97,11 @@ def _stack(home: Path) -> Iterator[dict[str, Any]]:
     words = [sys.executable, "-m", "cli", "up", "--stack", "full", "--nodes", "2", "--port", "0"]
     words += ["--data-dir", str(home / "stack"), "--seed-users", str(USERS), "--seed-claims", "20"]
     words += ["--seed-quorum", "6", "--tokens", str(home / "tokens"), "--claims-file", str(home / "claims")]
-    with (
-        (home / "up.log").open("wb") as log,
-        running(words, log, STOP_TIMEOUT_S, stdout=subprocess.PIPE) as up,
-    ):
-        line = up.stdout.readline() if up.stdout is not None else b""
+    with Program(words, log=home / "up.log", stdout=PIPE).running(STOP_TIMEOUT_S) as up:
         try:
-            facts = json.loads(line)
-        except ValueError as error:
-            raise RunError(f"The stack did not start: {(home / 'up.log').read_text()[-600:]}") from error
+            facts = up.facts(START_TIMEOUT_S)
+        except ProcessError as error:
+            raise RunError(f"The stack did not start: {error}") from error
         yield facts
 
 
@@ -123,7 +117,7 @@ def _locust(home: Path, url: str, port: int, seconds: float) -> Iterator[None]:
         extra=("--only-summary",),
     )
     words = command(options, url, home / "tokens", home / "locust.json")
-    with (home / "locust.log").open("wb") as log, running(words, log, STOP_TIMEOUT_S):
+    with Program(words, log=home / "locust.log").running(STOP_TIMEOUT_S):
         yield
 
 

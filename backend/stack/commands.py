@@ -168,8 +168,8 @@ def doctor(
 
     With `--data`: check the conservation laws of a store (embedded or MongoDB), in use or not: tallies are
     their validations, notifications have no holes, trust scores are the sum of their changes, each consensus
-    is what its validations amount to. Nothing is changed: each finding says what
-    to do. Exit code 1 when something is wrong.
+    is what its validations amount to. Nothing is changed: each finding says what to do. Exit code 1 when
+    something is wrong.
 
     Examples: `vouchstorm doctor` · `vouchstorm doctor --data`
     """
@@ -273,16 +273,23 @@ def up(
     observe: Annotated[
         bool, typer.Option("--observe", help="With Prometheus on it, and a simulator loop to look at.")
     ] = False,
+    roll: Annotated[
+        bool, typer.Option("--roll", help="Replace the nodes of the stack that runs, one by one.")
+    ] = False,
 ) -> None:
     """Run the whole stack on this machine: Redis, MongoDB, nodes, load balancer. Ctrl-C stops all of it.
 
     Examples: `vouchstorm up` · `vouchstorm up --nodes 3 --port 9000` · `vouchstorm up --observe` ·
-    `vouchstorm up --detach`, later `vouchstorm status` and `vouchstorm down`
+    `vouchstorm up --detach`, later `vouchstorm status`, `vouchstorm up --roll` and `vouchstorm down`
     """
     from .observer import Observer
     from .plan import Kind, StackOptions
-    from .up import StackSeed, run_up, start_detached
+    from .up import StackSeed, roll_stack, run_up, start_detached
 
+    if roll:
+        with _one_sentence():
+            roll_stack(data_dir, typer.echo)
+        return
     if observe and detach:
         raise typer.BadParameter("the observer ends with the terminal; leave out --detach.")
     if stack is Stack.EMBEDDED and (nodes or 1) > 1:
