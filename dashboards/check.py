@@ -40,10 +40,7 @@ from .picture import Curve, render
 from .prometheus_server import MissingPrometheusError, Prometheus, PrometheusError, Series
 from .promql import families_of, metrics_of, resolved
 
-# A real run to look at: two nodes with Redis and MongoDB, a simulator and Locust on them, all of it
-# scraped.
-#
-# What the check and the pictures are made from. Everything it starts it stops. Blocks.
+# ------------------------------------------------------------------ a real run to look at
 
 START_TIMEOUT_S = 90.0
 STOP_TIMEOUT_S = 30.0
@@ -146,12 +143,10 @@ def _simulate(home: Path, url: str, scenario: Scenario, ui: Ui) -> None:
         raise KeyboardInterrupt
 
 
-# Which metrics there are, and what the boards and rules make of them.
+# ------------------------------------------------------------------ names
 #
-# Names come from the code that serves them, never from a list kept by hand: a metric that is renamed
-# there is
-# unknown here at once. What is served and not shown needs a reason below. Pure but for reading the
-# rule files.
+# They come from the code that serves them, never from a list kept by hand: a metric that is renamed there is
+# unknown here at once.
 
 RULES = Path(__file__).with_name("rules")
 OF_PROMETHEUS = frozenset(("up", "scrape_duration_seconds"))

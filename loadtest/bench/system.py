@@ -168,8 +168,6 @@ class Process:
         return line.decode().strip()
 
 
-# Gets the Node peer ready: `npm ci` on demand, from the committed lock file.
-
 INSTALL_TIMEOUT_S = 300
 
 
@@ -190,8 +188,6 @@ def node_trouble() -> str | None:
     installed.touch()
     return None
 
-
-# A Valkey (or Redis) of our own for the bus trial, and how many messages it was given.
 
 START_TIMEOUT_S = 20.0
 _PUBLISHING = ("publish", "spublish")
