@@ -45,7 +45,7 @@ from .services.tokens import Tokens
 from .services.traced_engine import TracedEngine
 from .services.websocket_service import WebSocketService
 from .settings import Settings, load_settings, signing_secret
-from .store.metered import MeteredStore
+from .store.metered import metered
 from .store.open import build_store
 from .tasks import Tasks
 
@@ -195,7 +195,7 @@ async def issue_token(settings: Settings, username: str) -> str:
     store = _store(settings, clock)
     try:
         await store.open()
-        known = await store.credentials(username)
+        known = await store.users.credentials(username)
     finally:
         await store.close()
     if known is None:
@@ -257,7 +257,7 @@ def create_app(settings: Settings, tracing: Tracing | None = None) -> Applicatio
     ids = SortableIds(clock)
     metrics = Metrics(__version__, node)
     rng = random.Random()
-    store = MeteredStore(_store(settings, clock), metrics)
+    store = metered(_store(settings, clock), metrics)
     health = Health()
     health.register("store", store.ping)
     manager, bus = _manager(settings, node, metrics, rng)

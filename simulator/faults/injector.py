@@ -20,7 +20,6 @@ from urllib.parse import urlsplit
 from ..errors import SetupError, SimulatorError
 from ..result import FaultMark
 from ..result import Hostile as HostilePart
-from ..scenario.loader import Scenario
 from ..scenario.models import (
     SERVER,
     Bandwidth,
@@ -33,13 +32,14 @@ from ..scenario.models import (
     Pause,
     Reload,
     Restart,
+    Scenario,
     TimedFault,
 )
 from ..scenario.schedule import stream
 from ..socketio_client import Endpoint
 from ..target.server import ManagedServer
 from ..target.services import Service, Services, check_signals
-from .hostile_clients import Strangers
+from .hostile_clients import Disguise, Strangers
 from .proxy import FlakyProxy, is_gone, killed, paused
 
 # The faults of services as async context managers: broken inside the block, whole again afterwards.
@@ -235,7 +235,7 @@ class Sabotage:
         self._stack = contextlib.AsyncExitStack()
         self._load_start_ns = 0
         self._endpoint: Endpoint | None = None
-        self._stranger: Mapping[str, object] | None = None
+        self._stranger: Disguise | None = None
 
     async def __aenter__(self) -> "Sabotage":
         """Raises SetupError, one sentence for the first fault that cannot be brought about."""
@@ -340,9 +340,7 @@ class Sabotage:
         """Whether one of the faults is hostile."""
         return any(isinstance(fault, Hostile) for fault in self._faults)
 
-    def start(
-        self, load_start_ns: int, endpoint: Endpoint, stranger: Mapping[str, object] | None = None
-    ) -> None:
+    def start(self, load_start_ns: int, endpoint: Endpoint, stranger: Disguise | None = None) -> None:
         """Begin to break things as scheduled. endpoint: where strangers come; stranger: what lets them in."""
         self._load_start_ns = load_start_ns
         self._stranger = stranger

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..scenario.loader import Scenario
+from ..scenario.models import Scenario
 from ..scenario.schedule import Workload
 
 # Messages between the processes of one run: length-prefixed pickles over a socket pair, within

@@ -25,7 +25,7 @@ AT_ONCE = 256
 class Fact:
     """A message that was published: all that any process needs to know who is owed it.
 
-    place: number of its claim or room. position: its version there, or the number of its publish. causes:
+    place: number of its room. position: its version there, or the number of its publish. causes:
     names under which durable messages refer to it.
     """
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from ..ledger.broadcasts import NEVER_NS
 from ..ledger.disconnects import Outages
 from ..profiles.virtual_client import Member
-from ..scenario.loader import Scenario
+from ..scenario.models import Scenario
 from ..scenario.schedule import Trouble, stream
 from ..socketio_client import Endpoint, Familiar, HeartbeatSweep, LeanClient, ReconnectPolicy, TransportName
 from .ipc import Slice

@@ -19,7 +19,7 @@ from ..ledger.ledger import Ledger
 from ..ledger.live import Beat, Watch
 from ..ledger.timeline import MAX_SECONDS, Pace, seconds_between
 from ..profiles.base import Profile
-from ..scenario.loader import Scenario
+from ..scenario.models import Scenario
 from ..scenario.schedule import Publication, narrow_buffers, transports, troubles
 from ..socketio_client import Endpoint
 from .ipc import Slice

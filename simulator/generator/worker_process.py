@@ -23,7 +23,6 @@ from ..ledger.disconnects import Outages
 from ..ledger.ledger import Ledger
 from ..profiles.base import Stage
 from ..profiles.registry import make_profile
-from ..scenario.schedule import publications
 from ..socketio_client import Endpoint
 from ..target.http_client import RestClient
 from .ipc import Answer, Note, Order, Pipe, PipeError, Progress, Question
@@ -77,8 +76,7 @@ class Servant:
         )
         self._stack.push_async_callback(profile.close)
         profile.take(order.brief)
-        plan = publications(order.scenario, order.workload)
-        profile.expect(plan)
+        plan = profile.plan(order.workload)
         entrance = Endpoint.parse(order.entrance, order.path)
         shard = Shard(order.scenario, part, profile, entrance, ledger, outages, plan, time.monotonic_ns)
         self._stack.push_async_callback(shard.stop)

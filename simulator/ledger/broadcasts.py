@@ -172,7 +172,7 @@ class Row:
 
 
 class Stream:
-    """The messages of one claim, or of one room: numbered, each in its row.
+    """The messages of one topic, or of one room: numbered, each in its row.
 
     base: the position every client is taken to hold already; -1 when unknown. retired: messages held up to
     this number were judged already; `grave` stands for all of them and takes what still comes, as repeats.

@@ -2,7 +2,7 @@
 
 `MetricsPage` watches a run (`simulator.progress.Ui`) and answers scrapes from the newest `Live` alone, so a
 scrape never sees half a second. The server has a thread of its own and listens on loopback unless told
-otherwise. Called by the command line (`--metrics-port`) and by the dashboards' check.
+otherwise.
 """
 
 import threading
@@ -24,7 +24,7 @@ from prometheus_client.core import (
 from ..errors import SetupError
 from ..ledger.live import BOUNDS_MS
 from ..progress import Live
-from ..scenario.loader import Scenario
+from ..scenario.models import Scenario
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 PHASES = ("setup", "connect", "warmup", "load", "drain", "reconcile")

@@ -11,7 +11,7 @@ import contextlib
 import os
 import time
 import uuid
-from collections.abc import Coroutine, Iterator, Mapping
+from collections.abc import Coroutine, Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,6 +19,7 @@ from typing import Any, Literal, TypeVar
 
 from .. import host
 from ..errors import ScenarioError, SetupError
+from ..faults.hostile_clients import Disguise
 from ..faults.injector import Sabotage
 from ..generator.ipc import Order, Slice, processes, slices
 from ..generator.pool import Crowd, RemoteShard, ShardFace, start_all
@@ -35,11 +36,11 @@ from ..profiles.base import Profile, Reconciled, Stage
 from ..profiles.registry import endpoint_path, make_profile
 from ..progress import Live, Ui
 from ..result import Conservation, FaultMark, Phase
-from ..scenario.loader import Scenario
-from ..scenario.schedule import Publication, Workload, at_once, claims_needed, marks, publications, troubles
+from ..scenario.models import Scenario
+from ..scenario.schedule import Publication, Workload, at_once, marks, troubles
 from ..socketio_client import Endpoint
 from ..target.http_client import RestClient
-from ..target.server import Commands, ManagedServer, Needs
+from ..target.server import Commands, ManagedServer
 from .collect import Measured, Meter, generator_of, left_out, read, scrape, server_of
 
 NS = 1_000_000_000
@@ -60,7 +61,7 @@ class Place:
     commands: Commands | None
     path: str | None
     tokens_file: Path | None
-    claims_file: Path | None
+    rooms_file: Path | None
     pin: bool
 
 
@@ -83,7 +84,7 @@ class Course:
         self.endpoint: Endpoint
         self.entrance: Endpoint
         self.sabotage: Sabotage
-        self.stranger: Mapping[str, object] | None = None
+        self.stranger: Disguise | None = None
         self.profile: Profile
         self.crowd: Crowd
         self.publisher: Publisher
@@ -118,10 +119,10 @@ class Course:
 
     async def _set_up(self, stack: contextlib.AsyncExitStack) -> None:
         scenario, place = self.scenario, self.place
-        tokens_file, claims_file = place.tokens_file, place.claims_file
+        tokens_file, rooms_file = place.tokens_file, place.rooms_file
         if place.commands is not None:
             server = self.server = await stack.enter_async_context(self._managed(place.commands))
-            tokens_file, claims_file = server.tokens_file, server.claims_file
+            tokens_file, rooms_file = server.tokens_file, server.rooms_file
             self.measured.target = server.url
             watching = asyncio.get_running_loop().create_task(self._watch_server(server))
             stack.callback(watching.cancel)
@@ -146,7 +147,7 @@ class Course:
             Outages(),
             uuid.uuid4().hex[:12],
             tokens_file if tokens_file and tokens_file.exists() else place.tokens_file,
-            claims_file if claims_file and claims_file.exists() else place.claims_file,
+            rooms_file if rooms_file and rooms_file.exists() else place.rooms_file,
             self._note,
         )
         self.profile = make_profile(stage)
@@ -165,8 +166,8 @@ class Course:
         mine, others = split_processors(max(1, scenario.processes)) if self.place.pin else (None, None)
         if mine is not None:
             host.pin(os.getpid(), mine)
-        needs = Needs(scenario.users, claims_needed(scenario), scenario.claims.quorum, scenario.seed)
-        return ManagedServer(commands, needs, cpus=others, timeout_s=scenario.phases.setup_timeout_s)
+        timeout_s = scenario.phases.setup_timeout_s
+        return ManagedServer(commands, scenario.needs(), cpus=others, timeout_s=timeout_s)
 
     async def _watch_server(self, server: ManagedServer) -> None:
         await server.gone.wait()
@@ -181,12 +182,11 @@ class Course:
                     self.stranger = await self.profile.stranger()
         except TimeoutError as error:
             raise SetupError(
-                f"Users and claims were not ready within {timeout_s:g} s (phases.setup_timeout_s)."
+                f"Users and rooms were not ready within {timeout_s:g} s (phases.setup_timeout_s)."
             ) from error
-        plan = publications(scenario, workload)
-        self.profile.expect(plan)
+        plan = self.profile.plan(workload)
         self.plan = [] if self.profile.at_clients else plan
-        workers = scenario.publish.workers + at_once(self.plan)  # the brigade does not wait for anybody
+        workers = scenario.publish.workers + at_once(self.plan)  # a burst does not wait for anybody
         late_ns = round(scenario.publish.late_ms * 1e6)
         self.publisher = Publisher(self.profile.publish, workers, late_ns, self._published)
         return workload, plan

@@ -12,7 +12,7 @@ from .. import interrupts
 from ..errors import InterruptedRunError, ScenarioError
 from ..progress import Silent, Ui
 from ..result import Result
-from ..scenario.loader import Scenario
+from ..scenario.models import Scenario
 from ..target.server import Commands
 from ..verdict import Honesty, judge
 from .collect import Measured, findings_of
@@ -24,7 +24,7 @@ class RunOptions:
     """What to run against what.
 
     url: a server that runs already; else `commands` start one for this run: exactly one of the two is given.
-    path: of Engine.IO; None: the profile's own. tokens_file, claims_file: as the seeding wrote them; a server
+    path: of Engine.IO; None: the profile's own. tokens_file, rooms_file: as the seeding wrote them; a server
     started by `commands` has its own. pin: keep server and generator on different processors.
     """
 
@@ -33,7 +33,7 @@ class RunOptions:
     commands: Commands | None = None
     path: str | None = None
     tokens_file: Path | None = None
-    claims_file: Path | None = None
+    rooms_file: Path | None = None
     pin: bool = False
 
 
@@ -50,7 +50,7 @@ async def run(options: RunOptions, ui: Ui) -> Result:
     if (options.url is None) == (options.commands is None):
         raise ScenarioError(["Give either the URL of a server, or the commands that start one."])
     place = Place(
-        options.url, options.commands, options.path, options.tokens_file, options.claims_file, options.pin
+        options.url, options.commands, options.path, options.tokens_file, options.rooms_file, options.pin
     )
     course = Course(options.scenario, place, ui)
     measured = await _heeding(course)

@@ -24,13 +24,13 @@ from simulator.generator.worker import Shard
 from simulator.profiles.vouchstorm.api import read_claims, read_users
 from simulator.profiles.vouchstorm.invariants import ClaimFact, UserFact
 from simulator.profiles.vouchstorm.profile import Vouchstorm
+from simulator.profiles.vouchstorm.scenario import VouchstormScenario
 from simulator.progress import Live, Silent
 from simulator.result import Findings
 from simulator.run.collect import findings_of
 from simulator.run.phases import Course, Place
-from simulator.scenario.loader import Scenario, build
+from simulator.scenario.loader import build
 from simulator.scenario.models import Windows
-from simulator.scenario.schedule import claims_needed
 from simulator.target.http_client import RestClient
 from tests.chaos.faults import Fault
 from tests.chaos.scene import Scene
@@ -136,10 +136,10 @@ async def run_under(fault: Fault, seed: int, data_dir: Path) -> Row:
         return _row(fault, seed, course, findings, moments, await _truth(course))
 
 
-async def _seed(scene: Scene, scenario: Scenario, data_dir: Path) -> tuple[Path, Path]:
+async def _seed(scene: Scene, scenario: VouchstormScenario, data_dir: Path) -> tuple[Path, Path]:
     tokens, claims = data_dir / "tokens.jsonl", data_dir / "claims.jsonl"
     settings = load_settings(data_dir=data_dir, store_url=scene.store_url)
-    size = SeedSize(scenario.users, claims_needed(scenario), quorum=scenario.claims.quorum)
+    size = SeedSize(scenario.users, scenario.claims_needed, quorum=scenario.claims.quorum)
     await seed_store(settings, size, scenario.seed, tokens, claims, lambda *_: None)
     return tokens, claims
 

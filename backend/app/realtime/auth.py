@@ -140,7 +140,7 @@ class TokenWatch:
         for start in range(0, len(peers), RECHECK_BATCH):
             batch = peers[start : start + RECHECK_BATCH]
             asked = [(peer.user_id, peer.jti) for peer in batch if peer.user_id and peer.jti]
-            found = await self._services.store.newcomers(asked)
+            found = await self._services.store.users.newcomers(asked)
             for peer, (_, jti), newcomer in zip(batch, asked, found, strict=True):
                 if (newcomer.revoked or newcomer.last_seq is None) and peer.jti == jti:
                     ended += 1

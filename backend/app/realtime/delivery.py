@@ -110,7 +110,7 @@ class NewestSeqs:
         return await self._gathered.ask(user_id)
 
     async def _read(self, users: Sequence[UserId]) -> list[int]:
-        newest = await self._store.last_seqs(list(set(users)))
+        newest = await self._store.notifications.last_seqs(list(set(users)))
         return [newest.get(user_id, 0) for user_id in users]
 
 
@@ -126,7 +126,7 @@ class Newcomers:
         return await self._gathered.ask((user_id, jti))
 
     async def _read(self, asked: Sequence[tuple[UserId, str]]) -> list[Newcomer]:
-        return await self._store.newcomers(asked)
+        return await self._store.users.newcomers(asked)
 
 
 log = logging.getLogger(__name__)
@@ -306,7 +306,7 @@ class Channels:
             return
         while True:
             known = channel.known
-            history = await self._store.history(user_id, known, BATCH)
+            history = await self._store.notifications.history(user_id, known, BATCH)
             if not self._is_current(channel):
                 return
             for row in history.items:
@@ -330,7 +330,7 @@ class Channels:
         """As `catch_up_all`, for these users. Raises UnavailableError."""
         behind = 0
         for start in range(0, len(users), BATCH):
-            newest = await self._store.last_seqs(users[start : start + BATCH])
+            newest = await self._store.notifications.last_seqs(users[start : start + BATCH])
             for user_id, seq in newest.items():
                 channel = self._channels.get(user_id)
                 if channel is None:
@@ -440,7 +440,7 @@ class Channels:
         newest = await self._newest_seq(arrival)
         if newest == after_seq:
             return History([], newest, complete=True)
-        return await self._store.history(arrival.channel.user_id, after_seq, self._replay_limit)
+        return await self._store.notifications.history(arrival.channel.user_id, after_seq, self._replay_limit)
 
     def _make_ready(self, channel: _Channel, last_seq: int) -> None:
         """The first read says where the channel begins; later ones, whether it lags."""

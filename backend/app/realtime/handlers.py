@@ -128,7 +128,7 @@ class ClientEvents:
         new = claim_id not in peer.watches
         self._enter_claim(peer, claim_id)
         try:
-            claim = await self._services.store.claim(claim_id)
+            claim = await self._services.store.claims.claim(claim_id)
             if claim is None:
                 raise RefusedError("There is no such claim.", Code.CLAIM_NOT_FOUND)
         except VouchstormError:
@@ -164,7 +164,9 @@ class ClientEvents:
     async def sync(self, peer: Peer, wanted: events.Sync) -> Mapping[str, Any]:
         if peer.user_id is None:
             raise RefusedError("Authenticate first.", Code.NOT_AUTHENTICATED)
-        history = await self._services.store.history(peer.user_id, wanted.after_seq, wanted.limit)
+        history = await self._services.store.notifications.history(
+            peer.user_id, wanted.after_seq, wanted.limit
+        )
         items = [notification_event(row) for row in history.items] if history.complete else []
         cut = bool(items) and items[-1].seq < history.last_seq
         self._services.metrics.recovery.inc(outcome(history.complete, len(items), cut))

@@ -9,7 +9,7 @@ Three counts of failed logins in windows of `lockout_s`, each refused with "come
   while it is under attack; a stranger's address has to wait. Tokens that exist stay valid throughout.
 
 An attempt counts as failed from its first moment until it has succeeded, so that many at once gain nothing.
-A name that does not exist is counted like one that does. Called by `Accounts` only.
+A name that does not exist is counted like one that does.
 """
 
 import hashlib

@@ -12,7 +12,8 @@ import pytest
 
 from simulator.errors import ScenarioError, SetupError
 from simulator.faults.injector import Sabotage
-from simulator.scenario.loader import Scenario, build
+from simulator.scenario.loader import build
+from simulator.scenario.models import Scenario
 from simulator.socketio_client import Endpoint
 from tests.support.waiting import DEADLINE_S, until
 

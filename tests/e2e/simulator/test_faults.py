@@ -11,7 +11,8 @@ from simulator.errors import SetupError
 from simulator.progress import Silent
 from simulator.result import Result
 from simulator.run.runner import RunOptions, run
-from simulator.scenario.loader import Scenario, build, load
+from simulator.scenario.loader import build, load
+from simulator.scenario.models import Scenario
 from simulator.target.server import Commands
 from tests.support.backend.node import QUICK, ROOT, environment, running_node
 from tests.support.services import running_valkey_async

@@ -11,7 +11,8 @@ from simulator.processes import PIPE, Program
 from simulator.progress import Silent
 from simulator.result import Result
 from simulator.run.runner import RunOptions, run
-from simulator.scenario.loader import Scenario, build
+from simulator.scenario.loader import build
+from simulator.scenario.models import Scenario
 from simulator.socketio_client import Endpoint
 from simulator.target.http_client import RestClient
 

@@ -11,8 +11,7 @@ import asyncio
 from typing import Any
 
 import socketio
-
-from tests.support.simulator.stock_server import serve
+from stock_server import serve
 
 
 class ThrottledServer:

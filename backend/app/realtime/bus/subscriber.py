@@ -97,13 +97,13 @@ class BusListener:
     async def _claims_of(self, rooms: list[str], since: datetime) -> list[ClaimId]:
         """The claims whose rooms these are; with LIVE_ROOM, also those that moved since then."""
         watched = [_claim_of(room) for room in rooms if room.startswith(CLAIM_PREFIX)]
-        moved = await self._store.claims_moved(since, REFRESHED_CLAIMS) if LIVE_ROOM in rooms else []
+        moved = await self._store.claims.claims_moved(since, REFRESHED_CLAIMS) if LIVE_ROOM in rooms else []
         return list(dict.fromkeys([*watched, *moved]))
 
     async def _refresh(self, claim_ids: list[ClaimId]) -> int:
         sent = 0
         for claim_id in claim_ids:
-            claim = await self._store.claim(claim_id)
+            claim = await self._store.claims.claim(claim_id)
             if claim is not None:
                 self._send(claim)
                 sent += 1

@@ -20,6 +20,10 @@ class SlowStore:
         self.newest: dict[UserId, int] = {}
         self.reads: list[tuple[list[UserId], asyncio.Future[None]]] = []
 
+    @property
+    def notifications(self) -> "SlowStore":
+        return self
+
     async def last_seqs(self, user_ids: Sequence[UserId]) -> dict[UserId, int]:
         answer: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         found = {user_id: self.newest[user_id] for user_id in user_ids if user_id in self.newest}

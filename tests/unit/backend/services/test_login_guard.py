@@ -13,11 +13,6 @@ LIMITS = LoginLimits(per_pair=3, per_address=6, per_account=9, lockout_s=900)
 
 
 @pytest.fixture
-def clock() -> ManualClock:
-    return ManualClock()
-
-
-@pytest.fixture
 def guard(clock: ManualClock) -> LoginGuard:
     return LoginGuard(Throttle(clock), LIMITS)
 

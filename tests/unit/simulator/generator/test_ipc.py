@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from simulator.generator.ipc import processes, slices
-from simulator.scenario.loader import Scenario, build
+from simulator.scenario.loader import build
+from simulator.scenario.models import Scenario
 from simulator.scenario.schedule import Workload, publications, transports, troubles
 
 
@@ -46,6 +47,6 @@ def test_the_number_of_processes_changes_nothing_that_is_drawn() -> None:
     drops = [{"kind": "drop", "at_share": 0.5, "fraction": 0.3}]
     mix = {"websocket": 1, "polling": 1, "upgrade": 1}
     one, three = (scenario(faults=drops, transports=mix, processes=count) for count in (1, 3))
-    work = Workload(users=100, owners=[-1] * 5, once=False)
+    work = Workload(range(100), [-1] * 5, once=False)
     assert publications(one, work) == publications(three, work)
     assert (troubles(one), transports(one)) == (troubles(three), transports(three))

@@ -10,7 +10,7 @@ NS = 1_000_000_000
 
 
 def items(count: int, period_s: float) -> list[Publication]:
-    return [Publication(n, n * period_s, 0, 0, "vouch", "reliable", n >= 1, str(n)) for n in range(count)]
+    return [Publication(n, n * period_s, 0, 0, n >= 1, str(n)) for n in range(count)]
 
 
 async def accept(item: Publication, intended_ns: int) -> Outcome:
