@@ -10,9 +10,7 @@ served and neither shown nor excused.
 
 import argparse
 import contextlib
-import json
 import math
-import subprocess
 import sys
 import tempfile
 import time
@@ -29,6 +27,7 @@ from loadtest import metrics
 from loadtest.run import LoadtestOptions, command
 from simulator import interrupts
 from simulator.errors import InterruptedRunError, SimulatorError
+from simulator.processes import PIPE, ProcessError, Program, free_port
 from simulator.progress import Silent, Ui, Watchers
 from simulator.report import prometheus
 from simulator.report.prometheus import MetricsPage
@@ -39,14 +38,10 @@ from simulator.scenario.models import Scenario
 from .boards import BOARDS
 from .model import Board, Panel, Query
 from .picture import Curve, render
-from .processes import running
-from .prometheus_server import MissingPrometheusError, Prometheus, PrometheusError, Series, free_port
+from .prometheus_server import MissingPrometheusError, Prometheus, PrometheusError, Series
 from .promql import families_of, metrics_of, resolved
 
-# A real run to look at: two nodes with Redis and MongoDB, a simulator and Locust on them, all of it
-# scraped.
-#
-# What the check and the pictures are made from. Everything it starts it stops. Blocks.
+# ------------------------------------------------------------------ a real run to look at
 
 START_TIMEOUT_S = 90.0
 STOP_TIMEOUT_S = 30.0
@@ -100,15 +95,11 @@ def _stack(home: Path) -> Iterator[dict[str, Any]]:
     words = [sys.executable, "-m", "cli", "up", "--stack", "full", "--nodes", "2", "--port", "0"]
     words += ["--data-dir", str(home / "stack"), "--seed-users", str(USERS), "--seed-claims", "20"]
     words += ["--seed-quorum", "6", "--tokens", str(home / "tokens"), "--claims-file", str(home / "claims")]
-    with (
-        (home / "up.log").open("wb") as log,
-        running(words, log, STOP_TIMEOUT_S, stdout=subprocess.PIPE) as up,
-    ):
-        line = up.stdout.readline() if up.stdout is not None else b""
+    with Program(words, log=home / "up.log", stdout=PIPE).running(STOP_TIMEOUT_S) as up:
         try:
-            facts = json.loads(line)
-        except ValueError as error:
-            raise RunError(f"The stack did not start: {(home / 'up.log').read_text()[-600:]}") from error
+            facts = up.facts(START_TIMEOUT_S)
+        except ProcessError as error:
+            raise RunError(f"The stack did not start: {error}") from error
         yield facts
 
 
@@ -124,7 +115,7 @@ def _locust(home: Path, url: str, port: int, seconds: float) -> Iterator[None]:
         extra=("--only-summary",),
     )
     words = command(options, url, home / "tokens", home / "locust.json")
-    with (home / "locust.log").open("wb") as log, running(words, log, STOP_TIMEOUT_S):
+    with Program(words, log=home / "locust.log").running(STOP_TIMEOUT_S):
         yield
 
 
@@ -153,12 +144,10 @@ def _simulate(home: Path, url: str, scenario: Scenario, ui: Ui) -> None:
         raise KeyboardInterrupt
 
 
-# Which metrics there are, and what the boards and rules make of them.
+# ------------------------------------------------------------------ names
 #
-# Names come from the code that serves them, never from a list kept by hand: a metric that is renamed
-# there is
-# unknown here at once. What is served and not shown needs a reason below. Pure but for reading the
-# rule files.
+# They come from the code that serves them, never from a list kept by hand: a metric that is renamed there is
+# unknown here at once.
 
 RULES = Path(__file__).with_name("rules")
 OF_PROMETHEUS = frozenset(("up", "scrape_duration_seconds"))

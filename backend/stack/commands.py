@@ -162,19 +162,19 @@ def doctor(
     port: Annotated[int, typer.Option(min=1, max=65535, help="The port a node would use.")] = 8000,
     data_dir: DataDir = None,
     data: Annotated[bool, typer.Option("--data", help="Check what the store holds instead.")] = False,
-    repair: Annotated[bool, typer.Option("--repair", help="Put right what needs no guess.")] = False,
     store_url: StoreUrl = None,
 ) -> None:
     """Look at this machine: limits, services, ports; say what is missing and how to get it.
 
     With `--data`: check the conservation laws of a store (embedded or MongoDB), in use or not: tallies are
     their validations, notifications have no holes, trust scores are the sum of their changes, each consensus
-    is what its validations amount to. Exit code 1 when something is left that is wrong.
+    is what its validations amount to. Nothing is changed: each finding says what to do. Exit code 1 when
+    something is wrong.
 
-    Examples: `vouchstorm doctor` · `vouchstorm doctor --data` · `vouchstorm doctor --data --repair`
+    Examples: `vouchstorm doctor` · `vouchstorm doctor --data`
     """
-    if data or repair:
-        _doctor_data(data_dir, store_url, repair)
+    if data:
+        _doctor_data(data_dir, store_url)
     from rich.console import Console
     from rich.table import Table
 
@@ -198,15 +198,15 @@ def _default_data_dir() -> Path:
         return Path("data")
 
 
-def _doctor_data(data_dir: Path | None, store_url: str | None, repair: bool) -> NoReturn:
+def _doctor_data(data_dir: Path | None, store_url: str | None) -> NoReturn:
     from .data_checks import examine_data, sentences
 
     with _one_sentence():
         settings = _settings(data_dir, store_url, "warning")
-        examined = examine_data(settings.resolved_store_url, repair=repair)
+        examined = examine_data(settings.resolved_store_url)
     for line in sentences(examined):
         typer.echo(line)
-    raise typer.Exit(1 if examined.left else 0)
+    raise typer.Exit(1 if examined.findings else 0)
 
 
 @app.command()
@@ -273,16 +273,23 @@ def up(
     observe: Annotated[
         bool, typer.Option("--observe", help="With Prometheus on it, and a simulator loop to look at.")
     ] = False,
+    roll: Annotated[
+        bool, typer.Option("--roll", help="Replace the nodes of the stack that runs, one by one.")
+    ] = False,
 ) -> None:
     """Run the whole stack on this machine: Redis, MongoDB, nodes, load balancer. Ctrl-C stops all of it.
 
     Examples: `vouchstorm up` · `vouchstorm up --nodes 3 --port 9000` · `vouchstorm up --observe` ·
-    `vouchstorm up --detach`, later `vouchstorm status` and `vouchstorm down`
+    `vouchstorm up --detach`, later `vouchstorm status`, `vouchstorm up --roll` and `vouchstorm down`
     """
     from .observer import Observer
     from .plan import Kind, StackOptions
-    from .up import StackSeed, run_up, start_detached
+    from .up import StackSeed, roll_stack, run_up, start_detached
 
+    if roll:
+        with _one_sentence():
+            roll_stack(data_dir, typer.echo)
+        return
     if observe and detach:
         raise typer.BadParameter("the observer ends with the terminal; leave out --detach.")
     if stack is Stack.EMBEDDED and (nodes or 1) > 1:

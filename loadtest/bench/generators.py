@@ -9,21 +9,18 @@ program needs anyway does not count; the kernel's socket buffers do not either.
 """
 
 import asyncio
-import json
-import os
 import signal
 import sys
 import tempfile
 import time
-from asyncio.subprocess import PIPE, Process
-from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from backend.app.tasks import end_process
 from simulator import interrupts
+from simulator.processes import PIPE, AsyncChild, ProcessError, Program
 
 from . import generator_peers
 from .generator_peers import PEERS
@@ -143,7 +140,7 @@ def _command(name: str, port: int, clients: int, directory: Path) -> list[str]:
     return [sys.executable, "-m", "loadtest.bench.generator_peers", name, *size]
 
 
-async def _measured(name: str, plan: ClientPlan, sender: Process, client: Process) -> dict[str, Any]:
+async def _measured(name: str, plan: ClientPlan, sender: AsyncChild, client: AsyncChild) -> dict[str, Any]:
     few, few_kib = await _connected(sender, client, plan.clients // 5)
     await _connected(sender, client, plan.clients)
     await _at_rest(client)
@@ -158,7 +155,7 @@ async def _measured(name: str, plan: ClientPlan, sender: Process, client: Proces
     }
     if name == "artillery":
         return found
-    client.send_signal(signal.SIGTERM)
+    client.send(signal.SIGTERM)
     found |= await _answer(client)
     ledger = found.get("ledger", {"expected": sent, "lost": 0, "balanced": True})
     if found["received"] != sent or (ledger["expected"], ledger["lost"], ledger["balanced"]) != (
@@ -170,7 +167,7 @@ async def _measured(name: str, plan: ClientPlan, sender: Process, client: Proces
     return found
 
 
-async def _connected(sender: Process, client: Process, wanted: int) -> tuple[int, int]:
+async def _connected(sender: AsyncChild, client: AsyncChild, wanted: int) -> tuple[int, int]:
     """(connections, resident KiB of the client) once there are so many. Raises ClientError."""
     deadline_s = time.monotonic() + CONNECT_TIMEOUT_S
     while (greeted := (await _ask(sender, "greeted"))["greeted"]) < wanted:
@@ -180,7 +177,7 @@ async def _connected(sender: Process, client: Process, wanted: int) -> tuple[int
     return greeted, memory(client.pid).rss_kib
 
 
-async def _at_rest(client: Process) -> None:
+async def _at_rest(client: AsyncChild) -> None:
     """Return once the client has nothing left to do, or hardly anything for a long time."""
     deadline_s = time.monotonic() + QUIET_TIMEOUT_S
     while True:
@@ -193,44 +190,21 @@ async def _at_rest(client: Process) -> None:
 # ------------------------------------------------------------------ processes
 
 
-@asynccontextmanager
-async def _running(argv: Sequence[str], core: int | None) -> AsyncIterator[Process]:
+def _running(argv: Sequence[str], core: int | None) -> AbstractAsyncContextManager[AsyncChild]:
     """A child with pipes, ended with the context."""
-
-    def place() -> None:
-        if core is not None:
-            os.sched_setaffinity(0, {core})
-
-    process = await asyncio.create_subprocess_exec(
-        *argv,
-        stdin=PIPE,
-        stdout=PIPE,
-        preexec_fn=place,
-        start_new_session=True,
-        env=generator_peers.environment(),
-    )
-    try:
-        yield process
-    finally:
-        await end_process(process, END_S)
+    cpus = () if core is None else (core,)
+    return Program(argv, env=generator_peers.environment(), stdin=PIPE, stdout=PIPE, cpus=cpus).spawned(END_S)
 
 
-async def _ask(process: Process, command: str) -> dict[str, Any]:
-    if process.stdin is None:
+async def _ask(child: AsyncChild, command: str) -> dict[str, Any]:
+    if child.process.stdin is None:
         raise ClientError("a pipe is missing")
-    process.stdin.write(command.encode() + b"\n")
-    return await _answer(process)
+    child.process.stdin.write(command.encode() + b"\n")
+    return await _answer(child)
 
 
-async def _answer(process: Process) -> dict[str, Any]:
-    if process.stdout is None:
-        raise ClientError("a pipe is missing")
+async def _answer(child: AsyncChild) -> dict[str, Any]:
     try:
-        async with asyncio.timeout(ANSWER_TIMEOUT_S):
-            line = await process.stdout.readline()
-    except TimeoutError as error:
-        raise ClientError("no answer") from error
-    if not line:
-        raise ClientError("a process ended")
-    answer: dict[str, Any] = json.loads(line)
-    return answer
+        return await child.facts(ANSWER_TIMEOUT_S)
+    except ProcessError as error:
+        raise ClientError(str(error)) from error

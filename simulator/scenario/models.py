@@ -239,7 +239,7 @@ class Deploy(Timed):
 
 
 class Reload(Timed):
-    """SIGHUP: a supervisor replaces its workers by itself, which is taken to last `for_s`."""
+    """SIGHUP: a stack replaces its nodes by itself, one by one, which is taken to last `for_s`."""
 
     kind: Literal["reload"]
     target: str = Field(SERVER, min_length=1, max_length=100)

@@ -51,8 +51,12 @@ class Services:
         return sorted({*self._known, *self._named})
 
     def matching(self, target: str) -> list[str]:
-        """The names that a target means: one, or those that fit its pattern."""
-        return [name for name in self.names if fnmatch.fnmatchcase(name, target)]
+        """The names that a target means: one, or those that fit its pattern.
+
+        A server that keeps others is not meant by a pattern.
+        """
+        hidden = {SERVER} if len(self.names) > 1 and target != SERVER else set()
+        return [name for name in self.names if name not in hidden and fnmatch.fnmatchcase(name, target)]
 
     def find(self, name: str) -> Service:
         """What is known of a service now. Raises SetupError when nothing is."""
@@ -70,6 +74,8 @@ class Services:
         rows = (await self._server.status()).get("services", [])
         alive = {str(row["name"]): row for row in rows if row.get("alive")}
         for name, service in self._known.items():
+            if name == SERVER:
+                continue  # it is who answers
             row = alive.get(name)
             self._known[name] = replace(service, pid=int(row["pid"]) if row else 0)
 
@@ -140,9 +146,9 @@ def check_signals(service: Service) -> None:
 
 def _announced(server: ManagedServer) -> Iterable[Service]:
     facts = server.ready
+    yield Service(SERVER, server.pid, server.url)
     pids = facts.get("pids")
     if not isinstance(pids, dict):
-        yield Service(SERVER, server.pid, server.url)
         return
     urls = {str(node["name"]): str(node["url"]) for node in facts.get("nodes", [])}
     urls |= {name: str(facts[name]) for name in ("redis", "mongodb") if facts.get(name)}

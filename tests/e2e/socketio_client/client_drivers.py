@@ -1,20 +1,19 @@
 """Servers to test the lean client against, and a handler that remembers what it was told."""
 
-import asyncio
 import json
 import random
-import subprocess
 import sys
-import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
 
+from simulator.processes import PIPE, Program
 from simulator.socketio_client import ConnectFailedError, Endpoint, LeanClient, ReconnectPolicy
 from tests.support.backend.node import ROOT
+from tests.support.waiting import until as until
 
 DEADLINE_S = 20.0
 QUICK = ReconnectPolicy(delay_s=0.05, delay_max_s=0.2)
@@ -23,26 +22,9 @@ QUICK = ReconnectPolicy(delay_s=0.05, delay_max_s=0.2)
 @contextmanager
 def running(script: str, *arguments: str) -> Iterator[int]:
     """Run a support server in a child process; gives its port, stops it at the end."""
-    command = [sys.executable, "-m", f"tests.support.simulator.{script}", "--port", "0", *arguments]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=ROOT) as child:
-        assert child.stdout is not None
-        assert child.stdin is not None
-        try:
-            yield json.loads(child.stdout.readline())["port"]
-        finally:
-            child.stdin.close()
-            try:
-                child.wait(10.0)
-            except subprocess.TimeoutExpired:
-                child.kill()
-
-
-async def until(condition: Callable[[], object], timeout_s: float = DEADLINE_S) -> None:
-    """Wait until the condition holds; fails at the deadline."""
-    deadline = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < deadline, "the condition did not come about in time"
-        await asyncio.sleep(0.005)
+    words = [sys.executable, "-m", f"tests.support.simulator.{script}", "--port", "0", *arguments]
+    with Program(words, cwd=ROOT, stdin=PIPE, stdout=PIPE).running() as child:
+        yield child.facts()["port"]
 
 
 @dataclass
