@@ -23,8 +23,9 @@ from .observability.metrics import Metrics
 from .observability.tracing import Tracing, open_tracing
 from .ports import Clock, Ids, Push, Store
 from .realtime.bus.bus import Bus
+from .realtime.bus.manager import BusManager
 from .realtime.bus.redis import connect
-from .realtime.rooms import BusManager, RoomManager
+from .realtime.rooms import RoomManager
 from .realtime.server import Realtime, asgi
 from .seeding import SEED_PASSWORD, SeedSize, plan_seed, write_claims, write_seed, write_tokens
 from .services.accounts import Accounts

@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, Protocol, Self, TypeVar
 
 from ..errors import GeneratorLimitError
+from ..profiles.base import Fact
 from .ipc import Answer, Call, Channel, ChannelError, Note, Progress, WorkerOrder
-from .publisher import Fact
 from .worker import Closing, Worker
 from .worker_report import ConnectionCounts, Sample, WorkerReport
 

@@ -9,45 +9,15 @@ import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
 
 from ..histogram import Histogram
+from ..profiles.base import Fact, Outcome
 from ..result import Publishes
 from ..scenario.schedule import Publication
 
 NS = 1_000_000_000
 AT_ONCE = 256
 """So many publishes that are due at once are begun in one turn of the event loop."""
-
-
-@dataclass(frozen=True, slots=True)
-class Fact:
-    """A message that was published: all that any process needs to know who is owed it.
-
-    place: number of its room. position: its version there, or the number of its publish. causes:
-    names under which durable messages refer to it.
-    """
-
-    place: int
-    position: int
-    intended_ns: int
-    sent_ns: int
-    answered_ns: int
-    measured: bool
-    causes: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """How one publish ended. code: why, for refusals and failures. http_us: from writing it to its answer.
-
-    fact: what is owed now, if the publish was accepted and clients are to hear of it.
-    """
-
-    kind: Literal["accepted", "refused", "failed"]
-    code: str = ""
-    http_us: int = 0
-    fact: Fact | None = None
 
 
 Publish = Callable[[Publication, int], Awaitable[Outcome]]

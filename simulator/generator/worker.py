@@ -18,12 +18,12 @@ from ..ledger.durable import Truth
 from ..ledger.ledger import Ledger
 from ..ledger.live import LiveCounts, Watch
 from ..ledger.timeline import MAX_SECONDS, SecondCounts, seconds_between
-from ..profiles.base import Profile
+from ..profiles.base import Fact, Profile
 from ..scenario.models import Scenario
 from ..scenario.schedule import Publication
 from ..socketio_client import Endpoint
 from .ipc import Slice
-from .publisher import Fact, Publisher
+from .publisher import Publisher
 from .swarm import Swarm
 from .worker_report import Books, ConnectionCounts, Diligence, Sample, WorkerReport
 

@@ -9,11 +9,10 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from ..errors import SetupError
 from ..faults.hostile_clients import HostileInputs
-from ..generator.publisher import Fact, Outcome
 from ..ledger.disconnects import Outages
 from ..ledger.durable import Truth
 from ..ledger.ledger import Ledger
@@ -26,6 +25,36 @@ from .virtual_client import Member
 
 Progress = Callable[[int, int], None]
 """Told how much is done, of how much."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """A message that was published: all that any process needs to know who is owed it.
+
+    place: number of its room. position: its version there, or the number of its publish. causes:
+    names under which durable messages refer to it.
+    """
+
+    place: int
+    position: int
+    intended_ns: int
+    sent_ns: int
+    answered_ns: int
+    measured: bool
+    causes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How one publish ended. code: why, for refusals and failures. http_us: from writing it to its answer.
+
+    fact: what is owed now, if the publish was accepted and clients are to hear of it.
+    """
+
+    kind: Literal["accepted", "refused", "failed"]
+    code: str = ""
+    http_us: int = 0
+    fact: Fact | None = None
 
 
 @dataclass(frozen=True, slots=True)

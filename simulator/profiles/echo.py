@@ -7,10 +7,9 @@ ends are owed to nobody.
 
 import asyncio
 
-from ..generator.publisher import Outcome
 from ..ledger.durable import Cause, Truth
 from ..scenario.schedule import Publication, Workload
-from .base import Profile, Progress, Stage, Witness
+from .base import Outcome, Profile, Progress, Stage, Witness
 from .virtual_client import Member
 
 EVENT = "echo"

@@ -14,7 +14,6 @@ import orjson
 
 from ..errors import SetupError
 from ..faults.hostile_clients import HostileInputs
-from ..generator.publisher import Fact, Outcome
 from ..ledger.broadcasts import Kind, Row
 from ..scenario.models import PublishByHttp, PublishBySocket, ServerSpec
 from ..scenario.schedule import Publication, Workload, stream
@@ -26,7 +25,7 @@ from ..socketio_client import (
     ReconnectPolicy,
 )
 from ..target.http_client import RestError
-from .base import Profile, Progress, Stage, Witness, read_lines
+from .base import Fact, Outcome, Profile, Progress, Stage, Witness, read_lines
 from .virtual_client import Member
 
 MAX_CACHED = 8_192

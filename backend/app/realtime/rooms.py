@@ -1,31 +1,24 @@
 """Rooms: python-socketio's manager with an index from socket to rooms, and a straight emit.
 
 A connect or disconnect costs the same with 10 rooms or 100,000, and an emit makes no task per recipient.
-With a bus, what the library sends between nodes (emits to a room, disconnects, room changes), and what
-processes send with a write-only `socketio.AsyncRedisManager`, keeps its own format and channel; only the
-connections and their repair are ours.
 
 Overrides of python-socketio 5.18: `BaseManager` room and pending bookkeeping, `AsyncManager.emit`.
 Source: socketio/base_manager.py, async_manager.py; docs/adr/0003.
 """
 
-import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from bidict import ValueDuplicationError, bidict
 from socketio.async_manager import AsyncManager
-from socketio.async_redis_manager import AsyncRedisManager
 
 from ..contracts.types import DeliveryClass
-from .bus.bus import Bus
 from .engine import Session
 from .websocket import Message
 
 log = logging.getLogger(__name__)
 
-INBOX = 10_000
 AUDIENCE_SOCKETS = 16
 """From this size on the list of a room's sessions is kept until somebody comes or goes."""
 
@@ -192,11 +185,11 @@ class RoomManager(AsyncManager):  # type: ignore[misc]
 
         Raises ValueError without a room: that would reach sockets that have not authenticated yet.
         """
-        target = _target(to or room)
+        target = target_of(to or room)
         if callback is not None:
             await super().emit(event, data, namespace, target, skip_sid, callback, **kwargs)
             return
-        packet = self.server.packet_class(2, namespace=namespace, data=[event, *_arguments(data)]).encode()
+        packet = self.server.packet_class(2, namespace=namespace, data=[event, *arguments_of(data)]).encode()
         if not isinstance(packet, str):
             raise ValueError("binary events are not part of the contract")  # noqa: TRY004
         message = Message([packet.encode()], DeliveryClass.CONTROL)
@@ -207,70 +200,11 @@ class RoomManager(AsyncManager):  # type: ignore[misc]
                 session.post([message])
 
 
-def _target(room: Any) -> Any:
+def target_of(room: Any) -> Any:
     if room is None:
         raise ValueError("emit needs a room; the whole namespace includes sockets without a user")
     return room
 
 
-def _arguments(data: Any) -> list[Any]:
+def arguments_of(data: Any) -> list[Any]:
     return list(data) if isinstance(data, tuple) else [] if data is None else [data]
-
-
-class BusManager(AsyncRedisManager, RoomManager):  # type: ignore[misc]
-    """Rooms of this node, and the library's messages to and from the others.
-
-    MRO: BusManager, AsyncRedisManager, AsyncPubSubManager, RoomManager.
-    """
-
-    def __init__(self, url: str, bus: Bus) -> None:
-        super().__init__(url)
-        self._bus = bus
-        self._inbox: asyncio.Queue[bytes] = asyncio.Queue(INBOX)
-        bus.on_raw = self._received
-
-    def _received(self, data: bytes) -> None:
-        try:
-            self._inbox.put_nowait(data)
-        except asyncio.QueueFull:
-            log.warning("too many library messages on the bus, one was dropped")
-
-    async def _publish(self, data: dict[str, Any]) -> None:
-        self._bus.publish_raw(self.json.dumps(data))
-
-    async def _listen(self) -> AsyncIterator[bytes]:
-        while True:
-            yield await self._inbox.get()
-
-    async def emit(
-        self,
-        event: str,
-        data: Any,
-        namespace: str | None = None,
-        room: Any = None,
-        skip_sid: Any = None,
-        callback: Any = None,
-        to: Any = None,
-        **kwargs: Any,
-    ) -> None:
-        """As the library's, but the other nodes do not wait for this node's own fan-out.
-
-        Raises ValueError without a room, as `RoomManager.emit`.
-        """
-        room = _target(to or room)
-        if callback is None and not kwargs.get("ignore_queue"):
-            await self._publish(
-                {
-                    "method": "emit",
-                    "event": event,
-                    "data": _arguments(data),
-                    "binary": False,
-                    "namespace": namespace or "/",
-                    "room": room,
-                    "skip_sid": skip_sid,
-                    "callback": None,
-                    "host_id": self.host_id,
-                }
-            )
-            kwargs["ignore_queue"] = True
-        await super().emit(event, data, namespace or "/", room, skip_sid, callback, **kwargs)

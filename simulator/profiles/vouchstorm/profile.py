@@ -23,12 +23,11 @@ from backend.app.contracts.errors import Code
 
 from ...errors import SetupError
 from ...faults.hostile_clients import HostileInputs
-from ...generator.publisher import Fact, Outcome
 from ...ledger.durable import Cause, Truth
 from ...result import Conservation
 from ...scenario.schedule import Publication, Workload, stream
 from ...target.http_client import Reply, RestError
-from ..base import Profile, Progress, Reconciled, Stage, Witness
+from ..base import Fact, Outcome, Profile, Progress, Reconciled, Stage, Witness
 from ..virtual_client import Member
 from .api import Person, ask, read_claims, read_users, said, word
 from .client import Shared, VouchstormMember, way_of

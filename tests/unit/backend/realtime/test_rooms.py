@@ -11,7 +11,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from socketio import packet
 from socketio.async_manager import AsyncManager
 
-from backend.app.realtime.rooms import BusManager, RoomManager
+from backend.app.realtime.bus.manager import BusManager
+from backend.app.realtime.rooms import RoomManager
 from backend.app.realtime.websocket import Message
 from tests.support.backend.bells import FakeSession
 

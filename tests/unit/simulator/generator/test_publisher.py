@@ -3,7 +3,8 @@
 import asyncio
 import time
 
-from simulator.generator.publisher import Dispatch, Fact, Outcome, Publisher
+from simulator.generator.publisher import Dispatch, Publisher
+from simulator.profiles.base import Fact, Outcome
 from simulator.scenario.schedule import Publication
 
 NS = 1_000_000_000
