@@ -186,7 +186,7 @@ class FaultMark(Part):
 
 
 class Hostile(Part):
-    """What strangers did beside the honest clients, and what the server did about it."""
+    """What hostile clients did beside the honest clients, and what the server did about it."""
 
     inputs: int = 0
     connections: int = 0

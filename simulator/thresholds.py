@@ -97,7 +97,7 @@ def _server_errors(findings: Findings) -> Reading:
 
 
 def _hostile_slowdown(findings: Findings) -> Reading:
-    """Medians of the seconds' medians, with strangers and without any fault, on the same machine."""
+    """Medians of the seconds' medians, with hostile clients and without any fault, on the same machine."""
     told = [second for second in findings.timeline if second.p50_ms > 0]
     beside = [second.p50_ms for second in told if "hostile" in second.faults]
     alone = [second.p50_ms for second in told if not second.faults]
@@ -160,8 +160,8 @@ _ALL = (
     ),
     Slo("drops", "", "connections that broke or were cut", lambda f: float(f.reconnect.drops)),
     Slo("censored", "", "dropped clients not back in the window", lambda f: float(f.reconnect.censored)),
-    Slo("server_errors", "", "answers to strangers that blame the server", _server_errors),
-    Slo("hostile_slowdown", "x", "fan-out p50 beside strangers, of that without", _hostile_slowdown),
+    Slo("server_errors", "", "answers to hostile clients that blame the server", _server_errors),
+    Slo("hostile_slowdown", "x", "fan-out p50 beside hostile clients, of that without", _hostile_slowdown),
     Slo("failed_publish_ratio", "", "publishes that failed, of those answered", _accepted),
     Slo("established_ratio", "", "connected clients of those wanted", _established, at_most=False),
     Slo("reconnected_ratio", "", "drops that came back in the window", _reconnected, at_most=False),

@@ -285,7 +285,7 @@ class Line(Timed):
 
 
 class Hostile(Timed):
-    """Strangers send nonsense, oversized messages and floods on `sockets` connections at once.
+    """Hostile clients send nonsense, oversized messages and floods on `sockets` connections at once.
 
     inputs_per_s: of all of them together, at most.
     """
