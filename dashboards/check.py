@@ -26,7 +26,7 @@ import yaml
 from backend.app import __version__
 from backend.app.aggregate import GroupFacts, group_page
 from backend.app.observability.metrics import Metrics
-from loadtest import metrics
+from loadtest import exporter
 from loadtest.run import LoadtestOptions, command
 from simulator import interrupts
 from simulator.errors import InterruptedRunError, SimulatorError
@@ -213,7 +213,7 @@ def recorded_series(rules: Path = RULES) -> set[str]:
 def known_series(rules: Path = RULES) -> set[str]:
     """Every series that a query may read."""
     return (
-        node_series() | set(prometheus.SERIES) | set(metrics.SERIES) | recorded_series(rules) | OF_PROMETHEUS
+        node_series() | set(prometheus.SERIES) | set(exporter.SERIES) | recorded_series(rules) | OF_PROMETHEUS
     )
 
 
@@ -293,7 +293,7 @@ def _has_data(series: Series) -> bool:
 
 def name_troubles() -> list[str]:
     """What is wrong with the names alone, one sentence each."""
-    served = node_series() | set(prometheus.SERIES) | set(metrics.SERIES)
+    served = node_series() | set(prometheus.SERIES) | set(exporter.SERIES)
     found = uses()
     troubles = [f"{use.where}: nobody serves {name}" for use, name in unknown(found, known_series())]
     troubles += [

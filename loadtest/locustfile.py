@@ -143,7 +143,7 @@ class Process:
         if self._judge.result is not None:
             environment.process_exit_code = self._judge.result.exit_code
         if self._page is not None:
-            self._page.stop(timeout=1)
+            self._page.stop()
 
 
 def stop_csv_writer(**_: object) -> None:

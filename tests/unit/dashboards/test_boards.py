@@ -23,7 +23,7 @@ from dashboards.check import (
 from dashboards.check import main as check_main
 from dashboards.model import Board, Kind, Panel
 from dashboards.promql import busy, families_of, metrics_of, per_s, quantile, resolved
-from loadtest import metrics
+from loadtest import exporter
 from simulator.report import prometheus
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -103,7 +103,7 @@ def test_panels_do_not_overlap(name: str) -> None:
 
 
 def served() -> set[str]:
-    return node_series() | set(prometheus.SERIES) | set(metrics.SERIES)
+    return node_series() | set(prometheus.SERIES) | set(exporter.SERIES)
 
 
 def test_every_metric_in_a_query_is_served_by_somebody() -> None:
