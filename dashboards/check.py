@@ -10,9 +10,7 @@ served and neither shown nor excused.
 
 import argparse
 import contextlib
-import json
 import math
-import subprocess
 import sys
 import tempfile
 import time
@@ -24,12 +22,12 @@ from typing import Any
 import yaml
 
 from backend.app import __version__
-from backend.app.aggregate import GroupFacts, group_page
 from backend.app.observability.metrics import Metrics
 from loadtest import exporter
 from loadtest.run import LoadtestOptions, command
 from simulator import interrupts
 from simulator.errors import InterruptedRunError, SimulatorError
+from simulator.processes import PIPE, ProcessError, Program, free_port
 from simulator.progress import Silent, Ui, Watchers
 from simulator.report import prometheus
 from simulator.report.prometheus import MetricsPage
@@ -39,8 +37,7 @@ from simulator.scenario.loader import Scenario, build
 from .boards import BOARDS
 from .model import Board, Panel, Query
 from .picture import Curve, render
-from .processes import running
-from .prometheus_server import MissingPrometheusError, Prometheus, PrometheusError, Series, free_port
+from .prometheus_server import MissingPrometheusError, Prometheus, PrometheusError, Series
 from .promql import families_of, metrics_of, resolved
 
 # A real run to look at: two nodes with Redis and MongoDB, a simulator and Locust on them, all of it
@@ -100,15 +97,11 @@ def _stack(home: Path) -> Iterator[dict[str, Any]]:
     words = [sys.executable, "-m", "cli", "up", "--stack", "full", "--nodes", "2", "--port", "0"]
     words += ["--data-dir", str(home / "stack"), "--seed-users", str(USERS), "--seed-claims", "20"]
     words += ["--seed-quorum", "6", "--tokens", str(home / "tokens"), "--claims-file", str(home / "claims")]
-    with (
-        (home / "up.log").open("wb") as log,
-        running(words, log, STOP_TIMEOUT_S, stdout=subprocess.PIPE) as up,
-    ):
-        line = up.stdout.readline() if up.stdout is not None else b""
+    with Program(words, log=home / "up.log", stdout=PIPE).running(STOP_TIMEOUT_S) as up:
         try:
-            facts = json.loads(line)
-        except ValueError as error:
-            raise RunError(f"The stack did not start: {(home / 'up.log').read_text()[-600:]}") from error
+            facts = up.facts(START_TIMEOUT_S)
+        except ProcessError as error:
+            raise RunError(f"The stack did not start: {error}") from error
         yield facts
 
 
@@ -124,7 +117,7 @@ def _locust(home: Path, url: str, port: int, seconds: float) -> Iterator[None]:
         extra=("--only-summary",),
     )
     words = command(options, url, home / "tokens", home / "locust.json")
-    with (home / "locust.log").open("wb") as log, running(words, log, STOP_TIMEOUT_S):
+    with Program(words, log=home / "locust.log").running(STOP_TIMEOUT_S):
         yield
 
 
@@ -177,7 +170,6 @@ NOT_SHOWN: Mapping[str, str] = {
     "python_gc_objects_uncollectable_total": "for debugging memory, by hand",
     "python_gc_collections_total": "for debugging pauses, by hand; event loop lag shows their effect",
     "simulator_run_info": "names the run of the other series, for joins by hand",
-    "supervisor_workers": "the alert looks at those that do not answer",
 }
 """Metric -> why no board and no rule uses it."""
 
@@ -191,18 +183,13 @@ class Use:
 
 
 def node_series() -> set[str]:
-    """What a node serves, one worker or many."""
+    """What a node serves."""
     registry = Metrics(__version__, "vocabulary").registry
-    served = {
+    return {
         f"{family.name}{suffix}"
         for family in registry.collect()
         for suffix in SUFFIXES.get(family.type, ("",))
     }
-    return served | _series_of_text(group_page(GroupFacts(), 0, 0))
-
-
-def _series_of_text(page: str) -> set[str]:
-    return {line.split("{")[0].split(" ")[0] for line in page.splitlines() if not line.startswith("#")}
 
 
 def recorded_series(rules: Path = RULES) -> set[str]:

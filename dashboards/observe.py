@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from simulator import interrupts
+from simulator.processes import Program, free_port
 
-from .processes import running
-from .prometheus_server import MissingPrometheusError, Prometheus, PrometheusError, free_port
+from .prometheus_server import MissingPrometheusError, Prometheus, PrometheusError
 
 SCENARIO = Path(__file__).with_name("observe.toml")
 EXIT_SETUP = 3
@@ -105,8 +105,10 @@ def _round(wishes: Wishes, home: Path, port: int, number: int) -> None:
     words = [sys.executable, "-m", "cli", "simulate", str(SCENARIO), "--url", wishes.url]
     words += ["--tokens", wishes.tokens, "--seed", str(number), "--metrics-port", str(port), "--no-pin"]
     words += ["--json", str(home / "simulator.json")]
-    with (home / "simulator.log").open("wb") as log, running(words, log, STOP_TIMEOUT_S) as process:
-        process.wait()
+    log = home / "simulator.log"
+    log.unlink(missing_ok=True)
+    with Program(words, log=log).running(STOP_TIMEOUT_S) as child:
+        child.wait()
 
 
 def main() -> int:

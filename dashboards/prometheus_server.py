@@ -1,14 +1,11 @@
 """A real Prometheus for a while: configured for given targets, started, asked, stopped.
 
 Needs the `prometheus` program; where it is missing, `MissingPrometheusError` says how to get it. Blocks.
-Called by the check, by tests, and by whoever observes a stack.
 """
 
 import contextlib
 import json
 import shutil
-import socket
-import subprocess
 import time
 import urllib.error
 import urllib.parse
@@ -19,7 +16,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from .processes import running
+from simulator.processes import ProcessError, Program, free_port
 
 HERE = Path(__file__).parent
 READY_TIMEOUT_S = 20.0
@@ -90,13 +87,6 @@ def _with_intervals(text: str, interval_s: float) -> str:
     return "\n".join(changed) + "\n"
 
 
-def free_port() -> int:
-    """A port of loopback that was free a moment ago."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 class Prometheus:
     """`with Prometheus(directory, targets) as server:`. url: of its web page and API."""
 
@@ -116,7 +106,6 @@ class Prometheus:
         self.config = write_config(directory, targets, interval_s=interval_s)
         self.url = ""
         self._stack = contextlib.ExitStack()
-        self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
         address = f"127.0.0.1:{self._port or free_port()}"
@@ -124,9 +113,13 @@ class Prometheus:
         words = [self._program, f"--config.file={self.config}", f"--web.listen-address={address}"]
         words += [f"--storage.tsdb.path={self._directory / 'data'}", "--log.level=warn"]
         with contextlib.ExitStack() as stack:
-            log = stack.enter_context((self._directory / "prometheus.log").open("wb"))
-            self._process = stack.enter_context(running(words, log, STOP_TIMEOUT_S))
-            self._wait_ready()
+            log = self._directory / "prometheus.log"
+            log.unlink(missing_ok=True)
+            child = stack.enter_context(Program(words, log=log).running(STOP_TIMEOUT_S))
+            try:
+                child.until(self._is_ready, READY_TIMEOUT_S)
+            except ProcessError as error:
+                raise PrometheusError(f"Prometheus did not start: {error}") from error
             self._stack = stack.pop_all()
         return self
 
@@ -135,18 +128,13 @@ class Prometheus:
     ) -> None:
         self._stack.close()
 
-    def _wait_ready(self) -> None:
-        until_s = time.monotonic() + READY_TIMEOUT_S
-        while time.monotonic() < until_s:
-            if self._process is None or self._process.poll() is not None:
-                break
-            try:
-                with urllib.request.urlopen(f"{self.url}/-/ready", timeout=2):  # noqa: S310 - our own URL
-                    return
-            except OSError:
-                time.sleep(0.05)
-        log = (self._directory / "prometheus.log").read_text(errors="replace")
-        raise PrometheusError(f"Prometheus did not start: {log.strip()[-1000:]}")
+    def _is_ready(self) -> bool:
+        with (
+            contextlib.suppress(OSError),
+            urllib.request.urlopen(f"{self.url}/-/ready", timeout=2),  # noqa: S310 - our own URL
+        ):
+            return True
+        return False
 
     # -------------------------------------------------------------- questions
 

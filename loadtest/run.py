@@ -1,14 +1,10 @@
 """`vouchstorm loadtest`: a service if none is given, Locust in a process of its own, a verdict, an exit code.
 
-Never imports Locust or gevent: they patch the standard library of the process they live in. Called by the
-command line and by tests.
+Never imports Locust or gevent: they patch the standard library of the process they live in.
 """
 
-import asyncio
 import contextlib
-import os
 import signal
-import socket
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -19,6 +15,7 @@ from rich.console import Console
 
 from simulator import interrupts, thresholds
 from simulator.errors import InterruptedRunError, ScenarioError, SetupError, SimulatorError
+from simulator.processes import Program, free_port
 from simulator.report import print_result
 from simulator.report.files import STDOUT, check_writable, read_result, write_json
 from simulator.result import Result
@@ -194,7 +191,7 @@ async def _run(options: LoadtestOptions, commands: Commands) -> int:
                 raise InterruptedRunError("Interrupted.")
             return locust.status
         if options.processes:
-            options = replace(options, master_port=_free_port())
+            options = replace(options, master_port=free_port())
         async with _place(options, commands) as place:
             locust = await _locust(command(options, place.host, place.tokens, written), options)
             died = place.server.died if place.server is not None else ""
@@ -249,24 +246,22 @@ class _Locust:
 
 async def _locust(words: Sequence[str], options: LoadtestOptions) -> _Locust:
     """Run Locust to its end. A signal asks it to end the test, the verdict follows; a second one kills it."""
-    process = await asyncio.create_subprocess_exec(
-        *words, stdin=asyncio.subprocess.DEVNULL, stdout=sys.stderr.fileno(), start_new_session=True
-    )
+    child = await Program(words, stdout=sys.stderr.fileno()).spawn()
     told: list[signal.Signals] = []
 
     def end(number: signal.Signals) -> None:
         told.append(number)
-        if len(told) > 1 or not _heeds(process.pid):
-            _end_group(process.pid)
-        elif process.returncode is None:
+        if len(told) > 1 or not _heeds(child.pid):
+            child.signal_group(signal.SIGKILL)
+        elif child.returncode is None:
             # Of SIGINT it makes a traceback where it is not prepared, and of SIGTERM no HTML report.
-            process.send_signal(signal.SIGINT if options.html else signal.SIGTERM)
+            child.send(signal.SIGINT if options.html else signal.SIGTERM)
 
     try:
         with interrupts.heard(end):
-            return _Locust(await process.wait(), bool(told))
+            return _Locust(await child.process.wait(), bool(told))
     finally:
-        _end_group(process.pid)
+        await child.kill()  # with workers that outlived their master
 
 
 def _heeds(pid: int) -> bool:
@@ -277,19 +272,6 @@ def _heeds(pid: int) -> bool:
         return True
     caught = next((line.split()[1] for line in lines if line.startswith("SigCgt:")), "0")
     return bool(int(caught, 16) >> (signal.SIGTERM - 1) & 1)
-
-
-def _free_port() -> int:
-    """Where the processes of this run meet: on Locust's usual port those of two runs would mix."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def _end_group(pid: int) -> None:
-    """Workers that outlived their master."""
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(pid, signal.SIGKILL)
 
 
 def _with_death(result: Result, died: str) -> Result:

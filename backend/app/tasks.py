@@ -2,11 +2,7 @@
 
 import asyncio
 import logging
-import random
-import signal
-from asyncio.subprocess import Process
 from collections.abc import Awaitable, Callable, Collection
-from contextlib import suppress
 from typing import Any
 
 log = logging.getLogger(__name__)
@@ -71,83 +67,3 @@ def heed_cancellation() -> None:
     task = asyncio.current_task()
     if task is not None and task.cancelling():
         raise asyncio.CancelledError
-
-
-# Ending child processes: politely, then for certain, and by their id only.
-#
-# Called by the supervisor and the stack, each for the processes it started itself.
-
-
-async def end_process(process: Process, grace_s: float) -> bool:
-    """SIGTERM, wait up to `grace_s`, SIGKILL; True when it had to be killed. Idempotent.
-
-    A stopped process is woken, so that it can end in order; when this is cancelled, it is killed at once.
-    """
-    if process.returncode is not None:
-        return False
-    with suppress(ProcessLookupError):
-        process.terminate()
-        process.send_signal(signal.SIGCONT)
-    try:
-        async with asyncio.timeout(grace_s):
-            await process.wait()
-        return False
-    except TimeoutError:
-        await kill_process(process)
-        return True
-    except asyncio.CancelledError:
-        with suppress(ProcessLookupError):
-            process.kill()  # nobody waits any longer
-        raise
-
-
-async def kill_process(process: Process) -> None:
-    """SIGKILL and wait until it is gone. Idempotent."""
-    if process.returncode is None:
-        with suppress(ProcessLookupError):
-            process.kill()
-        await process.wait()
-
-
-def exit_reason(returncode: int | None) -> str:
-    """What an exit code means, for a log line."""
-    if returncode is None:
-        return "is running"
-    if returncode < 0:
-        with suppress(ValueError):
-            return f"was ended by {signal.Signals(-returncode).name}"
-    return f"exited with code {returncode}"
-
-
-# How long to wait before trying again: exponential, bounded, spread by jitter. Pure.
-#
-# Used by whatever restarts processes: the supervisor of workers and the stack.
-
-
-class Backoff:
-    """Waits that double from `first_s` to `longest_s`, each shortened by up to `jitter` (a share, 0..1)."""
-
-    def __init__(
-        self, rng: random.Random, *, first_s: float = 0.1, longest_s: float = 10.0, jitter: float = 0.5
-    ) -> None:
-        self._rng = rng
-        self._first_s = first_s
-        self._longest_s = longest_s
-        self._jitter = jitter
-        self._failures = 0
-
-    @property
-    def failures(self) -> int:
-        """Failures in a row."""
-        return self._failures
-
-    def next_s(self) -> float:
-        """Count a failure; the seconds to wait before the next try."""
-        # The exponent is bounded so that a process that fails for weeks does not overflow the float.
-        wait_s = min(self._longest_s, self._first_s * 2.0 ** min(self._failures, 64))
-        self._failures += 1
-        return wait_s * (1 - self._jitter * self._rng.random())
-
-    def reset(self) -> None:
-        """It works again: the next failure starts over."""
-        self._failures = 0

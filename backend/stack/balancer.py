@@ -1,11 +1,12 @@
 """The load balancer's configuration for a local stack: Caddy, sticky by cookie. Pure.
 
-Called by `plan.py`. `deploy/caddy/Caddyfile` is the same idea for production, with TLS.
+`deploy/caddy/Caddyfile` is the same idea for production, with TLS.
 """
 
 from collections.abc import Sequence
 
 COOKIE = "vouchstorm_node"
+HEALTH_INTERVAL_S = 0.5
 
 
 def caddyfile(public_port: int, node_ports: Sequence[int]) -> str:
@@ -40,7 +41,7 @@ http://:{public_port} {{
 		lb_try_interval 50ms
 		fail_duration 1s
 		health_uri /readyz
-		health_interval 500ms
+		health_interval {HEALTH_INTERVAL_S * 1000:.0f}ms
 		health_timeout 3s
 		health_fails 2
 	}}

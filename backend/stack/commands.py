@@ -74,26 +74,24 @@ def serve(
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 takes a free one.")] = 8000,
     data_dir: DataDir = None,
     store_url: StoreUrl = None,
-    workers: Annotated[int, typer.Option(min=1, max=256, help="Processes that share the port.")] = 1,
+    workers: Annotated[int | None, typer.Option(hidden=True)] = None,
     log_level: Annotated[str | None, typer.Option(help="debug, info, warning or error.")] = None,
 ) -> None:
-    """Run one node, or several workers on one port (they need a bus: set `VOUCHSTORM_BUS_URL`).
+    """Run one node, which is one process. SIGTERM sends the clients away in slices, then stops.
 
-    SIGTERM sends the clients away in slices, then stops. SIGHUP replaces the workers one by one.
-
-    Examples: `vouchstorm serve` · `vouchstorm serve --port 0 --data-dir /tmp/demo` ·
-    `VOUCHSTORM_BUS_URL=redis://localhost vouchstorm serve --workers 2`
+    Examples: `vouchstorm serve` · `vouchstorm serve --port 0 --data-dir /tmp/demo`
 
     Every other setting is an environment variable, see docs/SETTINGS.md.
     """
+    if workers is not None:
+        raise typer.BadParameter(
+            "one node is one process, there are no workers any more; for several nodes use "
+            "`vouchstorm up --nodes N`, or more replicas in your deployment (deploy/)."
+        )
     from ..app.process.node import announce_ready, listen, serve_node
-    from ..app.supervisor import run_workers
 
     with _one_sentence():
         settings = _settings(data_dir, store_url, log_level)
-        if workers > 1:
-            run_workers(settings, host, port, workers, announce_ready)
-            return
         served = serve_node(settings, listen(host, port), announce_ready, interrupts.heard)
         if signal.SIGINT in interrupts.run(served):
             raise KeyboardInterrupt
@@ -164,19 +162,19 @@ def doctor(
     port: Annotated[int, typer.Option(min=1, max=65535, help="The port a node would use.")] = 8000,
     data_dir: DataDir = None,
     data: Annotated[bool, typer.Option("--data", help="Check what the store holds instead.")] = False,
-    repair: Annotated[bool, typer.Option("--repair", help="Put right what needs no guess.")] = False,
     store_url: StoreUrl = None,
 ) -> None:
     """Look at this machine: limits, services, ports; say what is missing and how to get it.
 
     With `--data`: check the conservation laws of a store (embedded or MongoDB), in use or not: tallies are
     their validations, notifications have no holes, trust scores are the sum of their changes, each consensus
-    is what its validations amount to. Exit code 1 when something is left that is wrong.
+    is what its validations amount to. Nothing is changed: each finding says what to do. Exit code 1 when
+    something is wrong.
 
-    Examples: `vouchstorm doctor` · `vouchstorm doctor --data` · `vouchstorm doctor --data --repair`
+    Examples: `vouchstorm doctor` · `vouchstorm doctor --data`
     """
-    if data or repair:
-        _doctor_data(data_dir, store_url, repair)
+    if data:
+        _doctor_data(data_dir, store_url)
     from rich.console import Console
     from rich.table import Table
 
@@ -200,15 +198,15 @@ def _default_data_dir() -> Path:
         return Path("data")
 
 
-def _doctor_data(data_dir: Path | None, store_url: str | None, repair: bool) -> NoReturn:
+def _doctor_data(data_dir: Path | None, store_url: str | None) -> NoReturn:
     from .data_checks import examine_data, sentences
 
     with _one_sentence():
         settings = _settings(data_dir, store_url, "warning")
-        examined = examine_data(settings.resolved_store_url, repair=repair)
+        examined = examine_data(settings.resolved_store_url)
     for line in sentences(examined):
         typer.echo(line)
-    raise typer.Exit(1 if examined.left else 0)
+    raise typer.Exit(1 if examined.findings else 0)
 
 
 @app.command()
@@ -275,16 +273,23 @@ def up(
     observe: Annotated[
         bool, typer.Option("--observe", help="With Prometheus on it, and a simulator loop to look at.")
     ] = False,
+    roll: Annotated[
+        bool, typer.Option("--roll", help="Replace the nodes of the stack that runs, one by one.")
+    ] = False,
 ) -> None:
     """Run the whole stack on this machine: Redis, MongoDB, nodes, load balancer. Ctrl-C stops all of it.
 
     Examples: `vouchstorm up` · `vouchstorm up --nodes 3 --port 9000` · `vouchstorm up --observe` ·
-    `vouchstorm up --detach`, later `vouchstorm status` and `vouchstorm down`
+    `vouchstorm up --detach`, later `vouchstorm status`, `vouchstorm up --roll` and `vouchstorm down`
     """
     from .observer import Observer
     from .plan import Kind, StackOptions
-    from .up import StackSeed, run_up, start_detached
+    from .up import StackSeed, roll_stack, run_up, start_detached
 
+    if roll:
+        with _one_sentence():
+            roll_stack(data_dir, typer.echo)
+        return
     if observe and detach:
         raise typer.BadParameter("the observer ends with the terminal; leave out --detach.")
     if stack is Stack.EMBEDDED and (nodes or 1) > 1:

@@ -1,16 +1,19 @@
-"""`vouchstorm doctor --data`: one consistent view of a store, checked, repaired where that needs no guess.
+"""`vouchstorm doctor --data`: one consistent view of a store, checked by the laws of conservation.
 
-Reads and repairs behind the back of the `Store` port: it must see what no request may make. Works on a store
-in use; each repair changes a row only if it still is as it was seen. Refuses stores of another version.
+Reads behind the back of the `Store` port: it must see what no request may make. Works on a store in use.
+Changes nothing: each finding says what is wrong and what to do. Refuses stores of another version. Of the
+accuracy streak only the impossible is found: it depends on the order in which effects were applied, and that
+is not stored. Not checked: the tokens.
 """
 
 import sqlite3
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from ..app.contracts.types import Action, ClaimStatus
 from ..app.domain.consensus import ConsensusPolicy, Decision, Tally, decide
@@ -18,28 +21,24 @@ from ..app.domain.trust import START_SCORE
 from ..app.errors import SetupError, UnavailableError
 from ..app.store import schema
 from ..app.store.schema import Name, Table
-from ..app.store.sqlite.connection import select, update
+from ..app.store.sqlite.connection import select
 from .backup import check_ours, opened_file, path_of
 
-# What a store holds, counted in one pass over its rows: the material of `data_checks`. Pure.
-#
-# Keeps sums and ids, not rows: some hundred bytes for each user, claim, validation and trust change.
-# Rows are
-# documents by column name, as both stores have them. Called by `data_doctor`.
+# ------------------------------------------------------------------ what a store holds
 
 Row = Mapping[str, Any]
+"""A document by column name, as both stores have it."""
 
 
 @dataclass
 class Answers:
-    """The validations of one claim. authors, actions: in one order. last_us: when the newest was made."""
+    """The validations of one claim. authors, actions: in one order."""
 
     tally: Tally = field(default_factory=Tally)
     weights: Tally = field(default_factory=Tally)
     versions: set[int] = field(default_factory=set)
     authors: list[str] = field(default_factory=list)
     actions: list[Action] = field(default_factory=list)
-    last_us: int = 0
 
     @property
     def unbroken(self) -> bool:
@@ -54,7 +53,6 @@ class Answers:
         self.versions.add(row["version"])
         self.authors.append(row["user_id"])
         self.actions.append(action)
-        self.last_us = max(self.last_us, row["created_at_us"])
 
 
 @dataclass
@@ -82,7 +80,9 @@ class Bell:
 
 @dataclass
 class Facts:
-    """users, claims: their rows by id. trust_keys: the keys of applied effects with a trust change.
+    """Sums and ids, not rows: some hundred bytes for each user, claim, validation and trust change.
+
+    users, claims: their rows by id. trust_keys: the keys of applied effects with a trust change.
 
     changes, moved: how many these are, and what they add up to, per user. changed_by: the claims they come
     from. finished, unfinished: validations per author.
@@ -101,53 +101,32 @@ class Facts:
 
     def add(self, name: Name, rows: Iterable[Row]) -> None:
         """Take in rows of one table."""
-        taken = {
-            Name.USERS: self._user,
-            Name.CLAIMS: self._claim,
-            Name.VALIDATIONS: self._validation,
-            Name.NOTIFICATIONS: self._notification,
-            Name.EFFECTS: self._effect,
-        }[name]
         for row in rows:
-            taken(row)
+            match name:
+                case Name.USERS:
+                    self.users[row["id"]] = row
+                case Name.CLAIMS:
+                    self.claims[row["id"]] = row
+                case Name.VALIDATIONS:
+                    self.answers[row["claim_id"]].add(row)
+                    (self.unfinished if row["pending"] else self.finished)[row["user_id"]] += 1
+                case Name.NOTIFICATIONS:
+                    self.bells[row["user_id"]].add(row)
+                case Name.EFFECTS if row["claim_id"] is not None:
+                    self.trust_keys.add(row["key"])
+                    self.changed_by.add(row["claim_id"])
+                    self.changes[row["user_id"]] += 1
+                    self.moved[row["user_id"]] += row["new_score"] - row["old_score"]
 
     def was_told(self, claim_id: str, user_id: str) -> bool:
         """Has the consensus on this claim reached this user, owner or validator?"""
         return f"consensus:{claim_id}:{user_id}" in self.trust_keys
 
-    def _user(self, row: Row) -> None:
-        self.users[row["id"]] = row
 
-    def _claim(self, row: Row) -> None:
-        self.claims[row["id"]] = row
-
-    def _validation(self, row: Row) -> None:
-        self.answers[row["claim_id"]].add(row)
-        (self.unfinished if row["pending"] else self.finished)[row["user_id"]] += 1
-
-    def _notification(self, row: Row) -> None:
-        self.bells[row["user_id"]].add(row)
-
-    def _effect(self, row: Row) -> None:
-        if row["claim_id"] is not None:
-            self.trust_keys.add(row["key"])
-            self.changed_by.add(row["claim_id"])
-            self.changes[row["user_id"]] += 1
-            self.moved[row["user_id"]] += row["new_score"] - row["old_score"]
-
-
-TABLES = (Name.USERS, Name.CLAIMS, Name.VALIDATIONS, Name.NOTIFICATIONS, Name.EFFECTS)
-"""In which order a store is read does not matter; all of one view of it."""
-
-
-# What the consensuses made of each user's progress, as far as stored rows tell without their order.
-# Pure.
+# ------------------------------------------------------------------ progress
 #
-# The order in which effects reached a user is not stored, and a streak depends on it: only its limits
-# are
-# known. What was not applied yet, and what claims in doubt or missing rows may have done, widens
-# them: a store
-# in use has no false finding. Called by `data_checks`.
+# What is not applied yet, and what claims in doubt or missing rows may have done, widens the limits: a store
+# in use has no false finding.
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,63 +179,35 @@ class Standing:
         yield Limits("accurate_streak", 0 if broken else self.agreed, self.agreed + unknown)
 
 
-class Standings:
-    """Everybody's, claim by claim."""
-
-    def __init__(self, facts: Facts) -> None:
-        self._facts = facts
-        self._of: defaultdict[str, Standing] = defaultdict(Standing)
-
-    def add(self, claim: Row, answers: Answers, *, whole: bool) -> None:
-        """whole: nothing was found wrong with this claim."""
-        settled = claim["status"] != ClaimStatus.OPEN.value
-        for user_id, action in [
-            (claim["owner_id"], None),
-            *zip(answers.authors, answers.actions, strict=True),
-        ]:
-            if not self._facts.was_told(claim["id"], user_id):
-                self._of[user_id].awaited += settled or not whole
-            elif settled and whole:
-                self._of[user_id].add(action, Action(claim["decision_action"]))
-
-    def limits(self, user_id: str) -> Iterator[Limits]:
-        """What the progress of this user has to keep."""
-        return self._of[user_id].limits(self._facts.changes[user_id])
+def _count_in(
+    standings: defaultdict[str, Standing], facts: Facts, claim: Row, answers: Answers, *, whole: bool
+) -> None:
+    """Count a claim's consensus in for everybody concerned. whole: nothing is wrong with this claim."""
+    settled = claim["status"] != ClaimStatus.OPEN.value
+    concerned = [(claim["owner_id"], None), *zip(answers.authors, answers.actions, strict=True)]
+    for user_id, action in concerned:
+        if not facts.was_told(claim["id"], user_id):
+            standings[user_id].awaited += settled or not whole
+        elif settled and whole:
+            standings[user_id].add(action, Action(claim["decision_action"]))
 
 
-# The conservation laws of a store, and what can be repaired where one is broken. Pure.
-#
-# A repair puts right what follows from other rows that are whole: a tally from its validations, a
-# counter from
-# what it counts. Where rows are missing, or two stored facts contradict each other, nothing is
-# guessed: the
-# finding says what is wrong and has no repair. Of the accuracy streak only the impossible is found:
-# it depends
-# on the order in which effects were applied (`data_standing`). Not checked: the tokens.
-#
-# Called by `data_doctor`.
+# ------------------------------------------------------------------ the laws
 
 LOWEST_THRESHOLD = ConsensusPolicy(501)
 """A claim may have been settled under any policy: whatever leads with a majority may have been enough."""
-
-
-@dataclass(frozen=True, slots=True)
-class Repair:
-    """Set `changes` in the row, if it still says `seen`."""
-
-    table: Name
-    row_id: str
-    seen: dict[str, Any]
-    changes: dict[str, Any]
+LOST = "restore a backup: what is right does not follow from the other rows"
+FOLLOWS = "with no node running, set it to what the other rows make, or restore a backup"
+PENDING = "set the claim's `pending` to 1: a node then applies what is missing, and nothing twice"
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """law: tally, consensus, notifications, trust, counters, references. repair: None: that would guess."""
+    """law: tally, consensus, notifications, trust, counters, references. mend: what to do."""
 
     law: str
     sentence: str
-    repair: Repair | None = field(default=None)
+    mend: str = LOST
 
 
 def check(facts: Facts) -> Iterator[Finding]:
@@ -264,15 +215,15 @@ def check(facts: Facts) -> Iterator[Finding]:
     orphans = list(_references(facts))
     yield from orphans
     incomplete: set[str] = set()
-    standings = Standings(facts)
+    standings: defaultdict[str, Standing] = defaultdict(Standing)
     lost = bool(orphans)
     for claim in facts.claims.values():
         answers = facts.answers.get(claim["id"], Answers())
         tally, consensus = list(_tally(claim, answers)), list(_consensus(claim, answers))
         yield from tally
         yield from consensus
-        lost = lost or any(finding.repair is None for finding in tally)
-        standings.add(claim, answers, whole=not tally and not consensus)
+        lost = lost or any(finding.mend is LOST for finding in tally)
+        _count_in(standings, facts, claim, answers, whole=not tally and not consensus)
         missing = _without_change(facts, claim, answers)
         incomplete.update(missing)
         if missing and not claim["pending"]:
@@ -281,15 +232,8 @@ def check(facts: Facts) -> Iterator[Finding]:
         yield from _notifications(user, facts.bells.get(user["id"], Bell()))
         yield from _trust(facts, user, user["id"] in incomplete)
         yield from _counters(facts, user, lost)
-        for limits in standings.limits(user["id"]):
+        for limits in standings[user["id"]].limits(facts.changes[user["id"]]):
             yield from _standing(user, limits, lost)
-
-
-def _repair(table: Name, row: Row, changes: dict[str, Any]) -> Repair:
-    return Repair(table, row["id"], {name: row[name] for name in changes}, changes)
-
-
-# ------------------------------------------------------------------ references
 
 
 def _references(facts: Facts) -> Iterator[Finding]:
@@ -308,9 +252,6 @@ def _references(facts: Facts) -> Iterator[Finding]:
         yield Finding("references", f"There are {kinds} of user {user_id}, who does not exist.")
 
 
-# ------------------------------------------------------------------ claims
-
-
 def _tally(claim: Row, answers: Answers) -> Iterator[Finding]:
     count = len(answers.authors)
     if not answers.unbroken or claim["version"] > count:
@@ -325,7 +266,7 @@ def _tally(claim: Row, answers: Answers) -> Iterator[Finding]:
         yield Finding(
             "tally",
             f"Claim {claim['id']} counts {_said(claim, wrong)}; its {count} validations make {_said(wrong)}.",
-            _repair(Name.CLAIMS, claim, wrong),
+            FOLLOWS,
         )
 
 
@@ -346,7 +287,8 @@ def _consensus(claim: Row, answers: Answers) -> Iterator[Finding]:
         return
     if status is not ClaimStatus.OPEN and due is not None and _says(claim, due, status):
         return
-    yield Finding("consensus", _contradiction(claim, due), _consensus_repair(claim, answers, due, status))
+    follows = due is not None and _one_is_wrong(claim, answers, due, status)
+    yield Finding("consensus", _contradiction(claim, due), FOLLOWS if follows else LOST)
 
 
 def _says(claim: Row, due: Decision, status: ClaimStatus) -> bool:
@@ -355,24 +297,12 @@ def _says(claim: Row, due: Decision, status: ClaimStatus) -> bool:
     return whole and due.status is status
 
 
-def _consensus_repair(
-    claim: Row, answers: Answers, due: Decision | None, status: ClaimStatus
-) -> Repair | None:
-    """Where the validations and one of the two, status or decision, agree, the other one is wrong."""
-    if due is None or not answers.unbroken or claim["version"] > len(answers.authors):
-        return None
-    decided = (claim["decision_action"], claim["decision_percentage"]) == (due.action.value, due.percentage)
-    if status is not due.status and not decided:
-        return None
-    expected = {
-        "status": due.status.value,
-        "decision_action": due.action.value,
-        "decision_percentage": due.percentage,
-        # As when it is settled: the moment of the validation that decides.
-        "settled_at_us": claim["settled_at_us"] if claim["settled_at_us"] is not None else answers.last_us,
-    }
-    wrong = {name: value for name, value in expected.items() if claim[name] != value}
-    return _repair(Name.CLAIMS, claim, wrong)
+def _one_is_wrong(claim: Row, answers: Answers, due: Decision, status: ClaimStatus) -> bool:
+    """Whether the validations are whole and agree with one of the two, status or decision."""
+    if not answers.unbroken or claim["version"] > len(answers.authors):
+        return False
+    said = (claim["decision_action"], claim["decision_percentage"])
+    return status is due.status or said == (due.action.value, due.percentage)
 
 
 def _contradiction(claim: Row, due: Decision | None) -> str:
@@ -390,17 +320,13 @@ def _without_change(facts: Facts, claim: Row, answers: Answers) -> list[str]:
 
 
 def _unannounced(facts: Facts, claim: Row, missing: list[str]) -> Finding:
-    # The reconciler applies what was not applied, and nothing twice; but it would fail again and again at
-    # somebody who does not exist.
+    # The reconciler would fail again and again at somebody who does not exist.
     possible = facts.users.keys() >= set(missing)
     return Finding(
         "consensus",
         f"Claim {claim['id']} is settled, but its consensus never reached {len(missing)} of those concerned.",
-        _repair(Name.CLAIMS, claim, {"pending": True}) if possible else None,
+        PENDING if possible else LOST,
     )
-
-
-# ------------------------------------------------------------------ users
 
 
 def _notifications(user: Row, bell: Bell) -> Iterator[Finding]:
@@ -420,7 +346,7 @@ def _notifications(user: Row, bell: Bell) -> Iterator[Finding]:
         yield Finding(
             "notifications",
             f"User {user['id']} says {_said(user, wrong)}; the notifications make {_said(wrong)}.",
-            _repair(Name.USERS, user, wrong),
+            FOLLOWS,
         )
 
 
@@ -434,8 +360,7 @@ def _trust(facts: Facts, user: Row, incomplete: bool) -> Iterator[Finding]:
     if incomplete or not 0 <= expected <= 100:
         yield Finding("trust", f"{sentence}, but some of them are missing.")
     else:
-        repair = _repair(Name.USERS, user, {"trust_score": expected})
-        yield Finding("trust", f"{sentence}.", repair)
+        yield Finding("trust", f"{sentence}.", FOLLOWS)
 
 
 def _counters(facts: Facts, user: Row, lost: bool) -> Iterator[Finding]:
@@ -445,101 +370,55 @@ def _counters(facts: Facts, user: Row, lost: bool) -> Iterator[Finding]:
         yield Finding(
             "counters",
             f"User {user['id']} counts {user['validations']} validations; {done} are stored.",
-            None if open_ or lost else _repair(Name.USERS, user, {"validations": done}),
+            LOST if open_ or lost else FOLLOWS,
         )
     earned = [badge_id for badge_id, _ in user["badges"]]
     if len(set(earned)) < len(earned):
-        once = {badge_id: [badge_id, at_us] for badge_id, at_us in reversed(user["badges"])}
-        kept = sorted(once.values(), key=lambda badge: int(badge[1]))
-        yield Finding(
-            "counters",
-            f"User {user['id']} has a badge twice.",
-            _repair(Name.USERS, user, {"badges": kept}),
-        )
+        yield Finding("counters", f"User {user['id']} has a badge twice.", FOLLOWS)
 
 
 def _standing(user: Row, limits: Limits, lost: bool) -> Iterator[Finding]:
-    """lost: as above. Each consensus that reaches a validator moves consensus_count: seen, with the rest."""
+    """lost: as above."""
     said = user[limits.column]
-    if limits.low <= said <= limits.high:
-        return
-    follows = limits.low == limits.high and not lost
-    seen = {column: user[column] for column in (limits.column, "consensus_count")}
-    yield Finding(
-        "counters",
-        f"User {user['id']} says {limits.column} {said}; the consensuses that came make {limits.sentence}.",
-        Repair(Name.USERS, user["id"], seen, {limits.column: limits.low}) if follows else None,
-    )
+    if not limits.low <= said <= limits.high:
+        yield Finding(
+            "counters",
+            f"User {user['id']} says {limits.column} {said}; "
+            f"the consensuses that came make {limits.sentence}.",
+            FOLLOWS if limits.low == limits.high and not lost else LOST,
+        )
 
+
+# ------------------------------------------------------------------ the view
 
 _TABLES: dict[Name, Table] = {
     table.name: table
     for table in (schema.USERS, schema.CLAIMS, schema.VALIDATIONS, schema.NOTIFICATIONS, schema.EFFECTS)
 }
 _ROWS_AT_ONCE = 1_000
-MOST_ROUNDS = 5
 
 
 @dataclass(frozen=True)
 class Examined:
-    """rows: how many of each table were looked at. repaired: those findings that are put right now."""
+    """rows: how many of each table were looked at. findings: empty for a whole store."""
 
     rows: dict[str, int]
     findings: list[Finding]
-    repaired: list[Finding] = field(default_factory=list)
-
-    @property
-    def left(self) -> list[Finding]:
-        """What is still wrong."""
-        return [finding for finding in self.findings if finding not in self.repaired]
 
 
-class View(Protocol):
-    """One consistent view of a store, and the way to change rows."""
-
-    def rows(self, name: Name) -> Iterator[Row]: ...
-
-    def apply(self, repair: Repair) -> bool:
-        """Whether the row still was as it was seen, and is changed."""
-        ...
+View = Callable[[Name], Iterator[Row]]
+"""The rows of a table, all calls of one moment."""
 
 
-def examine_data(store_url: str, *, repair: bool) -> Examined:
-    """Check the store, and repair what can be. Raises SetupError, UnavailableError.
-
-    A repair may bring to light what follows from it: the store is looked at again until none is left to do.
-    """
-    examined = _examine_once(store_url, repair)
-    repaired = examined.repaired
-    for _ in range(MOST_ROUNDS if repaired else 0):
-        examined = _examine_once(store_url, repair)
-        repaired = [*repaired, *examined.repaired]
-        if not examined.repaired:
-            break
-    left = [finding for finding in examined.findings if finding not in examined.repaired]
-    return Examined(examined.rows, [*repaired, *left], repaired)
-
-
-def _examine_once(store_url: str, repair: bool) -> Examined:
-    if store_url.startswith("sqlite:///"):
-        with _sqlite_view(path_of(store_url), repair) as view:
-            return _examine(view, repair)
-    with _mongo_view(store_url) as view:
-        return _examine(view, repair)
-
-
-def _examine(view: View, repair: bool) -> Examined:
-    facts = Facts()
-    counts: dict[str, int] = {}
-    for name in TABLES:
-        facts.add(name, _counted(view.rows(name), counts, name.value))
-    findings = list(check(facts))
-    repaired = [
-        finding
-        for finding in findings
-        if repair and finding.repair is not None and view.apply(finding.repair)
-    ]
-    return Examined(counts, findings, repaired)
+def examine_data(store_url: str) -> Examined:
+    """Check the store. Raises SetupError, UnavailableError."""
+    sqlite = store_url.startswith("sqlite:///")
+    with _sqlite_view(path_of(store_url)) if sqlite else _mongo_view(store_url) as view:
+        facts = Facts()
+        counts: dict[str, int] = {}
+        for name in _TABLES:
+            facts.add(name, _counted(view(name), counts, name.value))
+        return Examined(counts, list(check(facts)))
 
 
 def _counted(rows: Iterator[Row], counts: dict[str, int], name: str) -> Iterator[Row]:
@@ -549,57 +428,30 @@ def _counted(rows: Iterator[Row], counts: dict[str, int], name: str) -> Iterator
         yield row
 
 
-# ------------------------------------------------------------------ SQLite
-
-
-class _SqliteView:
-    def __init__(self, connection: sqlite3.Connection) -> None:
-        self._connection = connection
-
-    def rows(self, name: Name) -> Iterator[Row]:
-        key = _TABLES[name].columns[0]
-        last = ""
-        while rows := select(
-            self._connection, _TABLES[name], f"WHERE {key} > ? ORDER BY {key} LIMIT ?", (last, _ROWS_AT_ONCE)
-        ):
-            yield from rows
-            last = rows[-1][key]
-
-    def apply(self, repair: Repair) -> bool:
-        """Seen and changed in one transaction: nobody came in between."""
-        update(self._connection, _TABLES[repair.table], repair.row_id, repair.changes)
-        return True
+def _sqlite_rows(connection: sqlite3.Connection, name: Name) -> Iterator[Row]:
+    key, last = _TABLES[name].columns[0], ""
+    page = f"WHERE {key} > ? ORDER BY {key} LIMIT {_ROWS_AT_ONCE}"
+    while rows := select(connection, _TABLES[name], page, (last,)):
+        yield from rows
+        last = rows[-1][key]
 
 
 @contextmanager
-def _sqlite_view(path: Path, writes: bool) -> Iterator[View]:
+def _sqlite_view(path: Path) -> Iterator[View]:
     with opened_file(path) as connection:
         check_ours(connection, path, exact=True)
         try:
-            connection.execute("BEGIN IMMEDIATE" if writes else "BEGIN")
-            yield _SqliteView(connection)
+            connection.execute("BEGIN")
+            yield partial(_sqlite_rows, connection)
             connection.execute("COMMIT")
         except sqlite3.DatabaseError as error:
             raise UnavailableError(f"The store {path} could not be read to its end: {error}.") from error
 
 
-# ------------------------------------------------------------------ MongoDB
-
-
-class _MongoView:
-    def __init__(self, database: Any, session: Any) -> None:
-        self._database = database
-        self._session = session
-
-    def rows(self, name: Name) -> Iterator[Row]:
-        key = _TABLES[name].columns[0]
-        for document in self._database[name.value].find({}, session=self._session):
-            yield {**document, key: document["_id"]}
-
-    def apply(self, repair: Repair) -> bool:
-        wanted = {"_id": repair.row_id, **repair.seen}
-        done = self._database[repair.table.value].update_one(wanted, {"$set": repair.changes})
-        return bool(done.modified_count)
+def _mongo_rows(database: Any, session: Any, name: Name) -> Iterator[Row]:
+    key = _TABLES[name].columns[0]
+    for document in database[name.value].find({}, session=session):
+        yield {**document, key: document["_id"]}
 
 
 @contextmanager
@@ -618,23 +470,13 @@ def _mongo_view(url: str) -> Iterator[View]:
                     f"{schema.MONGO_VERSION}; start a node once, it migrates older ones."
                 )
             with client.start_session(snapshot=True) as session:
-                yield _MongoView(database, session)
+                yield partial(_mongo_rows, database, session)
     except PyMongoError as error:
         raise UnavailableError(f"MongoDB does not answer ({type(error).__name__}).") from error
 
 
 def sentences(examined: Examined) -> Sequence[str]:
-    """What there is to say, line by line: what was looked at, each finding and what came of it."""
+    """What there is to say, line by line: what was looked at, each finding and what to do."""
     looked = ", ".join(f"{count} {name}" for name, count in examined.rows.items())
-    lines = [f"Checked {looked}."]
-    for finding in examined.findings:
-        if finding in examined.repaired:
-            outcome = "repaired"
-        elif finding.repair is not None:
-            outcome = "can be repaired: --repair"
-        else:
-            outcome = "not repaired: that would be a guess"
-        lines.append(f"{finding.law}: {finding.sentence} [{outcome}]")
-    if not examined.findings:
-        lines.append("Every law of conservation holds.")
-    return lines
+    found = [f"{each.law}: {each.sentence} [{each.mend}]" for each in examined.findings]
+    return [f"Checked {looked}.", *(found or ["Every law of conservation holds."])]

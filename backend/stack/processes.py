@@ -1,27 +1,22 @@
-"""The processes of a stack: started in order, kept alive, broken on purpose, ended to the last.
+"""The processes of a stack: started in order, kept alive, broken on purpose, replaced, ended to the last.
 
-Carries out a `StackPlan`. Called by `up.py` for the command line and by the simulator's command, whose faults
-are `kill`, `pause`, `resume`, `stop_service`, `start_service` and `restart`. Signals of this process and the
-state file are no business of this room.
+Carries out a `StackPlan`. Signals of this process and the state file are no business of this module.
 """
 
 import asyncio
 import logging
-import os
 import random
 import signal
-import subprocess
-import sys
-from asyncio.subprocess import DEVNULL, Process
 from collections.abc import Awaitable, Callable, Mapping
-from contextlib import suppress
 from functools import partial
-from pathlib import Path
 from typing import Self
 
+from simulator.processes import AsyncChild, Program, exit_reason
+
 from ..app.errors import SetupError
-from ..app.tasks import Backoff, Tasks, end_process, exit_reason, kill_process
-from . import launch, readiness
+from ..app.tasks import Tasks
+from . import readiness
+from .balancer import HEALTH_INTERVAL_S
 from .plan import Role, ServicePlan, StackPlan
 
 log = logging.getLogger(__name__)
@@ -35,12 +30,36 @@ LOG_TAIL_CHARS = 300
 Probe = Callable[[ServicePlan], Awaitable[bool]]
 
 
-class Child:
-    """One service: its plan and, while it runs, its process. restarts: how often it ended unwanted."""
+class Backoff:
+    """How long to wait before a restart: doubles from `first_s` to `longest_s`, less a share of `jitter`."""
+
+    def __init__(
+        self, rng: random.Random, *, first_s: float = 0.1, longest_s: float = 10.0, jitter: float = 0.5
+    ) -> None:
+        self._rng = rng
+        self._first_s = first_s
+        self._longest_s = longest_s
+        self._jitter = jitter
+        self._failures = 0
+
+    def next_s(self) -> float:
+        """Count a failure; the seconds to wait before the next try."""
+        # The exponent is bounded so that a process that fails for weeks does not overflow the float.
+        wait_s = min(self._longest_s, self._first_s * 2.0 ** min(self._failures, 64))
+        self._failures += 1
+        return wait_s * (1 - self._jitter * self._rng.random())
+
+    def reset(self) -> None:
+        """It works again: the next failure starts over."""
+        self._failures = 0
+
+
+class Service:
+    """One service: its plan and, once it was started, its process. restarts: how often it ended unwanted."""
 
     def __init__(self, plan: ServicePlan) -> None:
         self.plan = plan
-        self.process: Process | None = None
+        self.process: AsyncChild | None = None
         self.restarts = 0
         self.wanted = asyncio.Event()
 
@@ -49,16 +68,10 @@ class Child:
         """None while it does not run."""
         return None if self.process is None or self.process.returncode is not None else self.process.pid
 
-    async def spawn(self) -> Process:
+    async def spawn(self) -> AsyncChild:
         """Start the process, its output appended to its log."""
-        with open(self.plan.log, "ab") as file:  # noqa: ASYNC230 - a local file, for the child
-            self.process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-I", "-S", launch.__file__, str(os.getpid()), *self.plan.command),
-                env=_environment(self.plan.environment),
-                stdin=DEVNULL,
-                stdout=file,
-                stderr=file,
-            )
+        program = Program(self.plan.command, env=self.plan.environment, log=self.plan.log)
+        self.process = await program.spawn()
         return self.process
 
     def last_words(self) -> str:
@@ -80,14 +93,16 @@ class StackProcesses:
         ready_timeout_s: float = READY_TIMEOUT_S,
         first_backoff_s: float = 0.2,
     ) -> None:
-        """on_change: called when a process started or ended. probe: tells whether a service is ready."""
+        """on_change: called when a process started or ended, and after a roll. probe: is a service ready?"""
         self.plan = plan
         self._rng = rng
         self._on_change = on_change
         self._probe = probe
         self._ready_timeout_s = ready_timeout_s
         self._first_backoff_s = first_backoff_s
-        self._children = {service.name: Child(service) for service in plan.services}
+        self.rolls = 0
+        self.roll_trouble = ""
+        self._services = {service.name: Service(service) for service in plan.services}
         self._tasks = Tasks()
         self._hurry = asyncio.Event()
 
@@ -103,8 +118,8 @@ class StackProcesses:
         await self.stop()
 
     @property
-    def children(self) -> Mapping[str, Child]:
-        return self._children
+    def children(self) -> Mapping[str, Service]:
+        return self._services
 
     # -------------------------------------------------------------- all of them
 
@@ -114,8 +129,8 @@ class StackProcesses:
         for stage in self.plan.stages():
             names = [service.name for service in stage]
             for name in names:
-                self._children[name].wanted.set()
-                self._tasks.start(name, partial(self._keep, self._children[name]))
+                self._services[name].wanted.set()
+                self._tasks.start(name, partial(self._keep, self._services[name]))
             try:
                 async with asyncio.TaskGroup() as group:
                     for name in names:
@@ -134,7 +149,7 @@ class StackProcesses:
 
     async def until_ready(self, name: str) -> None:
         """Wait until the service works. Raises SetupError when it ended, or after the time for that."""
-        child = self._children[name]
+        child = self._services[name]
         restarts = child.restarts
         try:
             async with asyncio.timeout(self._ready_timeout_s):
@@ -149,17 +164,17 @@ class StackProcesses:
         """End all, the nodes first so that they can say goodbye. What does not end in time is killed."""
         await self._tasks.close()
         for stage in ((Role.NODE,), (Role.BALANCER,), (Role.REDIS, Role.MONGODB)):
-            await self._end([child for child in self._children.values() if child.plan.role in stage])
+            await self._end([child for child in self._services.values() if child.plan.role in stage])
         self._on_change()
 
-    async def _end(self, children: list[Child]) -> None:
+    async def _end(self, children: list[Service]) -> None:
         running = [(child.process, child.plan.grace_s) for child in children if child.process is not None]
-        ending = asyncio.gather(*(end_process(process, grace_s) for process, grace_s in running))
+        ending = asyncio.gather(*(process.end(grace_s) for process, grace_s in running))
         hurry = asyncio.ensure_future(self._hurry.wait())
         await asyncio.wait((ending, hurry), return_when=asyncio.FIRST_COMPLETED)
         hurry.cancel()
         if not ending.done():
-            await asyncio.gather(*(kill_process(process) for process, _ in running))
+            await asyncio.gather(*(process.kill() for process, _ in running))
         if killed := sum(await ending):
             log.warning("%d processes did not end in time and were killed", killed)
 
@@ -169,7 +184,7 @@ class StackProcesses:
 
     # -------------------------------------------------------------- one of them
 
-    async def _keep(self, child: Child) -> None:
+    async def _keep(self, child: Service) -> None:
         """Run the service while it is wanted; start it again whenever it ends by itself."""
         backoff = Backoff(self._rng, first_s=self._first_backoff_s)
         clock = asyncio.get_running_loop().time
@@ -177,7 +192,7 @@ class StackProcesses:
             await child.wanted.wait()
             process, since_s = await child.spawn(), clock()
             self._on_change()
-            await process.wait()
+            await process.process.wait()
             self._on_change()
             if not child.wanted.is_set():
                 continue
@@ -194,32 +209,32 @@ class StackProcesses:
 
     def kill(self, name: str) -> None:
         """SIGKILL, as a crash would; the service is started again after a moment. Raises SetupError."""
-        self._process(name).kill()
+        self._process(name).send(signal.SIGKILL)
 
     def pause(self, name: str) -> None:
         """SIGSTOP: its connections stay open and nothing answers. Raises SetupError."""
-        self._process(name).send_signal(signal.SIGSTOP)
+        self._process(name).send(signal.SIGSTOP)
 
     def resume(self, name: str) -> None:
         """SIGCONT. Raises SetupError."""
-        self._process(name).send_signal(signal.SIGCONT)
+        self._process(name).send(signal.SIGCONT)
 
-    def _process(self, name: str) -> Process:
-        child = self._children.get(name)
+    def _process(self, name: str) -> AsyncChild:
+        child = self._services.get(name)
         if child is None or child.process is None or child.pid is None:
             raise SetupError(f"{name} does not run in this stack.")
         return child.process
 
     async def stop_service(self, name: str) -> None:
         """End the service in order; it stays away until `start_service`."""
-        child = self._children[name]
+        child = self._services[name]
         child.wanted.clear()
         if child.process is not None:
-            await end_process(child.process, child.plan.grace_s)
+            await child.process.end(child.plan.grace_s)
 
     async def start_service(self, name: str) -> None:
         """Start a stopped service and wait until it is ready. Raises SetupError."""
-        self._children[name].wanted.set()
+        self._services[name].wanted.set()
         await self.until_ready(name)
 
     async def restart(self, name: str) -> None:
@@ -227,73 +242,28 @@ class StackProcesses:
         await self.stop_service(name)
         await self.start_service(name)
 
+    async def roll(self) -> None:
+        """Replace the nodes one by one, each ready before the next one ends.
 
-def _environment(changes: Mapping[str, str | None]) -> dict[str, str]:
-    """Our own environment with the changes; None takes a variable away."""
-    merged: dict[str, str | None] = {**os.environ, **changes}
-    return {name: value for name, value in merged.items() if value is not None}
+        rolls counts the whole ones; roll_trouble says why the last one stopped half way. Raises nothing.
+        """
+        nodes = self.plan.with_role(Role.NODE)
+        try:
+            for number, node in enumerate(nodes):
+                if number:
+                    # The balancer asks each node now and then: it must have seen that the last one is back.
+                    await asyncio.sleep(2 * HEALTH_INTERVAL_S)
+                log.info("replacing %s", node.name)
+                await self.restart(node.name)
+        except SetupError as error:
+            log.error("the nodes are not replaced any further: %s", error)  # noqa: TRY400 - a sentence
+            self.roll_trouble = str(error)
+        else:
+            self.rolls, self.roll_trouble = self.rolls + 1, ""
+        self._on_change()
 
 
-def _failure(child: Child, what: str) -> str:
+def _failure(child: Service, what: str) -> str:
     words = child.last_words()
     said = f" It said: {words}" if words else ""
     return f"{child.plan.name} {what}; see {child.plan.log}.{said}"
-
-
-# Processes that outlive whoever started them: who is behind a pid, and a signal for exactly that
-# process.
-#
-# A pid is given to a stranger once its process is gone. Therefore each is kept with the moment its
-# process
-# started, and no signal is sent to a pid whose process started at another moment.
-
-_STARTED_FIELD = 19
-"""Of /proc/PID/stat after the closing parenthesis of the command. Source: proc(5), field 22."""
-
-
-def identity(pid: int) -> str | None:
-    """When the process started, in the system's own words; None when there is no such process."""
-    if Path("/proc/self/stat").exists():
-        with suppress(OSError):
-            state, *fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-            return None if state == "Z" else f"{_boot()}-{fields[_STARTED_FIELD - 1]}"
-        return None
-    asked = subprocess.run(
-        ["ps", "-o", "lstart=", "-p", str(pid)], capture_output=True, text=True, check=False
-    )
-    return asked.stdout.strip() or None
-
-
-def _boot() -> str:
-    with suppress(OSError):
-        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()[:8]
-    return ""
-
-
-def is_alive(pid: int, known: str) -> bool:
-    """Is this still the process that was seen as `known`?"""
-    return identity(pid) == known
-
-
-def send(pid: int, known: str, number: signal.Signals) -> bool:
-    """Signal the process if it still is the one seen as `known`; False when it is gone."""
-    if not hasattr(os, "pidfd_open"):
-        if is_alive(pid, known):
-            with suppress(ProcessLookupError):
-                os.kill(pid, number)
-                return True
-        return False
-    try:
-        handle = os.pidfd_open(pid)
-    except ProcessLookupError:
-        return False
-    try:
-        # The handle holds on to the process: between this look and the signal no stranger gets the pid.
-        if not is_alive(pid, known):
-            return False
-        with suppress(ProcessLookupError):
-            signal.pidfd_send_signal(handle, number)
-            return True
-        return False
-    finally:
-        os.close(handle)

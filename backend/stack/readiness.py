@@ -1,6 +1,6 @@
 """When is a service ready? One probe per role; each asks once and answers yes or no.
 
-Called by `processes.py` until the answer is yes. The probe of MongoDB also founds the replica set, since a
+The probe of MongoDB also founds the replica set, since a
 `mongod` without one has no transactions and may lose acknowledged writes.
 """
 
@@ -42,8 +42,8 @@ async def _answer(port: int, request: bytes) -> bytes:
         writer.close()
 
 
-def has_primary(port: int) -> bool:
-    """Whether this `mongod` takes writes; makes it a replica set of one where it is none. Blocks."""
+def has_primary(port: int, *, replica_set: bool = True) -> bool:
+    """Whether this `mongod` takes writes; if `replica_set`, it is made one of one member. Blocks."""
     from pymongo import MongoClient
     from pymongo.errors import OperationFailure, PyMongoError
 
@@ -55,7 +55,8 @@ def has_primary(port: int) -> bool:
         socketTimeoutMS=_MONGO_TIMEOUT_MS,
     )
     try:
-        if client.admin.command("hello")["isWritablePrimary"]:
+        hello = client.admin.command("hello")
+        if hello["isWritablePrimary"] and ("setName" in hello or not replica_set):
             return True
         _found_replica_set(client, f"{LOOPBACK}:{port}", OperationFailure)
     except PyMongoError:

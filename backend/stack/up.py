@@ -1,8 +1,8 @@
 """`vouchstorm up`: a stack as the user starts it.
 
-`running_stack` is the stack inside a program (the simulator's command); `run_up` is the foreground command
-with its signals and its state file, the *keeper*; `start_detached` leaves a keeper in the background. What
-the command line prints is returned or handed to a callback.
+`running_stack` is the stack inside a program; `run_up` is the foreground command with its signals and its
+state file, the *keeper*; `start_detached` leaves a keeper in the background. `stop_stack`, `roll_stack` and
+`stack_status` find a stack by its state file, whoever started it. Prints nothing.
 """
 
 import asyncio
@@ -22,17 +22,17 @@ from pathlib import Path
 from typing import Any
 
 from simulator import interrupts
+from simulator.processes import Child, Program
 
 from ..app.errors import SetupError
 from ..app.settings import load_settings, signing_secret
-from .plan import LOOPBACK, Kind, Ports, Role, StackOptions, StackPlan, fixed_ports, plan_stack
-from .processes import StackProcesses, identity, is_alive, send
+from .observer import environment as module_environment
+from .plan import LOOPBACK, NODE_GRACE_S, Kind, Ports, Role, StackOptions, StackPlan, fixed_ports, plan_stack
+from .processes import READY_TIMEOUT_S, StackProcesses
 from .programs import ROOT, find_programs
-from .state import Running, StackState, read_state, remove_state, write_state
+from .state import Running, StackState, read_state, remove_state, send, started_s, write_state
 
-# `vouchstorm down` and `status`: a stack as found by its state file, whoever started it.
-#
-# Ends only processes that the file names and that are still the same ones (`identity.py`).
+log = logging.getLogger(__name__)
 
 DOWN_TIMEOUT_S = 60.0
 _POLL_S = 0.05
@@ -47,9 +47,9 @@ def stop_stack(data_dir: Path) -> list[str]:
     if state is None:
         return []
     names = [running.name for running in state.running if running.alive]
-    if send(state.keeper_pid, state.keeper_identity, signal.SIGTERM):
-        _wait_gone([(state.keeper_pid, state.keeper_identity)], DOWN_TIMEOUT_S)
-    left = [(each.pid, each.identity) for each in (read_state(data_dir) or state).running]
+    if send(state.keeper_pid, state.keeper_started_s, signal.SIGTERM):
+        _wait_gone([(state.keeper_pid, state.keeper_started_s)], DOWN_TIMEOUT_S)
+    left = [(each.pid, each.started_s) for each in (read_state(data_dir) or state).running]
     for number, wait_s in ((signal.SIGTERM, 10.0), (signal.SIGKILL, 5.0)):
         for pid, known in left:
             send(pid, known, number)
@@ -65,13 +65,44 @@ def stop_stack(data_dir: Path) -> list[str]:
     return names
 
 
-def _wait_gone(processes: list[tuple[int, str]], timeout_s: float) -> bool:
+def _wait_gone(processes: list[tuple[int, float]], timeout_s: float) -> bool:
     end_s = time.monotonic() + timeout_s
-    while any(is_alive(pid, known) for pid, known in processes):
+    while any(started_s(pid) == known for pid, known in processes):
         if time.monotonic() > end_s:
             return False
         time.sleep(_POLL_S)
     return True
+
+
+def roll_stack(data_dir: Path, say: Callable[[str], None]) -> None:
+    """Have the keeper replace the nodes one by one; returns when all are new and ready. Blocks.
+
+    say: told each node that was replaced. Raises SetupError: no stack runs, or a node does not come back.
+    """
+    before = read_state(data_dir)
+    if before is None or not before.ready:
+        raise SetupError(
+            f"No stack is ready with the data directory {data_dir}; start one with: vouchstorm up"
+        )
+    old = {each.name: each.pid for each in before.running if each.role == Role.NODE}
+    if not send(before.keeper_pid, before.keeper_started_s, signal.SIGHUP):
+        raise SetupError(f"Nobody keeps the stack of {data_dir} any more; end it with: vouchstorm down")
+    waiting = set(old)
+    end_s = time.monotonic() + (len(old) + 1) * (READY_TIMEOUT_S + NODE_GRACE_S)
+    state: StackState | None = before
+    while waiting or (state and state.rolls == before.rolls):
+        state = read_state(data_dir)
+        if state is None or not state.kept:
+            raise SetupError("The stack ended before all nodes were replaced.")
+        if state.roll_trouble and state.roll_trouble != before.roll_trouble:
+            raise SetupError(f"Not all nodes were replaced: {state.roll_trouble}")
+        for each in state.running:
+            if each.name in waiting and each.pid != old[each.name]:
+                say(f"{each.name} is replaced: pid {old[each.name]} -> {each.pid}")
+                waiting.remove(each.name)
+        if time.monotonic() > end_s:
+            raise SetupError(f"Not replaced in time: {', '.join(sorted(waiting))}; see {data_dir / 'logs'}.")
+        time.sleep(_POLL_S)
 
 
 def stack_status(data_dir: Path) -> dict[str, Any]:
@@ -101,8 +132,6 @@ def stack_status(data_dir: Path) -> dict[str, Any]:
         "services": services,
     }
 
-
-log = logging.getLogger(__name__)
 
 DETACH_TIMEOUT_S = 120.0
 
@@ -190,11 +219,21 @@ def _write(processes: StackProcesses, ready: bool) -> None:
             child.plan.name, child.plan.role, child.plan.url, str(child.plan.log), pid, known, child.restarts
         )
         for child in processes.children.values()
-        if (pid := child.pid) is not None and (known := identity(pid)) is not None
+        if (pid := child.pid) is not None and (known := started_s(pid)) is not None
     )
     keeper = os.getpid()
     write_state(
-        plan.data_dir, StackState(plan.kind, plan.url, ready, keeper, identity(keeper) or "", running)
+        plan.data_dir,
+        StackState(
+            plan.kind,
+            plan.url,
+            ready,
+            keeper,
+            started_s(keeper) or 0.0,
+            running,
+            processes.rolls,
+            processes.roll_trouble,
+        ),
     )
 
 
@@ -222,7 +261,7 @@ def ready_facts(processes: StackProcesses) -> dict[str, Any]:
 
 
 def run_up(options: StackOptions, announce: Announce) -> None:
-    """Run a stack until SIGTERM or SIGINT; a second signal kills instead of waiting.
+    """Run a stack until SIGTERM or SIGINT; a second signal kills instead of waiting. SIGHUP rolls it.
 
     announce: called once everything is ready.
     Raises SetupError when it cannot start, KeyboardInterrupt after SIGINT; nothing is left running then.
@@ -236,7 +275,8 @@ async def _keep(options: StackOptions, announce: Announce) -> signal.Signals | N
     told: list[signal.Signals] = []
     current = asyncio.current_task()
     stack: list[StackProcesses] = []
-    unannounced = asyncio.Event()
+    unannounced, rolls = asyncio.Event(), asyncio.Event()
+    had_terminal = _has_terminal()
 
     def end(number: signal.Signals) -> None:
         told.append(number)
@@ -247,7 +287,14 @@ async def _keep(options: StackOptions, announce: Announce) -> signal.Signals | N
             if len(told) > 1:
                 processes.hurry()
 
-    loop.add_signal_handler(signal.SIGHUP, end, signal.SIGHUP)
+    def hang_up() -> None:
+        # A terminal that went away sends SIGHUP, too: that is no wish for new nodes.
+        if had_terminal and not _has_terminal():
+            end(signal.SIGHUP)
+        else:
+            rolls.set()
+
+    loop.add_signal_handler(signal.SIGHUP, hang_up)
     try:
         with interrupts.heard(end):
             async with running_stack(options) as processes:
@@ -257,7 +304,9 @@ async def _keep(options: StackOptions, announce: Announce) -> signal.Signals | N
                 except BaseException:
                     unannounced.set()
                     raise
-                await asyncio.Event().wait()
+                while await rolls.wait():
+                    rolls.clear()
+                    await processes.roll()
     except asyncio.CancelledError:
         if not told:
             raise
@@ -266,6 +315,14 @@ async def _keep(options: StackOptions, announce: Announce) -> signal.Signals | N
         if not (told and unannounced.is_set()):
             raise
     return told[0] if told else None
+
+
+def _has_terminal() -> bool:
+    """Whether there is a controlling terminal, wherever our input comes from."""
+    with suppress(OSError):
+        os.close(os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY))
+        return True
+    return False
 
 
 # ------------------------------------------------------------------ background
@@ -286,40 +343,28 @@ def start_detached(options: StackOptions, announce: Announce = lambda facts: Non
     report = data_dir / "logs" / "up.json"
     report.unlink(missing_ok=True)
     wishes = json.dumps(asdict(options) | {"data_dir": str(data_dir)})
-    path = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
+    keeper = Program(
+        [sys.executable, "-P", "-m", "backend.stack", wishes, str(report)],
+        env=module_environment(),
+        log=data_dir / "logs" / "up.log",
+        tied=False,
+    )
     with ExitStack() as stack:
-        with interrupts.held(), open(data_dir / "logs" / "up.log", "ab") as file:
-            keeper = subprocess.Popen(
-                [sys.executable, "-P", "-m", "backend.stack", wishes, str(report)],
-                env={**os.environ, "PYTHONPATH": path},
-                stdin=subprocess.DEVNULL,
-                stdout=file,
-                stderr=file,
-                start_new_session=True,
-            )
-            stack.callback(_end, keeper)
-        facts = _await_report(keeper, report)
+        with interrupts.held():
+            child = keeper.start()
+            stack.callback(child.end, DOWN_TIMEOUT_S)
+        facts = _await_report(child, report)
         announce(facts)
         stack.pop_all()
     # The keeper outlives us by design; without this, our end would warn of a child that still runs.
-    keeper.returncode = 0
+    child.process.returncode = 0
     return facts
 
 
-def _end(keeper: "subprocess.Popen[bytes]") -> None:
-    """It ends what it has started."""
-    keeper.terminate()
-    try:
-        keeper.wait(DOWN_TIMEOUT_S)
-    except subprocess.TimeoutExpired:
-        keeper.kill()
-        keeper.wait()
-
-
-def _await_report(keeper: "subprocess.Popen[bytes]", report: Path) -> dict[str, Any]:
+def _await_report(keeper: Child, report: Path) -> dict[str, Any]:
     end_s = time.monotonic() + DETACH_TIMEOUT_S
     while not report.exists():
-        if keeper.poll() is not None and not report.exists():
+        if keeper.returncode is not None and not report.exists():
             raise SetupError(f"The stack ended before it was ready; see {report.with_name('up.log')}.")
         if time.monotonic() > end_s:
             raise SetupError(f"The stack was not ready within {DETACH_TIMEOUT_S:g} s and was stopped.")
@@ -340,12 +385,8 @@ def write_report(path: Path, facts: dict[str, Any]) -> None:
     draft.replace(path)
 
 
-# Seeding of a stack that runs, by `vouchstorm seed` in a process of its own: here is the stack's
-# event loop.
-#
-# The store's URL goes by the environment: a command line can be read by everybody on the machine.
-# Called by the
-# command line.
+# Seeding is a process of its own, for here is the event loop of the stack. The URL of the store goes by the
+# environment: everybody on the machine can read a command line.
 
 
 @dataclass(frozen=True, slots=True)

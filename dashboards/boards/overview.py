@@ -179,14 +179,9 @@ BOARD: Board = Board(
             (
                 Panel(
                     "CPU",
-                    "Processor time per second; a worker is one thread for most of its work, so 1 is full.",
+                    "Processor time per second; a node is one thread for most of its work, so 1 is full.",
                     Unit.COUNT,
-                    (
-                        Query(
-                            per_s("process_cpu_seconds_total", by="instance, worker"),
-                            "{{instance}} {{worker}}",
-                        ),
-                    ),
+                    (Query(per_s("process_cpu_seconds_total", by="instance"), "{{instance}}"),),
                     limit=Limit(0.7, 0.9),
                 ),
                 Panel(
@@ -207,12 +202,7 @@ BOARD: Board = Board(
                     "Open files",
                     "Open descriptors as a share of the limit: sockets are descriptors.",
                     Unit.SHARE,
-                    (
-                        Query(
-                            f"process_open_fds{{{NODE}}} / process_max_fds{{{NODE}}}",
-                            "{{instance}} {{worker}}",
-                        ),
-                    ),
+                    (Query(f"process_open_fds{{{NODE}}} / process_max_fds{{{NODE}}}", "{{instance}}"),),
                     limit=Limit(0.7, 0.9),
                 ),
                 Panel(

@@ -15,13 +15,12 @@ import subprocess
 import sys
 import tempfile
 import time
-from asyncio.subprocess import PIPE, Process
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any
 
-from backend.app.tasks import end_process
+from simulator.processes import PIPE, AsyncChild, Program
 
 from .plan import PUSHES, PUSHES_PER_S
 from .process_stats import cpu_s, memory
@@ -39,12 +38,12 @@ REST_TIMEOUT_S = 20.0
 async def generators(visitor: Visitor, size: int, name: str) -> list[Sample]:
     """CPU us of a load generator per received push, KiB of it per connection.
 
-    Raises ContestantError, InvalidTrialError.
+    Raises ContestantError, InvalidTrialError, ProcessError.
     """
     sending = [sys.executable, "-m", "loadtest.bench.servers.frame_sender"]
     with tempfile.TemporaryDirectory(prefix="vouchstorm-bench-clients-") as directory:
         async with _running(sending, visitor.crowd_core) as sender:
-            port = (await _answer(sender))["port"]
+            port = (await sender.facts(ANSWER_TIMEOUT_S))["port"]
             argv = _command(name, port, size, Path(directory))
             async with _running(argv, visitor.server_core) as client:
                 cpu_us, kib = await _measured(name, size, sender, client)
@@ -64,7 +63,9 @@ def _command(name: str, port: int, clients: int, directory: Path) -> list[str]:
     return [sys.executable, "-m", f"loadtest.bench.{module}", name, f"--port={port}", f"--clients={clients}"]
 
 
-async def _measured(name: str, clients: int, sender: Process, client: Process) -> tuple[float, float | None]:
+async def _measured(
+    name: str, clients: int, sender: AsyncChild, client: AsyncChild
+) -> tuple[float, float | None]:
     def used_s() -> float:
         return cpu_s(client.pid)
 
@@ -76,8 +77,8 @@ async def _measured(name: str, clients: int, sender: Process, client: Process) -
     await at_rest(used_s, REST_TIMEOUT_S)
     spent_s = used_s() - before_s
     if name != "artillery":  # which counts nothing that it did not ask for
-        client.send_signal(signal.SIGTERM)
-        received = await _answer(client)
+        client.send(signal.SIGTERM)
+        received = await client.facts(ANSWER_TIMEOUT_S)
         complete = {"received": sent}
         if "expected" in received:
             complete |= {"expected": sent, "lost": 0, "balanced": True}
@@ -86,8 +87,8 @@ async def _measured(name: str, clients: int, sender: Process, client: Process) -
     return spent_s * 1e6 / sent, (many_kib - few_kib) / (clients - few) if clients > few else None
 
 
-async def _connected(sender: Process, client: Process, wanted: int) -> tuple[int, float]:
-    """(connections, resident KiB of the client) once there are so many. Raises ContestantError."""
+async def _connected(sender: AsyncChild, client: AsyncChild, wanted: int) -> tuple[int, float]:
+    """(connections, resident KiB of the client) once there are so many. Raises ContestantError, ProcessError."""
     deadline_s = time.monotonic() + CONNECT_TIMEOUT_S
     while (greeted := (await _ask(sender, "greeted"))["greeted"]) < wanted:
         if time.monotonic() > deadline_s or client.returncode is not None:
@@ -96,50 +97,18 @@ async def _connected(sender: Process, client: Process, wanted: int) -> tuple[int
     return greeted, memory(client.pid).rss_kib
 
 
-# ------------------------------------------------------------------ processes
-
-
-@asynccontextmanager
-async def _running(argv: Sequence[str], core: int | None) -> AsyncIterator[Process]:
+def _running(argv: Sequence[str], core: int | None) -> AbstractAsyncContextManager[AsyncChild]:
     """A child with pipes, ended with the context."""
-
-    def place() -> None:
-        if core is not None:
-            os.sched_setaffinity(0, {core})
-
-    process = await asyncio.create_subprocess_exec(
-        *argv,
-        stdin=PIPE,
-        stdout=PIPE,
-        preexec_fn=place,
-        start_new_session=True,
-        env={**os.environ, "ARTILLERY_DISABLE_TELEMETRY": "true"},
-    )
-    try:
-        yield process
-    finally:
-        await end_process(process, END_S)
+    env = {"ARTILLERY_DISABLE_TELEMETRY": "true"}
+    cpus = () if core is None else (core,)
+    return Program(argv, env=env, stdin=PIPE, stdout=PIPE, cpus=cpus).spawned(END_S)
 
 
-async def _ask(process: Process, command: str) -> dict[str, Any]:
-    if process.stdin is None:
+async def _ask(child: AsyncChild, command: str) -> dict[str, Any]:
+    if child.process.stdin is None:
         raise ContestantError("a pipe is missing")
-    process.stdin.write(command.encode() + b"\n")
-    return await _answer(process)
-
-
-async def _answer(process: Process) -> dict[str, Any]:
-    if process.stdout is None:
-        raise ContestantError("a pipe is missing")
-    try:
-        async with asyncio.timeout(ANSWER_TIMEOUT_S):
-            line = await process.stdout.readline()
-    except TimeoutError as error:
-        raise ContestantError("no answer") from error
-    if not line:
-        raise ContestantError("a process ended")
-    answer: dict[str, Any] = json.loads(line)
-    return answer
+    child.process.stdin.write(command.encode() + b"\n")
+    return await child.facts(ANSWER_TIMEOUT_S)
 
 
 # ------------------------------------------------------------------ Artillery

@@ -10,6 +10,8 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
+from simulator.processes import ProcessError
+
 from .generators import generators
 from .plan import Plan, Progress
 from .samples import Sample, Series
@@ -120,7 +122,7 @@ async def attempt(part: Round, name: str, deadline_s: float) -> list[Sample]:
             return await part.trial(name)
     except TimeoutError:
         reason = f"not done within {deadline_s:.0f} s"
-    except (ContestantError, CrowdError, InvalidTrialError) as error:
+    except (ContestantError, CrowdError, InvalidTrialError, ProcessError) as error:
         reason = str(error)
     return invalid(part.metrics, name, reason)
 

@@ -5,23 +5,22 @@ import gc
 import json
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Protocol, Self
+from typing import Protocol, Self
 
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from backend.app.errors import SetupError
-from backend.app.tasks import end_process, kill_process
 from backend.stack.programs import valkey_program
+from simulator.processes import DEVNULL, PIPE, AsyncChild, ProcessError, Program, free_port
 
 from .plan import FIRST_NUMBER, ServerOptions
 from .process_stats import Memory, cpu_s, memory
@@ -79,7 +78,7 @@ class Process:
         self._entry = entry
         self._options = options
         self._core = core
-        self._process: asyncio.subprocess.Process | None = None
+        self._child: AsyncChild | None = None
         self.name = entry.name
         self.port = 0
         self.pid = 0
@@ -96,19 +95,14 @@ class Process:
         ]
         if options.bus_url is not None:
             argv.append(f"--bus-url={options.bus_url}")
-        self._process = await asyncio.create_subprocess_exec(
-            *argv,
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            env={**os.environ, **self._entry.env},
-            preexec_fn=self._pin,
-            start_new_session=True,  # Ctrl-C is for us; we end our children in order
-        )
+        cpus = () if self._core is None else (self._core,)
+        program = Program(argv, env=self._entry.env, stdin=PIPE, stdout=PIPE, cpus=cpus)
+        self._child = await program.spawn()
         try:
-            ready: dict[str, Any] = json.loads(await self._line(READY_TIMEOUT_S))
+            ready = await self._child.facts(READY_TIMEOUT_S)
         except BaseException as error:  # cancelled, too: nobody else would end it
             await self._end()
-            if isinstance(error, ValueError):
+            if isinstance(error, ProcessError):
                 raise ContestantError(f"{self._entry.name} did not start") from error
             raise
         self.port, self.pid, self.versions = ready["port"], ready["pid"], ready["versions"]
@@ -117,24 +111,15 @@ class Process:
     async def __aexit__(self, *_: object) -> None:
         await self._end()
 
-    def _pin(self) -> None:
-        if self._core is not None:
-            os.sched_setaffinity(0, {self._core})
-
     async def _end(self) -> None:
-        process = self._process
-        if process is None or process.returncode is not None:
+        """The end of its input is its wish to stop."""
+        child = self._child
+        if child is None:
             return
-        if process.stdin is not None:
-            process.stdin.close()
-        try:
-            async with asyncio.timeout(STOP_TIMEOUT_S):
-                await process.wait()
-        except TimeoutError:
-            await kill_process(process)
-        finally:
-            if process.returncode is None:  # cancelled while it was given its time
-                await kill_process(process)
+        if child.process.stdin is not None:
+            child.process.stdin.close()
+        with suppress(TimeoutError):
+            await child.output(STOP_TIMEOUT_S)
 
     # -------------------------------------------------------------- commands
 
@@ -166,16 +151,16 @@ class Process:
         return memory(self.pid)
 
     def _send(self, line: str) -> None:
-        if self._process is None or self._process.stdin is None:
+        if self._child is None or self._child.process.stdin is None:
             raise ContestantError(f"{self._entry.name} is not running")
-        self._process.stdin.write(line.encode() + b"\n")
+        self._child.process.stdin.write(line.encode() + b"\n")
 
     async def _line(self, timeout_s: float) -> str:
-        if self._process is None or self._process.stdout is None:
+        if self._child is None or self._child.process.stdout is None:
             raise ContestantError(f"{self._entry.name} is not running")
         try:
             async with asyncio.timeout(timeout_s):
-                line = await self._process.stdout.readline()
+                line = await self._child.process.stdout.readline()
         except TimeoutError as error:
             raise ContestantError(f"{self._entry.name} does not answer") from error
         if not line:
@@ -220,25 +205,12 @@ async def running_valkey() -> AsyncIterator[str]:
     except SetupError as error:
         raise ContestantError(str(error)) from error
     with tempfile.TemporaryDirectory(prefix="vouchstorm-bench-bus-") as directory:
-        port = _free_port()
-        process = await asyncio.create_subprocess_exec(
-            program, "--port", str(port), "--bind", "127.0.0.1", "--dir", directory, "--save", "",
-            stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.DEVNULL,
-            start_new_session=True,
-        )  # fmt: skip
-        try:
+        port = free_port()
+        words = [program, "--port", str(port), "--bind", "127.0.0.1", "--dir", directory, "--save", ""]
+        async with Program(words, stdout=DEVNULL, stderr=DEVNULL).spawned(STOP_TIMEOUT_S):
             url = f"redis://127.0.0.1:{port}/0"
             await _answers(url)
             yield url
-        finally:
-            await end_process(process, STOP_TIMEOUT_S)
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 async def _answers(url: str) -> None:

@@ -1,8 +1,6 @@
 """A server started for one run: seed, start, wait for its ready line, watch, stop.
 
-The commands are handed in: this room knows neither the backend nor the command line. The child gets a process
-group of its own, so that a Ctrl-C meant for the run does not kill it before it was asked to stop.
-Called by the runner.
+The commands are handed in: nothing here knows the backend or the command line.
 """
 
 import asyncio
@@ -19,10 +17,10 @@ from typing import Any
 
 from .. import host
 from ..errors import SetupError
+from ..processes import DEVNULL, PIPE, STDOUT, AsyncChild, Program, exit_reason
 
 READY_TIMEOUT_S = 60.0
 STOP_TIMEOUT_S = 10.0
-KILL_TIMEOUT_S = 5.0
 STATUS_TIMEOUT_S = 20.0
 SAMPLE_S = 0.5
 TAIL_LINES = 15
@@ -70,7 +68,7 @@ class ManagedServer:
         self._cpus = cpus
         self._timeout_s = timeout_s
         self._stack = contextlib.AsyncExitStack()
-        self._process: asyncio.subprocess.Process | None = None
+        self._process: AsyncChild | None = None
         self._tail: deque[str] = deque(maxlen=TAIL_LINES)
         self._stopping = False
         self._words: dict[str, str] = {}
@@ -141,34 +139,26 @@ class ManagedServer:
     async def status(self) -> dict[str, Any]:
         """What runs now, as the status command says. Raises SetupError when it does not answer."""
         command = [_fill(word, self._words) for word in self._commands.status]
-        process = await self._spawn(command, asyncio.subprocess.DEVNULL)
+        process = await self._spawn(command, DEVNULL)
         try:
-            output, _ = await asyncio.wait_for(process.communicate(), STATUS_TIMEOUT_S)
-            said = json.loads(output)
+            said = json.loads(await process.output(STATUS_TIMEOUT_S))
         except (TimeoutError, ValueError) as error:
             raise SetupError(f"{' '.join(command)} did not say what runs.") from error
-        finally:
-            if process.returncode is None:
-                process.kill()
-                await process.wait()
         return said if isinstance(said, dict) else {}
 
     async def _seed(self, command: list[str]) -> None:
-        process = await self._spawn(command, asyncio.subprocess.STDOUT)
+        process = await self._spawn(command, STDOUT)
         try:
-            output, _ = await asyncio.wait_for(process.communicate(), self._timeout_s)
+            output = await process.output(self._timeout_s)
         except TimeoutError as error:
             raise SetupError(f"Seeding took longer than {self._timeout_s:g} s.") from error
-        finally:
-            if process.returncode is None:
-                process.kill()
-                await process.wait()
         if process.returncode != 0:
             said = output.decode(errors="replace").strip().splitlines()[-3:]
             raise SetupError(f"Seeding failed with status {process.returncode}: {' / '.join(said)}")
 
     async def _serve(self, command: list[str]) -> None:
-        process = self._process = await self._spawn(command, asyncio.subprocess.PIPE)
+        child = self._process = await self._spawn(command, PIPE)
+        process = child.process
         self._stack.push_async_callback(self._stop)
         self._cpu = host.FamilyCpu(process.pid)
         if self._cpus:
@@ -183,20 +173,12 @@ class ManagedServer:
         named = {str(name): int(pid) for name, pid in pids.items() if pid} if isinstance(pids, dict) else {}
         self._service_cpu = {name: host.FamilyCpu(pid) for name, pid in named.items()}
         group.start(self._collect(process.stdout))
-        group.start(self._watch(process))
+        group.start(self._watch(child))
         group.start(self._sample())
 
-    async def _spawn(self, command: list[str], stderr: int) -> asyncio.subprocess.Process:
+    async def _spawn(self, command: list[str], stderr: int) -> AsyncChild:
         try:
-            return await asyncio.create_subprocess_exec(
-                *command,
-                stdin=asyncio.subprocess.DEVNULL,
-                stdout=asyncio.subprocess.PIPE,
-                stderr=stderr,
-                env={**os.environ, **self._commands.env},
-                start_new_session=True,
-                limit=2**20,
-            )
+            return await Program(command, env=self._commands.env, stdout=PIPE, stderr=stderr).spawn()
         except OSError as error:
             raise SetupError(f"Cannot start {command[0]}: {error.strerror}.") from error
 
@@ -223,11 +205,10 @@ class ManagedServer:
         while stream is not None and (line := await stream.read(65_536)):
             self._tail.extend(line.decode(errors="replace").splitlines())
 
-    async def _watch(self, process: asyncio.subprocess.Process) -> None:
-        status = await process.wait()
+    async def _watch(self, child: AsyncChild) -> None:
+        status = await child.process.wait()
         if not self._stopping:
-            how = f"signal {signal.Signals(-status).name}" if status < 0 else f"status {status}"
-            self.died = f"it ended with {how}"
+            self.died = f"it {exit_reason(status)}"
             self.gone.set()
 
     async def _sample(self) -> None:
@@ -241,24 +222,15 @@ class ManagedServer:
     async def _stop(self) -> None:
         """Ask it to end, then make it; at once when this is cancelled."""
         self._stopping = True
-        process = self._process
-        if process is None:
+        if self._process is None:
             return
         try:
-            for number, timeout_s in ((signal.SIGTERM, STOP_TIMEOUT_S), (signal.SIGKILL, KILL_TIMEOUT_S)):
-                with contextlib.suppress(ProcessLookupError):
-                    os.killpg(process.pid, number)
-                with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(process.wait(), timeout_s)
-                    break
+            await self._process.end(STOP_TIMEOUT_S, group=True)
         except asyncio.CancelledError:
-            for pid in host.family(process.pid):  # in whatever group
+            for pid in host.family(self._process.pid):  # in whatever group
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
             raise
-        finally:
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.killpg(process.pid, signal.SIGKILL)  # workers that outlived their parent
 
 
 def _fill(word: str, values: Mapping[str, str]) -> str:

@@ -7,7 +7,6 @@ import asyncio
 import json
 import os
 import shutil
-import signal
 import subprocess
 import sys
 from collections.abc import Awaitable, Callable, Mapping
@@ -16,6 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+
+from simulator.processes import PIPE, AsyncChild, Program
 
 ROOT = Path(__file__).resolve().parents[2]
 FRONTEND = ROOT / "frontend"
@@ -82,15 +83,14 @@ class Server:
     def __init__(self, data_dir: Path, settings: Mapping[str, str] | None = None) -> None:
         self._data_dir = data_dir
         self._settings = {**CHEAP_PASSWORDS, **(settings or {})}
-        self._process: asyncio.subprocess.Process | None = None
+        self._child: AsyncChild | None = None
         self._port = 0
         self.url = ""
 
     async def start(self) -> None:
         """Start and wait until it says that it is ready."""
         self._data_dir.mkdir(parents=True, exist_ok=True)
-        environment = {k: v for k, v in os.environ.items() if not k.startswith("VOUCHSTORM_")}
-        command = [
+        words = [
             sys.executable,
             "cli.py",
             "serve",
@@ -99,33 +99,19 @@ class Server:
             "--data-dir",
             str(self._data_dir),
         ]
-        with (self._data_dir / "server.log").open("ab") as log:
-            self._process = await asyncio.create_subprocess_exec(
-                *command,
-                cwd=ROOT,
-                env={**environment, **self._settings},
-                stdout=asyncio.subprocess.PIPE,
-                stderr=log,
-            )
-        assert self._process.stdout is not None
-        line = await asyncio.wait_for(self._process.stdout.readline(), READY_S)
-        if not line:
-            raise RuntimeError((self._data_dir / "server.log").read_text(errors="replace")[-2000:])
-        self.url = json.loads(line)["url"]
+        ours: dict[str, str | None] = {name: None for name in os.environ if name.startswith("VOUCHSTORM_")}
+        log = self._data_dir / "server.log"
+        self._child = await Program(
+            words, cwd=ROOT, env={**ours, **self._settings}, log=log, stdout=PIPE
+        ).spawn()
+        self.url = (await self._child.facts(READY_S))["url"]
         self._port = int(self.url.rsplit(":", 1)[1])
 
     async def stop(self) -> None:
         """Stop it as an operator would, and wait until it is gone."""
-        process, self._process = self._process, None
-        if process is None:
-            return
-        process.send_signal(signal.SIGTERM)
-        try:
-            await asyncio.wait_for(process.communicate(), STOP_S)
-        except TimeoutError:
-            process.kill()
-            await process.communicate()
-            raise
+        child, self._child = self._child, None
+        if child is not None and await child.end(STOP_S):
+            raise TimeoutError("the server had to be killed")
 
 
 class NoWebSockets:

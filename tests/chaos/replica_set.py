@@ -14,7 +14,7 @@ from pymongo.errors import OperationFailure, PyMongoError
 
 from backend.stack.plan import DATABASE, LOOPBACK, REPLICA_SET, Role, ServicePlan, StackPlan
 from backend.stack.readiness import NOT_YET_INITIALIZED
-from tests.support.services import free_port
+from simulator.processes import free_port
 
 MEMBERS = 3
 ELECTION_TIMEOUT_MS = 2_000

@@ -10,10 +10,11 @@ from pymongo import MongoClient
 
 from backend.app.domain.records import Claim, User
 from backend.app.domain.trust import TrustPolicy
+from backend.app.errors import SetupError
 from backend.app.ports import Store
 from backend.app.store.open import build_store
 from tests.contract.store.store_records import BuildStore, StubClock, a_claim, a_user
-from tests.support.services import MissingServiceError, Mongod, emptied, running_mongod
+from tests.support.services import Mongod, emptied, running_mongod
 
 STORES = [
     "sqlite",
@@ -34,7 +35,7 @@ def mongod() -> Iterator[Mongod]:
     try:
         with running_mongod() as server:
             yield server
-    except MissingServiceError as error:
+    except SetupError as error:
         if os.environ.get("CI"):
             raise
         pytest.skip(str(error))

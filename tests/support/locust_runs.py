@@ -2,12 +2,8 @@
 
 import csv
 import json
-import os
 import signal
-import socket
-import subprocess
 import sys
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -17,8 +13,10 @@ from pathlib import Path
 
 import pytest
 
+from simulator.processes import PIPE, Child, ProcessError, Program, free_port
 from simulator.report.files import read_result
 from simulator.result import Result
+from tests.support.waiting import wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
 DEADLINE_S = 60.0
@@ -35,19 +33,6 @@ sys.exit(run(LoadtestOptions(**given)))
 """
 
 
-def free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])
-
-
-def until(condition: Callable[[], bool], what: str, deadline_s: float = DEADLINE_S) -> None:
-    end = time.monotonic() + deadline_s
-    while not condition():
-        assert time.monotonic() < end, f"not within {deadline_s} s: {what}"
-        time.sleep(0.05)
-
-
 def read(url: str, data: bytes | None = None, timeout_s: float = 5.0) -> str:
     """What is there; empty while nobody answers."""
     try:
@@ -61,26 +46,21 @@ def page(port: int) -> str:
     return read(f"http://127.0.0.1:{port}/metrics")
 
 
-def start(log: Path, **options: object) -> "subprocess.Popen[bytes]":
+def start(log: Path, **options: object) -> Child:
     """A load test; what it says goes to `log`."""
     given = {"extra": ["--only-summary"], **options}
-    with log.open("wb") as output:
-        return subprocess.Popen(
-            [sys.executable, "-c", RUN, json.dumps(given)],
-            cwd=ROOT,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            env={**os.environ, "PYTHONPATH": str(ROOT)},
-        )
+    words = [sys.executable, "-c", RUN, json.dumps(given)]
+    return Program(words, cwd=ROOT, env={"PYTHONPATH": str(ROOT)}, log=log).start()
 
 
-def end(process: "subprocess.Popen[bytes]", log: Path, deadline_s: float = DEADLINE_S) -> int:
+def end(child: Child, deadline_s: float = DEADLINE_S) -> int:
+    """Its exit code, waited for."""
     try:
-        return process.wait(deadline_s)
-    except subprocess.TimeoutExpired:
-        process.send_signal(signal.SIGTERM)
-        process.wait(20)
-        pytest.fail(f"the load test did not end:\n{log.read_text()[-4000:]}")
+        return child.wait(deadline_s)
+    except ProcessError as error:
+        child.send(signal.SIGTERM)
+        child.end(20)
+        pytest.fail(f"the load test did not end: {error}")
 
 
 def entries(prefix: Path) -> dict[str, dict[str, str]]:
@@ -112,14 +92,14 @@ def whole_run(home: Path, *, seen: Callable[[str], bool], **options: object) -> 
     """A load test from beginning to end, with all files. seen: what its metrics page must show meanwhile."""
     port, pages = free_port(), [""]
     files = {"json": str(home / "result.json"), "csv": str(home / "run"), "html": str(home / "run.html")}
-    process = start(home / "log", metrics_port=port, **files, **options)
+    child = start(home / "log", metrics_port=port, **files, **options)
 
     def watched() -> bool:
         pages[0] = page(port) or pages[0]
-        return process.poll() is not None or seen(pages[0])
+        return child.returncode is not None or seen(pages[0])
 
-    until(watched, "what was to be seen on the metrics page")
-    status = end(process, home / "log")
+    wait_until(watched, "what was to be seen on the metrics page", DEADLINE_S)
+    status = end(child)
     assert (home / "result.json").exists(), (home / "log").read_text()[-4000:]
     return Run(status, read_result(home / "result.json"), entries(home / "run"), pages[0], home)
 
@@ -128,7 +108,7 @@ def whole_run(home: Path, *, seen: Callable[[str], bool], **options: object) -> 
 class Backend:
     url: str
     tokens: Path
-    process: "subprocess.Popen[str]"
+    process: Child
 
 
 @contextmanager
@@ -138,16 +118,8 @@ def running_backend(home: Path) -> Iterator[Backend]:
     base = [sys.executable, "cli.py"]
     place = ["--data-dir", str(home / "data")]
     seed = [*base, "seed", "--users", "40", "--claims", "0", "--tokens", str(tokens), *place]
-    subprocess.run(seed, cwd=ROOT, check=True, capture_output=True, timeout=60)
-    process = subprocess.Popen(
-        [*base, "serve", "--port", "0", "--log-level", "error", *place],
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    assert process.stdout is not None
-    try:
-        yield Backend(json.loads(process.stdout.readline())["url"], tokens, process)
-    finally:
-        process.kill()
-        process.communicate()
+    with Program(seed, cwd=ROOT, log=home / "seed.log").running() as seeding:
+        assert seeding.wait(DEADLINE_S) == 0, seeding.last_words()
+    words = [*base, "serve", "--port", "0", "--log-level", "error", *place]
+    with Program(words, cwd=ROOT, stdout=PIPE).running(grace_s=0) as child:
+        yield Backend(child.facts()["url"], tokens, child)

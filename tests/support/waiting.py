@@ -24,3 +24,11 @@ async def until_async(
     while not await condition():
         assert time.monotonic() < deadline_s, f"did not come about in time: {what or condition}"
         await asyncio.sleep(POLL_S * 4)
+
+
+def wait_until(condition: Callable[[], object], what: str = "", timeout_s: float = DEADLINE_S) -> None:
+    """As `until`, for tests that block."""
+    deadline_s = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < deadline_s, f"did not come about in time: {what or condition}"
+        time.sleep(POLL_S * 4)

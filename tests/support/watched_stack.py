@@ -2,11 +2,9 @@
 
 import os
 import re
-import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,8 +12,10 @@ import pytest
 
 from dashboards.prometheus_server import MissingPrometheusError, Prometheus, find_program
 from loadtest.run import LoadtestOptions, command
+from simulator.processes import Child, Program
 from tests.support.backend.node import ROOT, Node
 from tests.support.services import Valkey, running_valkey
+from tests.support.waiting import wait_until
 
 DEADLINE_S = 40.0
 FASTER = 20
@@ -44,13 +44,6 @@ def hasten(text: str) -> str:
     return re.sub(r"(\[|for: )(\d+)([smh])", shorter, text)
 
 
-def until(condition: Callable[[], bool], what: str, deadline_s: float = DEADLINE_S) -> None:
-    end_s = time.monotonic() + deadline_s
-    while not condition():
-        assert time.monotonic() < end_s, f"not within {deadline_s} s: {what}"
-        time.sleep(0.1)
-
-
 @dataclass(frozen=True)
 class Stack:
     nodes: list[Node]
@@ -69,15 +62,15 @@ class Stack:
             return not missing
 
         try:
-            until(all_seen, ", ".join(alerts), deadline_s)
+            wait_until(all_seen, ", ".join(alerts), deadline_s)
         except AssertionError as error:
             raise AssertionError(f"{error}; never fired: {missing}") from error
 
 
 @contextmanager
-def hasty_prometheus(home: Path, targets: list[str], interval_s: float = INTERVAL_S) -> Iterator[Prometheus]:
-    """Scrapes every `interval_s`, which is its patience as well."""
-    server = Prometheus(home, {"nodes": targets}, interval_s=interval_s)
+def hasty_prometheus(home: Path, targets: list[str]) -> Iterator[Prometheus]:
+    """Scrapes every INTERVAL_S, which is its patience as well."""
+    server = Prometheus(home, {"nodes": targets}, interval_s=INTERVAL_S)
     for path in (home / "rules").glob("*.yml"):
         path.write_text(hasten(path.read_text()))
     with server:
@@ -102,25 +95,13 @@ def watched_stack(home: Path, store_url: str | None = None, **settings: object) 
         yield Stack(nodes, valkey, prometheus)
 
 
-def load(node: Node, home: Path, seconds: int) -> "subprocess.Popen[bytes]":
-    """A small load test against one node, users registered on the way."""
+def load(node: Node, home: Path, seconds: int) -> AbstractContextManager[Child]:
+    """A small load test against one node, users registered on the way, killed at the end of the block."""
     options = LoadtestOptions(users=20, duration_s=seconds, think_s=0.3, extra=("--only-summary",))
-    return program(home / "locust.log", command(options, node.url, None, home / "locust.json")[1:])
+    words = command(options, node.url, None, home / "locust.json")[1:]
+    return python(home / "locust.log", words).running(grace_s=0)
 
 
-def program(log: Path, words: list[str]) -> "subprocess.Popen[bytes]":
+def python(log: Path, words: list[str]) -> Program:
     """Python with our modules; what it says goes to `log`."""
-    with log.open("wb") as file:
-        environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-        return subprocess.Popen([sys.executable, *words], cwd=ROOT, stdout=file, stderr=file, env=environment)
-
-
-@contextmanager
-def running(log: Path, words: list[str]) -> Iterator["subprocess.Popen[bytes]"]:
-    """The same, killed at the end."""
-    process = program(log, words)
-    try:
-        yield process
-    finally:
-        process.kill()
-        process.wait()
+    return Program([sys.executable, *words], cwd=ROOT, env={"PYTHONPATH": str(ROOT)}, log=log)

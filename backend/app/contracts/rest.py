@@ -257,3 +257,10 @@ class Problem(Out):
     code: str
     instance: str | None = None
     errors: list[FieldProblem] | None = None
+
+    @classmethod
+    def of(cls, code: str, status: int, detail: str | None = None, **more: Any) -> "Problem":
+        """The document of a code. detail: None repeats the title."""
+        title = code.replace("_", " ").capitalize()
+        kind = f"urn:vouchstorm:problem:{code}"
+        return cls(type=kind, title=title, status=status, detail=detail or f"{title}.", code=code, **more)

@@ -1,6 +1,9 @@
-"""One node as a process: uvicorn with our websocket class, an orderly end, a ready line.
+"""One node as a process: uvicorn with our HTTP and websocket classes, an orderly end, a ready line.
 
-Called by the command line and by the supervisor.
+uvicorn bounds the pause between two requests and nothing else. Here one clock bounds what a client over HTTP
+may take: for its request, and for the answer. A websocket has its own deadlines.
+
+Source: uvicorn 0.54 `protocols/http/httptools_impl.py: HttpToolsProtocol`; RFC 6585 (431).
 """
 
 import asyncio
@@ -13,7 +16,6 @@ import socket
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from typing import Any
 
 import uvicorn
 import uvloop
@@ -26,52 +28,36 @@ from ..realtime.http_upgrade import short_way
 from ..realtime.websocket import TCP_USER_TIMEOUT_MS, FanoutProtocol
 from ..settings import Settings
 
-# How long a node waits for a client over HTTP, and how much of a head it reads: neither for ever.
-#
-# uvicorn bounds the pause between two requests and nothing else: a connection that says nothing, a
-# head that
-# comes a byte a minute or never ends, an answer that nobody reads, each would be held as long as its
-# client
-# likes. Here one clock sweeps over those that are being waited for. Websockets are no business of
-# this room:
-# their deadlines are in `realtime/`. Passed to uvicorn by `node.py`.
-#
-# Source: uvicorn 0.54 `protocols/http/httptools_impl.py: HttpToolsProtocol`; RFC 6585 (431).
-
+BACKLOG = 4_096
 MAX_HEAD_BYTES = 32_768
+MAX_AWAITED = 20_000
+"""HTTP connections that may be waited for at once."""
 SWEEP_S = 0.5
+COLLECT_AFTER = (5_000, 20, 20)
+"""Thresholds of the three generations of the garbage collector: see `gc.set_threshold`."""
+SEND_BUFFER_BYTES = 131_072
+"""A slow client shows up early, and costs the kernel a bounded amount."""
 
 
-def _refusal(status: int, phrase: str, code: str, detail: str) -> bytes:
-    """A whole answer with a problem document, after which the connection ends."""
-    title = code.replace("_", " ").capitalize()
-    problem = Problem(
-        type=f"urn:vouchstorm:problem:{code}", title=title, status=status, detail=detail, code=code
-    )
-    body = problem.model_dump_json(exclude_none=True).encode()
+def _head_too_large() -> bytes:
+    detail = f"The request's head is longer than {MAX_HEAD_BYTES} bytes; send fewer or shorter headers."
+    body = Problem.of("head_too_large", 431, detail).model_dump_json(exclude_none=True).encode()
     head = (
-        f"HTTP/1.1 {status} {phrase}\r\nConnection: close\r\n"
+        "HTTP/1.1 431 Request Header Fields Too Large\r\nConnection: close\r\n"
         f"Content-Type: application/problem+json\r\nContent-Length: {len(body)}\r\n\r\n"
     )
     return head.encode() + body
 
 
-REFUSALS = {
-    431: _refusal(
-        431,
-        "Request Header Fields Too Large",
-        "head_too_large",
-        f"The request's head is longer than {MAX_HEAD_BYTES} bytes; send fewer or shorter headers.",
-    )
-}
-"""Status -> all that is written to the client, head and body."""
+HEAD_TOO_LARGE = _head_too_large()
+"""The whole answer, after which the connection ends."""
 
 
-class Patience:
-    """The connections of a node that are waited for.
+class RequestDeadlines:
+    """The HTTP connections of a node that are waited for.
 
-    deadline_s: for the whole request, from the connection or its first byte on; and for an answer's reader
-    who takes nothing. most: when more are waited for, the one that was waited for longest is ended.
+    deadline_s: for a whole request, from the connection or its first byte on; and for a reader who takes
+    nothing of an answer. most: when more are waited for, the one that was waited for longest is ended.
     """
 
     def __init__(self, deadline_s: float, most: int) -> None:
@@ -80,9 +66,6 @@ class Patience:
         self._since_s: dict[HttpToolsProtocol, float] = {}
         self._sweeping = False
         self.ended = 0
-
-    def __len__(self) -> int:
-        return len(self._since_s)
 
     def begin(self, protocol: HttpToolsProtocol) -> None:
         """Wait for this one from now on; who is waited for already has no more time than before."""
@@ -120,20 +103,20 @@ class Patience:
             protocol.transport.abort()
 
 
-class PatientProtocol(HttpToolsProtocol):
-    """One HTTP connection that is not waited for without end. `patience`: see `patient`."""
+class DeadlineProtocol(HttpToolsProtocol):
+    """One HTTP connection that is not waited for without end; mixed into uvicorn's class by `serve_node`."""
 
-    patience: Patience
+    deadlines: RequestDeadlines
     _in_request = False
     _in_head = False
     _head_bytes = 0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)  # type: ignore[arg-type]
-        self.patience.begin(self)
+        self.deadlines.begin(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self.patience.done(self)
+        self.deadlines.done(self)
         super().connection_lost(exc)
 
     def on_message_begin(self) -> None:
@@ -146,41 +129,28 @@ class PatientProtocol(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         self._in_request = False
-        self.patience.done(self)
+        self.deadlines.done(self)
         super().on_message_complete()
 
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
         if self._in_request:
-            self.patience.begin(self)
+            self.deadlines.begin(self)
         if self._in_head:
             self._head_bytes += len(data)
             if self._head_bytes > MAX_HEAD_BYTES and not self.transport.is_closing():
-                self.transport.write(REFUSALS[431])
+                self.transport.write(HEAD_TOO_LARGE)
                 self.transport.close()
 
     def pause_writing(self) -> None:
         super().pause_writing()
-        self.patience.begin(self)
+        self.deadlines.begin(self)
 
     def resume_writing(self) -> None:
         super().resume_writing()
         if not self._in_request:
-            self.patience.done(self)
+            self.deadlines.done(self)
 
-
-def patient(protocol: type[Any], patience: Patience) -> type[Any]:
-    """This HTTP protocol class, with patience."""
-    return type("Patient", (PatientProtocol, protocol), {"patience": patience})
-
-
-BACKLOG = 4_096
-MAX_AWAITED = 20_000
-"""HTTP connections that may be waited for at once."""
-COLLECT_AFTER = (5_000, 20, 20)
-"""Thresholds of the three generations of the garbage collector: see `gc.set_threshold`."""
-SEND_BUFFER_BYTES = 131_072
-"""A slow client shows up early, and costs the kernel a bounded amount."""
 
 Heard = Callable[[Callable[[signal.Signals], None]], AbstractContextManager[None]]
 """In its context SIGINT and SIGTERM call what it was given, on the running loop."""
@@ -223,7 +193,11 @@ class Server(uvicorn.Server):
         await self._application.start()
         await super().startup(sockets=sockets)
         if self.started:
-            spare_the_collector()
+            # A hundred thousand objects are loaded by now and live as long as the process. In a storm of
+            # connections walking them costs a quarter of the CPU. Sockets that ended need no collector.
+            gc.collect()
+            gc.freeze()
+            gc.set_threshold(*COLLECT_AFTER)
             self._on_ready()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
@@ -238,18 +212,7 @@ class Server(uvicorn.Server):
         self._captured_signals = [sig for sig in self._captured_signals if sig != signal.SIGTERM]
 
 
-def spare_the_collector() -> None:
-    """Keep the garbage collector from walking, again and again, what lives as long as the process.
-
-    A hundred thousand objects are loaded by now; in a storm of connections they cost a quarter of the CPU.
-    Sockets that ended are freed without the collector, so that seldom is often enough.
-    """
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(*COLLECT_AFTER)
-
-
-def listen(host: str, port: int, *, reuse_port: bool = False) -> socket.socket:
+def listen(host: str, port: int) -> socket.socket:
     """A bound socket; port 0 takes a free one. Raises SetupError with what to do."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     sock = socket.socket(family, socket.SOCK_STREAM)
@@ -257,8 +220,6 @@ def listen(host: str, port: int, *, reuse_port: bool = False) -> socket.socket:
     # What is accepted here has these from the start.
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, TCP_USER_TIMEOUT_MS)
-    if reuse_port:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
     try:
         sock.bind((host, port))
     except OSError as error:
@@ -268,7 +229,6 @@ def listen(host: str, port: int, *, reuse_port: bool = False) -> socket.socket:
                 f"Port {port} on {host} is in use; stop what uses it or choose another with --port."
             ) from error
         raise SetupError(f"Cannot listen on {host}:{port}: {error.strerror}.") from error
-    sock.set_inheritable(True)
     return sock
 
 
@@ -292,12 +252,13 @@ async def serve_node(
     application = create_app(settings)
     host, port = sock.getsockname()[:2]
     url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
-    patience = Patience(settings.request_deadline_s, MAX_AWAITED)
-    application.services.metrics.http_abandoned.source = lambda: patience.ended
+    deadlines = RequestDeadlines(settings.request_deadline_s, MAX_AWAITED)
+    application.services.metrics.http_abandoned.source = lambda: deadlines.ended
+    http = short_way(application.realtime.door, application.realtime.engine)
     config = uvicorn.Config(
         application,
         ws=FanoutProtocol,
-        http=patient(short_way(application.realtime.door, application.realtime.engine), patience),
+        http=type("Http", (DeadlineProtocol, http), {"deadlines": deadlines}),
         lifespan="off",
         log_config=None,
         access_log=False,

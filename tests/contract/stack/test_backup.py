@@ -92,7 +92,7 @@ async def test_a_backup_under_writes_is_consistent(url: str, path: Path, tmp_pat
     copying.join()
     await store.close()
     assert (len(done), written > 0) == (1, True)
-    assert examine_data(f"sqlite:///{tmp_path / 'b.db'}", repair=False).findings == []
+    assert examine_data(f"sqlite:///{tmp_path / 'b.db'}").findings == []
 
 
 async def test_what_is_committed_and_still_in_the_log_is_in_the_backup(
@@ -183,7 +183,7 @@ def test_an_older_backup_is_restored_and_migrated_by_the_next_start(tmp_path: Pa
     target = tmp_path / "store.db"
     restore(f"sqlite:///{target}", older, force=False)
     connect_writer(target, 1).close()
-    assert examine_data(f"sqlite:///{target}", repair=False).findings == []
+    assert examine_data(f"sqlite:///{target}").findings == []
 
 
 def test_a_missing_store_is_said(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""`doctor --data`: damage of each kind is found; what follows from whole rows is repaired, never guessed."""
+"""`doctor --data`: damage of each kind is found, nothing is changed, and each finding says what to do."""
 
 # ruff: noqa: S608 - SQL of literals only
 
@@ -16,7 +16,7 @@ from backend.app.domain.consensus import Decision
 from backend.app.domain.trust import TrustPolicy
 from backend.app.errors import SetupError
 from backend.app.store.open import build_store
-from backend.stack.data_checks import examine_data, sentences
+from backend.stack.data_checks import FOLLOWS, LOST, PENDING, examine_data, sentences
 from tests.contract.store.store_files import whole_store
 from tests.contract.store.store_records import StubClock, a_claim, a_user, a_validation, settled, told
 from tests.support.services import Mongod, emptied
@@ -63,7 +63,7 @@ NEVER_WRONG = f"id = (SELECT min(id) FROM users WHERE id IN ({AGREED}) AND id NO
 NEVER_RIGHT = f"id = (SELECT min(id) FROM users WHERE id IN ({DISAGREED}) AND id NOT IN ({AGREED}))"
 ONCE_WRONG = f"id = (SELECT min(id) FROM users WHERE id IN ({AGREED}) AND id IN ({DISAGREED}))"
 
-REPAIRABLE = {
+DISPROVED = {
     "a tally counts too many": ("tally", f"UPDATE claims SET vouch = vouch + 1 WHERE {OPEN}"),
     "weights are not those of the validations": (
         "tally",
@@ -116,7 +116,7 @@ REPAIRABLE = {
         f"UPDATE users SET claims_verified = claims_verified + 1 WHERE {SOMEBODY}",
     ),
 }
-LOST = {
+GONE = {
     "a validation is gone": (
         "tally",
         f"DELETE FROM validations WHERE version = 1 AND claim_id = (SELECT id FROM claims WHERE {OPEN})",
@@ -176,96 +176,68 @@ LOST = {
 
 
 def test_a_whole_store_has_nothing_wrong(url: str) -> None:
-    examined = examine_data(url, repair=False)
+    examined = examine_data(url)
     assert (examined.findings, sentences(examined)[-1]) == ([], "Every law of conservation holds.")
 
 
-@pytest.mark.parametrize("what", REPAIRABLE)
-def test_damage_that_other_rows_disprove_is_found(url: str, damage: Callable[[str], None], what: str) -> None:
-    law, sql = REPAIRABLE[what]
-    damage(sql)
-    assert [
-        (finding.law, finding.repair is not None) for finding in examine_data(url, repair=False).left
-    ] == [(law, True)]
-
-
-@pytest.mark.parametrize("what", REPAIRABLE)
-def test_damage_that_other_rows_disprove_is_undone(
+@pytest.mark.parametrize("what", DISPROVED)
+def test_damage_that_other_rows_disprove_is_found(
     url: str, path: Path, damage: Callable[[str], None], what: str
 ) -> None:
-    before = everything(path)
-    damage(REPAIRABLE[what][1])
-    assert len(examine_data(url, repair=True).repaired) == 1
-    assert everything(path) == before
-
-
-@pytest.mark.parametrize("what", REPAIRABLE)
-def test_without_repair_nothing_is_changed(
-    url: str, path: Path, damage: Callable[[str], None], what: str
-) -> None:
-    damage(REPAIRABLE[what][1])
-    before = everything(path)
-    examine_data(url, repair=False)
-    assert everything(path) == before
-
-
-@pytest.mark.parametrize("what", LOST)
-def test_what_is_lost_is_found_and_left_alone(
-    url: str, path: Path, damage: Callable[[str], None], what: str
-) -> None:
-    law, sql = LOST[what]
+    law, sql = DISPROVED[what]
     damage(sql)
     before = everything(path)
-    examined = examine_data(url, repair=True)
-    assert law in {finding.law for finding in examined.left}
-    assert examined.repaired == []
+    assert [(finding.law, finding.mend) for finding in examine_data(url).findings] == [(law, FOLLOWS)]
     assert everything(path) == before
 
 
-def test_a_consensus_that_did_not_reach_everybody_is_given_to_the_reconciler(
-    url: str, path: Path, damage: Callable[[str], None]
+@pytest.mark.parametrize("what", GONE)
+def test_what_is_lost_is_found_and_no_value_is_made_up(
+    url: str, path: Path, damage: Callable[[str], None], what: str
+) -> None:
+    law, sql = GONE[what]
+    damage(sql)
+    before = everything(path)
+    assert (law, LOST) in {(finding.law, finding.mend) for finding in examine_data(url).findings}
+    assert everything(path) == before
+
+
+def test_a_consensus_that_did_not_reach_everybody_is_work_for_the_reconciler(
+    url: str, damage: Callable[[str], None]
 ) -> None:
     damage(
         f"""DELETE FROM effects WHERE key = (SELECT max(key) FROM effects
         WHERE claim_id = (SELECT id FROM claims WHERE {SETTLED}))"""
     )
-    examined = examine_data(url, repair=True)
-    with closing(sqlite3.connect(path)) as connection:
-        pending = connection.execute(f"SELECT pending FROM claims WHERE {SETTLED}").fetchone()
-    assert ([finding.law for finding in examined.repaired], pending) == (["consensus"], (1,))
+    assert PENDING in [finding.mend for finding in examine_data(url).findings if finding.law == "consensus"]
 
 
 @pytest.mark.parametrize("who", ["owner_id", "user_id"])
-def test_what_cannot_reach_somebody_who_does_not_exist_is_not_given_to_the_reconciler(
-    url: str, path: Path, damage: Callable[[str], None], who: str
+def test_what_cannot_reach_somebody_who_does_not_exist_is_no_work_for_the_reconciler(
+    url: str, damage: Callable[[str], None], who: str
 ) -> None:
     if who == "owner_id":
         damage(f"UPDATE claims SET owner_id = 'nobody' WHERE {SETTLED}")
     else:
-        damage(LOST["a participant of a settled claim does not exist"][1])
-    left = examine_data(url, repair=True).left
-    with closing(sqlite3.connect(path)) as connection:
-        pending = connection.execute("SELECT count(*) FROM claims WHERE pending = 1").fetchone()
-    told = [finding.sentence for finding in left if finding.law == "references"]
-    assert (len(told), "nobody, who does not exist" in told[0], pending) == (1, True, (0,))
+        damage(GONE["a participant of a settled claim does not exist"][1])
+    findings = examine_data(url).findings
+    told = [finding.sentence for finding in findings if finding.law == "references"]
+    assert (len(told), "nobody, who does not exist" in told[0]) == (1, True)
+    assert PENDING not in [finding.mend for finding in findings]
 
 
 def test_a_score_with_missing_changes_is_not_made_up(url: str, damage: Callable[[str], None]) -> None:
     damage("DELETE FROM effects WHERE key = (SELECT max(key) FROM effects WHERE new_score <> old_score)")
-    left = examine_data(url, repair=True).left
-    assert [(finding.law, finding.repair) for finding in left if finding.law == "trust"] == [("trust", None)]
+    assert [finding.mend for finding in examine_data(url).findings if finding.law == "trust"] == [LOST]
 
 
-def test_a_badge_that_is_there_twice_is_kept_once(
-    url: str, path: Path, damage: Callable[[str], None]
-) -> None:
-    before = everything(path)
+def test_a_badge_that_is_there_twice_is_found(url: str, damage: Callable[[str], None]) -> None:
     damage(
         """UPDATE users SET badges = json_insert(badges, '$[#]', json_extract(badges, '$[0]'))
         WHERE id = (SELECT min(id) FROM users WHERE badges <> '[]')"""
     )
-    assert len(examine_data(url, repair=True).repaired) == 1
-    assert everything(path) == before
+    (finding,) = examine_data(url).findings
+    assert "has a badge twice" in finding.sentence
 
 
 async def test_what_was_forgotten_by_retention_is_not_missing(url: str) -> None:
@@ -275,24 +247,21 @@ async def test_what_was_forgotten_by_retention_is_not_missing(url: str) -> None:
     removed = (await store.trim_notifications(late, None, 4)).removed
     await store.trim_effects(late, None, 100)
     await store.close()
-    assert (removed > 0, examine_data(url, repair=False).findings) == (True, [])
+    assert (removed > 0, examine_data(url).findings) == (True, [])
 
 
-def test_every_finding_says_what_came_of_it(url: str, damage: Callable[[str], None]) -> None:
-    damage(REPAIRABLE["a tally counts too many"][1])
-    damage(LOST["a notification is gone"][1])
-    lines = sentences(examine_data(url, repair=True))
-    assert sorted(line.rpartition("[")[2] for line in lines[1:]) == [
-        "not repaired: that would be a guess]",
-        "repaired]",
-    ]
+def test_every_finding_says_what_to_do(url: str, damage: Callable[[str], None]) -> None:
+    damage(DISPROVED["a tally counts too many"][1])
+    damage(GONE["a notification is gone"][1])
+    _, *lines = sentences(examine_data(url))
+    assert sorted(line.rpartition("[")[2] for line in lines) == sorted([f"{LOST}]", f"{FOLLOWS}]"])
 
 
 def test_an_older_store_is_not_touched(path: Path, url: str) -> None:
     with closing(sqlite3.connect(path)) as connection:
         connection.execute("PRAGMA user_version = 1")
     with pytest.raises(SetupError, match="start a node once"):
-        examine_data(url, repair=True)
+        examine_data(url)
 
 
 # ------------------------------------------------------------------ MongoDB
@@ -326,31 +295,29 @@ async def mongo(mongod: Mongod, mongo_client: MongoClient[dict[str, Any]]) -> tu
 
 @pytest.mark.services
 async def test_a_whole_database_has_nothing_wrong(mongo: tuple[str, Any]) -> None:
-    assert examine_data(mongo[0], repair=False).findings == []
+    assert examine_data(mongo[0]).findings == []
 
 
 @pytest.mark.services
-async def test_damage_in_a_database_is_undone(mongo: tuple[str, Any]) -> None:
+async def test_damage_in_a_database_is_found(mongo: tuple[str, Any]) -> None:
     url, database = mongo
-    before = [list(database[name].find()) for name in ("users", "claims")]
     database.claims.update_one({}, {"$inc": {"vouch": 3}, "$set": {"status": "refuted"}})
     database.users.update_one({"_id": "id-ann"}, {"$inc": {"trust_score": 5, "unread": 2}})
-    assert len(examine_data(url, repair=True).repaired) == 4
+    database.notifications.delete_one({"user_id": "id-owner", "seq": 1})
+    before = [list(database[name].find()) for name in ("users", "claims")]
+    found = [(finding.law, finding.mend is FOLLOWS) for finding in examine_data(url).findings]
+    assert sorted(found) == [
+        ("consensus", True),
+        ("notifications", False),
+        ("notifications", True),
+        ("tally", True),
+        ("trust", True),
+    ]
     assert [list(database[name].find()) for name in ("users", "claims")] == before
 
 
 @pytest.mark.services
-async def test_an_impossible_streak_in_a_database_is_undone(mongo: tuple[str, Any]) -> None:
+async def test_an_impossible_streak_in_a_database_is_found(mongo: tuple[str, Any]) -> None:
     url, database = mongo
-    before = list(database.users.find())
     database.users.update_one({"_id": "id-ann"}, {"$inc": {"accurate_streak": 4}})
-    assert len(examine_data(url, repair=True).repaired) == 1
-    assert list(database.users.find()) == before
-
-
-@pytest.mark.services
-async def test_what_a_database_lost_is_left_alone(mongo: tuple[str, Any]) -> None:
-    url, database = mongo
-    database.notifications.delete_one({"user_id": "id-owner", "seq": 1})
-    examined = examine_data(url, repair=True)
-    assert ([finding.law for finding in examined.left], examined.repaired) == (["notifications"], [])
+    assert [(finding.law, finding.mend) for finding in examine_data(url).findings] == [("counters", FOLLOWS)]

@@ -22,6 +22,7 @@ from backend.app.errors import RefusedError, SetupError, UnavailableError
 from backend.app.ports import Recorded, Store
 from backend.app.store.open import build_store
 from backend.app.store.schema import MONGO_INDEXES
+from simulator.processes import free_port
 from tests.contract.store.store_records import (
     START,
     VERIFIED,
@@ -32,7 +33,7 @@ from tests.contract.store.store_records import (
     after,
     told,
 )
-from tests.support.services import Mongod, emptied, free_port, running_mongod
+from tests.support.services import Mongod, emptied, running_mongod
 
 pytestmark = [
     pytest.mark.services,

@@ -191,7 +191,7 @@ async def test_a_leaving_node_waits_for_nobody(tmp_path: Path) -> None:
 
 async def test_sigint_leaves_as_well(tmp_path: Path) -> None:
     with running_node(tmp_path) as node:
-        process = node._process
+        process = node._child
         assert process is not None
         os.kill(node.pid, signal.SIGINT)
         assert await asyncio.to_thread(process.wait, 20) == 130

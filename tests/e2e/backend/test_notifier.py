@@ -7,12 +7,13 @@ import pytest
 import socketio
 
 from backend.app.contracts.types import NotificationType, UserId
+from backend.app.errors import SetupError
 from backend.app.notifier import outside
 from backend.app.settings import Settings, load_settings
 from tests.support.backend.node import SECRET, Node, running_node
 from tests.support.backend.rest import Rest
 from tests.support.backend.sockets import connected
-from tests.support.services import MissingServiceError, running_valkey
+from tests.support.services import running_valkey
 
 pytestmark = pytest.mark.services
 
@@ -22,7 +23,7 @@ def bus_url() -> Iterator[str]:
     try:
         with running_valkey() as valkey:
             yield valkey.url()
-    except MissingServiceError as error:
+    except SetupError as error:
         if os.environ.get("CI"):
             raise
         pytest.skip(str(error))

@@ -22,7 +22,8 @@ from backend.app.observability.tracing import open_tracing
 from backend.app.process.node import listen
 from backend.app.realtime.websocket import FanoutProtocol
 from backend.app.settings import Settings, load_settings
-from tests.support.backend.node import LOOPBACK, ROOT, SECRET, free_port, running_node
+from simulator.processes import free_port
+from tests.support.backend.node import LOOPBACK, ROOT, SECRET, running_node
 from tests.support.backend.rest import Account, Rest
 from tests.support.backend.sockets import connected
 from tests.support.waiting import until

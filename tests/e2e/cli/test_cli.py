@@ -137,10 +137,12 @@ def test_a_data_directory_that_cannot_be_written_is_one_sentence() -> None:
     assert "choose another with --data-dir" in refused.stderr
 
 
-def test_several_workers_without_a_bus_are_refused(tmp_path: Path) -> None:
-    refused = vouchstorm("serve", "--workers", "2", "--port", "0", "--data-dir", str(tmp_path))
-    assert refused.returncode == 3
-    assert "VOUCHSTORM_BUS_URL" in refused.stderr
+@pytest.mark.parametrize("count", ["1", "2"])
+def test_who_asks_for_workers_is_told_to_run_nodes(count: str) -> None:
+    refused = invoke("serve", "--workers", count)
+    assert refused.exit_code == 2
+    assert "vouchstorm up --nodes N" in " ".join(refused.stderr.replace("│", " ").split())
+    assert "--workers" not in invoke("serve", "--help").stdout
 
 
 def test_doctor_names_what_it_looked_at() -> None:

@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from tests.support.locust_runs import until
+from simulator.processes import DEVNULL, Child, Program
+from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.slow
 
@@ -19,9 +20,9 @@ SMALL = ["--only", "fanout,connect", "--sizes", "50", "--contestants", "ours,flo
 DEADLINE_S = 120.0
 
 
-def start(*arguments: str) -> "subprocess.Popen[bytes]":
-    command = [sys.executable, "-m", "loadtest.bench", *arguments]
-    return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+def start(*arguments: str) -> Child:
+    words = [sys.executable, "-m", "loadtest.bench", *arguments]
+    return Program(words, cwd=ROOT, stdout=DEVNULL, stderr=DEVNULL).start()
 
 
 @pytest.fixture(scope="module")
@@ -62,13 +63,13 @@ def test_an_interrupted_run_keeps_what_it_has_and_leaves_no_children(
     path = tmp_path / "bench.json"
     process = start(*SMALL, "--repetitions", "100", "--json", str(path))
     try:
-        until(
+        wait_until(
             lambda: path.exists() and bool(children_of(process.pid)), "a trial and the next one", DEADLINE_S
         )
         children = children_of(process.pid)
-        process.send_signal(number)
+        process.send(number)
         assert process.wait(DEADLINE_S) == 130
     finally:
         process.kill()
     assert json.loads(path.read_text())["sources"]["fanout@50"]["stopped"] == "interrupted"
-    until(lambda: all(gone(child) for child in children), "the children are gone", DEADLINE_S)
+    wait_until(lambda: all(gone(child) for child in children), "the children are gone", DEADLINE_S)

@@ -8,20 +8,21 @@ from pathlib import Path
 
 import pytest
 
+from simulator.processes import free_port
 from simulator.report.files import read_result
 from tests.support.locust_runs import (
+    DEADLINE_S,
     PUSHED,
     ROOT,
     Backend,
     end,
     entries,
-    free_port,
     page,
     running_backend,
     start,
-    until,
     whole_run,
 )
+from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.slow
 
@@ -63,7 +64,7 @@ def test_every_shape_ends_with_nothing_lost(backend: Backend, tmp_path: Path, sh
         think_s=0.5,
         json=str(tmp_path / "result.json"),
     )
-    end(process, tmp_path / "log")
+    end(process)
     result = read_result(tmp_path / "result.json")
     assert (result.ledger.lost, result.ledger.misrouted, result.ledger.balanced) == (0, 0, True)
     assert result.connections.peak >= 20
@@ -82,9 +83,9 @@ def test_a_backend_that_dies_ends_neither_in_a_pass_nor_in_a_hang(backend: Backe
         csv=str(tmp_path / "run"),
         metrics_port=port,
     )
-    until(lambda: PUSHED in page(port), "pushes")
+    wait_until(lambda: PUSHED in page(port), "pushes", DEADLINE_S)
     backend.process.kill()
-    assert end(process, tmp_path / "log") in (1, 4)
+    assert end(process) in (1, 4)
     assert int(entries(tmp_path / "run")["disconnect"]["Failure Count"]) > 0
 
 

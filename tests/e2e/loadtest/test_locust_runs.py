@@ -7,20 +7,21 @@ from pathlib import Path
 
 import pytest
 
+from simulator.processes import free_port
 from simulator.report.files import read_result
 from tests.support.locust_runs import (
+    DEADLINE_S,
     PUSHED,
     Backend,
     Run,
     end,
     entries,
-    free_port,
     read,
     running_backend,
     start,
-    until,
     whole_run,
 )
+from tests.support.waiting import wait_until
 
 FORGETFUL = """
 import loadtest.locustfile as ours
@@ -149,7 +150,7 @@ def test_a_client_that_loses_messages_fails_the_run(backend: Backend, tmp_path: 
         csv=str(tmp_path / "run"),
         extra=["-f", str(locustfile), "--only-summary"],
     )
-    status = end(process, tmp_path / "log")
+    status = end(process)
     result = read_result(tmp_path / "result.json")
     assert status == result.exit_code != 0  # 1, or 4 where the machine was too busy besides
     assert any(reason.startswith("lost: ") for reason in result.reasons)
@@ -168,7 +169,7 @@ def test_a_missed_service_level_is_the_exit_code(backend: Backend, tmp_path: Pat
         slo=["fanout_p50_ms=0.001"],
         json=str(tmp_path / "result.json"),
     )
-    status = end(process, tmp_path / "log")
+    status = end(process)
     result = read_result(tmp_path / "result.json")
     assert status == result.exit_code != 0
     assert any("fanout_p50_ms" in reason for reason in result.reasons)
@@ -191,16 +192,16 @@ def test_the_web_page_starts_and_stops_a_test(backend: Backend, tmp_path: Path) 
         json=str(result),
     )
     try:
-        until(lambda: "Locust" in read(base), "the web page")
+        wait_until(lambda: "Locust" in read(base), "the web page", DEADLINE_S)
         assert json.loads(read(f"{base}/swarm", b"user_count=10&spawn_rate=10", timeout_s=30))["success"]
 
         def pushes() -> int:
             rows = json.loads(read(f"{base}/stats/requests") or "{}").get("stats", [])
             return sum(row["num_requests"] for row in rows if row["name"].startswith("push:"))
 
-        until(lambda: pushes() > 0, "pushes on the web page")
+        wait_until(lambda: pushes() > 0, "pushes on the web page", DEADLINE_S)
         assert json.loads(read(f"{base}/stop", b"", timeout_s=30))["success"]  # waits for the users
     finally:
-        process.send_signal(signal.SIGINT)
-        status = end(process, tmp_path / "log")
+        process.send(signal.SIGINT)
+        status = end(process)
     assert status == read_result(result).exit_code

@@ -1,7 +1,5 @@
 """The capacity of a real server that was throttled to a known rate is located within 10 %."""
 
-import asyncio
-import json
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -11,6 +9,7 @@ import pytest
 
 from simulator.capacity.run import CapacityOptions, find_capacity
 from simulator.capacity.search import Plan
+from simulator.processes import PIPE, Program
 from simulator.progress import Silent
 from simulator.run.runner import RunOptions
 from simulator.scenario.loader import build
@@ -26,20 +25,9 @@ LIMIT_MS = 150.0
 @asynccontextmanager
 async def throttled_server(rate_per_s: float) -> AsyncIterator[int]:
     """The port of a server that lives as long as the block."""
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        str(SERVER),
-        "--rate",
-        str(rate_per_s),
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-    )
-    assert process.stdout is not None
-    try:
-        yield json.loads(await asyncio.wait_for(process.stdout.readline(), 30))["port"]
-    finally:
-        process.terminate()
-        await asyncio.wait_for(process.wait(), 10)
+    words = [sys.executable, str(SERVER), "--rate", str(rate_per_s)]
+    async with Program(words, stdin=PIPE, stdout=PIPE).spawned() as child:
+        yield (await child.facts(30))["port"]
 
 
 @pytest.mark.slow

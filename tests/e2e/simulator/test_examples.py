@@ -1,8 +1,5 @@
 """The shipped examples run: servers that know nothing of us, described by TOML alone."""
 
-import asyncio
-import json
-import os
 import re
 import shutil
 import sys
@@ -14,6 +11,7 @@ from typing import Any
 import pytest
 
 from loadtest.bench.system import NODE_DIR, node_trouble
+from simulator.processes import PIPE, Program
 from simulator.progress import Silent
 from simulator.result import Result
 from simulator.run.runner import RunOptions, run
@@ -31,19 +29,9 @@ CALM = {"fanout_p99_ms": 20_000}
 @asynccontextmanager
 async def serving(*command: str) -> AsyncIterator[str]:
     """The URL of an example server that lives as long as the block. The bench has its Node modules."""
-    process = await asyncio.create_subprocess_exec(
-        *command,
-        "--port",
-        "0",
-        stdout=asyncio.subprocess.PIPE,
-        env={**os.environ, "NODE_PATH": str(NODE_DIR / "node_modules")},
-    )
-    assert process.stdout is not None
-    try:
-        yield json.loads(await asyncio.wait_for(process.stdout.readline(), 30))["url"]
-    finally:
-        process.terminate()
-        await asyncio.wait_for(process.communicate(), 10)
+    env = {"NODE_PATH": str(NODE_DIR / "node_modules")}
+    async with Program([*command, "--port", "0"], env=env, stdout=PIPE).spawned() as child:
+        yield (await child.facts(30))["url"]
 
 
 def node_server() -> tuple[str, ...]:

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from simulator.errors import SetupError
+from simulator.processes import free_port
 from simulator.progress import Live, Silent
 from simulator.result import Result
 from simulator.run.collect import findings_of
@@ -19,7 +20,7 @@ from simulator.run.runner import RunOptions, run
 from simulator.scenario.loader import Scenario, load, override
 from simulator.target.server import Commands
 from simulator.verdict import Honesty, judge
-from tests.support.backend.node import QUICK, ROOT, Node, environment, free_port, running_node
+from tests.support.backend.node import QUICK, ROOT, Node, environment, running_node
 
 GENEROUS = {
     "loop_lag_p90_ms": 10_000,

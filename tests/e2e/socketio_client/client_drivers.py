@@ -3,7 +3,6 @@
 import asyncio
 import json
 import random
-import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -14,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from simulator.processes import PIPE, Program
 from simulator.socketio_client import ConnectFailedError, Endpoint, LeanClient, ReconnectPolicy
 
 SUPPORT = Path(__file__).resolve().parents[2] / "support" / "simulator"
@@ -24,18 +24,9 @@ QUICK = ReconnectPolicy(delay_s=0.05, delay_max_s=0.2)
 @contextmanager
 def running(script: str, *arguments: str) -> Iterator[int]:
     """Run a support server in a child process; gives its port, stops it at the end."""
-    command = [sys.executable, str(SUPPORT / script), "--port", "0", *arguments]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
-        assert child.stdout is not None
-        assert child.stdin is not None
-        try:
-            yield json.loads(child.stdout.readline())["port"]
-        finally:
-            child.stdin.close()
-            try:
-                child.wait(10.0)
-            except subprocess.TimeoutExpired:
-                child.kill()
+    words = [sys.executable, str(SUPPORT / script), "--port", "0", *arguments]
+    with Program(words, stdin=PIPE, stdout=PIPE).running() as child:
+        yield child.facts()["port"]
 
 
 async def until(condition: Callable[[], object], timeout_s: float = DEADLINE_S) -> None:

@@ -3,10 +3,8 @@
 That client is not ours, so it judges what we send; its HTTP session keeps cookies as a browser does.
 """
 
-import asyncio
-import time
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,6 +12,8 @@ from typing import Any
 import aiohttp
 import httpx
 import socketio
+
+from tests.support.waiting import until
 
 PATH = "/ws/socket.io/"
 DEADLINE_S = 30.0
@@ -62,7 +62,9 @@ class Ear:
 
     async def hears(self, event: str, matching: Callable[[Any], bool] = lambda _: True) -> Any:
         """The first such event, waited for."""
-        await until(lambda: any(name == event and matching(data) for name, data in self.heard))
+        await until(
+            lambda: any(name == event and matching(data) for name, data in self.heard), event, DEADLINE_S
+        )
         return next(data for name, data in self.heard if name == event and matching(data))
 
     async def connected_users(self) -> int:
@@ -98,18 +100,3 @@ async def listening(
             if websocket is not None:
                 # aiohttp leaves this open when the server was killed, and complains when it is collected.
                 websocket._response.close()
-
-
-async def until(condition: Callable[[], bool], deadline_s: float = DEADLINE_S) -> None:
-    end_s = time.monotonic() + deadline_s
-    while not condition():
-        assert time.monotonic() < end_s, "the condition never came true"
-        await asyncio.sleep(0.02)
-
-
-async def eventually(condition: Callable[[], Awaitable[bool]], deadline_s: float = DEADLINE_S) -> None:
-    """`until` for a condition that has to be asked for."""
-    end_s = time.monotonic() + deadline_s
-    while not await condition():
-        assert time.monotonic() < end_s, "the condition never came true"
-        await asyncio.sleep(0.1)

@@ -7,35 +7,28 @@ twentieth.
 import os
 import signal
 import sqlite3
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AsyncExitStack, closing, contextmanager
 from pathlib import Path
 
-import httpx
 import pytest
 import redis
 
-from tests.support.backend.node import LOOPBACK, Node, environment, free_port
+from tests.support.backend.node import LOOPBACK
 from tests.support.backend.rest import Rest
 from tests.support.backend.sockets import connected
-from tests.support.services import Valkey, running_mongod, running_valkey
+from tests.support.services import Valkey, running_mongod
+from tests.support.waiting import wait_until
 from tests.support.watched_stack import (
-    ROOT,
+    DEADLINE_S,
     Stack,
-    hasty_prometheus,
     load,
     need_prometheus,
-    running,
-    until,
+    python,
     watched_stack,
 )
-
-WORKERS_INTERVAL_S = 2.0
-SERVING = 'supervisor_workers_scraped{outcome="answered"} == 2'
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
 
@@ -58,32 +51,34 @@ OF_TIME = {"EventLoopLag", "PushBudgetBurnsFast", "PushBudgetBurnsSlowly"}
 
 
 def test_a_clean_run_wakes_nobody_and_a_deaf_node_does(stack: Stack, tmp_path: Path) -> None:
-    process = load(stack.nodes[0], tmp_path, 15)
     fired: set[str] = set()
     late_s = 0.0
-    while process.poll() is None:
-        fired |= stack.prometheus.firing()
-        due_s = time.monotonic() + PROBE_S
-        time.sleep(PROBE_S)
-        late_s = max(late_s, time.monotonic() - due_s)
+    with load(stack.nodes[0], tmp_path, 15) as run:
+        while run.returncode is None:
+            fired |= stack.prometheus.firing()
+            due_s = time.monotonic() + PROBE_S
+            time.sleep(PROBE_S)
+            late_s = max(late_s, time.monotonic() - due_s)
     assert fired <= (OF_TIME if late_s > TOO_LATE_S else set()), (
         f"this process itself was {late_s:.3f} s late"
     )
     assert stack.prometheus.query("sum(websocket_push_seconds_count) > 0")
 
     stack.valkey.pause()
-    until(lambda: stack.fires("DeafNode"), "DeafNode")
+    wait_until(lambda: stack.fires("DeafNode"), "DeafNode", DEADLINE_S)
     stack.valkey.resume()
-    until(lambda: not stack.fires("DeafNode"), "the end of DeafNode")
+    wait_until(lambda: not stack.fires("DeafNode"), "the end of DeafNode", DEADLINE_S)
     assert not stack.fires("GapNotClosed")
 
 
 def test_a_killed_node_is_missed(stack: Stack) -> None:
-    until(lambda: stack.prometheus.healthy_targets() == {"vouchstorm": 2}, "both nodes scraped")
+    wait_until(
+        lambda: stack.prometheus.healthy_targets() == {"vouchstorm": 2}, "both nodes scraped", DEADLINE_S
+    )
     stack.nodes[1].kill()
-    until(lambda: stack.fires("NodeDown"), "NodeDown")
+    wait_until(lambda: stack.fires("NodeDown"), "NodeDown", DEADLINE_S)
     stack.nodes[1].start()
-    until(lambda: not stack.fires("NodeDown"), "the end of NodeDown")
+    wait_until(lambda: not stack.fires("NodeDown"), "the end of NodeDown", DEADLINE_S)
 
 
 STALLED = """
@@ -133,7 +128,7 @@ def test_clients_that_stop_reading_are_seen(stack: Stack, tmp_path: Path) -> Non
     node.settings |= {"frames_per_s": 100_000, "frames_burst": 1_000_000}
     node.settings |= {"socket_queue_packets": 1_000_000, "socket_queue_bytes": 100_000_000}
     node.start()
-    with running(tmp_path / "stalled.log", ["-c", STALLED, node.url, "40"]):
+    with python(tmp_path / "stalled.log", ["-c", STALLED, node.url, "40"]).running(grace_s=0):
         stack.must_fire("SlowClientSurge")
 
 
@@ -195,37 +190,31 @@ def stuttering(pid: int) -> Iterator[None]:
 def test_a_node_that_stutters_burns_the_budget(stack: Stack, tmp_path: Path) -> None:
     """What is accepted on one node is late at the sockets of the other, which stutters."""
     publishing, stuttered = stack.nodes
-    process = load(publishing, tmp_path, 100)
-    try:
-        with running(tmp_path / "crowd.log", ["-c", CROWD, stuttered.url, "crowd", "5"]):
-            heard = (
-                f'websocket_push_seconds_count{{instance="{LOOPBACK}:{stuttered.port}",class="snapshot"}} > 5'
-            )
-            until(lambda: bool(stack.prometheus.query(heard)), "pushes on the other node")
-            with stuttering(stuttered.pid):
-                stack.must_fire(
-                    "EventLoopLag", "PushBudgetBurnsFast", "PushBudgetBurnsSlowly", deadline_s=110.0
-                )
-    finally:
-        process.kill()
-        process.wait()
+    crowd = python(tmp_path / "crowd.log", ["-c", CROWD, stuttered.url, "crowd", "5"])
+    with load(publishing, tmp_path, 100), crowd.running(grace_s=0):
+        heard = f'websocket_push_seconds_count{{instance="{LOOPBACK}:{stuttered.port}",class="snapshot"}} > 5'
+        wait_until(lambda: bool(stack.prometheus.query(heard)), "pushes on the other node", DEADLINE_S)
+        with stuttering(stuttered.pid):
+            stack.must_fire("EventLoopLag", "PushBudgetBurnsFast", "PushBudgetBurnsSlowly", deadline_s=110.0)
 
 
 def test_strangers_at_the_door_are_a_surge_of_refusals(stack: Stack, tmp_path: Path) -> None:
-    with running(tmp_path / "strangers.log", ["-c", CROWD, stack.nodes[0].url, "strangers", "3"]):
+    with python(tmp_path / "strangers.log", ["-c", CROWD, stack.nodes[0].url, "strangers", "3"]).running(
+        grace_s=0
+    ):
         stack.must_fire("RefusalSurge", deadline_s=60.0)
 
 
 def test_clients_ahead_of_the_store_are_told_to_reload(stack: Stack, tmp_path: Path) -> None:
     """As after a restore: they have seen what the store has not."""
-    with running(tmp_path / "ahead.log", ["-c", CROWD, stack.nodes[0].url, "ahead", "2"]):
+    with python(tmp_path / "ahead.log", ["-c", CROWD, stack.nodes[0].url, "ahead", "2"]).running(grace_s=0):
         stack.must_fire("ClientsToldToReload")
 
 
 def test_all_sockets_on_one_node_are_an_imbalance(tmp_path: Path) -> None:
     with (
         watched_stack(tmp_path, max_sockets_per_user=1_000) as stack,
-        running(tmp_path / "crowd.log", ["-c", CROWD, stack.nodes[0].url, "crowd", "210"]),
+        python(tmp_path / "crowd.log", ["-c", CROWD, stack.nodes[0].url, "crowd", "210"]).running(grace_s=0),
     ):
         stack.must_fire("ConnectionImbalance", deadline_s=90.0)
 
@@ -237,30 +226,34 @@ def cut_the_bus(valkey: Valkey) -> None:
 
 
 def test_a_bus_that_is_lost_again_and_again_flaps(stack: Stack) -> None:
-    until(lambda: stack.prometheus.healthy_targets() == {"vouchstorm": 2}, "both nodes scraped")
+    wait_until(
+        lambda: stack.prometheus.healthy_targets() == {"vouchstorm": 2}, "both nodes scraped", DEADLINE_S
+    )
 
     def cut() -> bool:
         cut_the_bus(stack.valkey)
         return stack.fires("BusFlapping")
 
-    until(cut, "BusFlapping")
+    wait_until(cut, "BusFlapping", DEADLINE_S)
 
 
 def test_a_store_that_hangs_is_trouble_and_leaves_gaps_open(tmp_path: Path) -> None:
     with (
         running_mongod() as mongod,
         watched_stack(tmp_path, f"{mongod.url('alerts')}", store_timeout_s=1) as stack,
+        load(stack.nodes[0], tmp_path, 60),
     ):
-        process = load(stack.nodes[0], tmp_path, 60)
         try:
-            until(lambda: bool(stack.prometheus.query("sum(websocket_push_seconds_count) > 5")), "pushes")
+            wait_until(
+                lambda: bool(stack.prometheus.query("sum(websocket_push_seconds_count) > 5")),
+                "pushes",
+                DEADLINE_S,
+            )
             mongod.pause()
             cut_the_bus(stack.valkey)
             stack.must_fire("StoreTrouble", "GapNotClosed", deadline_s=60.0)
         finally:
             mongod.resume()
-            process.kill()
-            process.wait()
 
 
 ROUND_OF_PEOPLE = 70
@@ -317,60 +310,11 @@ def held_again_and_again(path: Path) -> Iterator[None]:
 
 def test_a_store_that_fails_after_the_first_write_leaves_work_unfinished(tmp_path: Path) -> None:
     """Validations are accepted, their consequences time out, the reconciler finds them: again and again."""
-    with watched_stack(tmp_path, store_timeout_s=0.3, reconcile_interval_s=1) as stack:
-        process = load(stack.nodes[0], tmp_path, 200)
-        try:
-            until(lambda: bool(stack.prometheus.query("sum(websocket_push_seconds_count) > 5")), "pushes")
-            with held_again_and_again(tmp_path / "data" / "shared.db"):
-                stack.must_fire("UnfinishedWork", deadline_s=150.0)
-        finally:
-            process.kill()
-            process.wait()
-
-
-# -------------------------------------------------------------- several workers
-
-
-def test_workers_that_die_or_hang_are_missed(tmp_path: Path) -> None:
-    port = free_port()
-    data_dir = tmp_path / "data"
-    with running_valkey() as valkey:
-        settings = Node(data_dir).settings | {"bus_url": valkey.url(), "data_dir": data_dir}
-        words = [sys.executable, "cli.py", "serve", "--port", str(port), "--workers", "2"]
-        group = subprocess.Popen(
-            words, cwd=ROOT, env=environment(settings), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
-        )
-        assert group.stdout is not None
-        try:
-            assert group.stdout.readline()
-            targets = [f"{LOOPBACK}:{port}"]  # one that hangs is waited for, for a second
-            with hasty_prometheus(tmp_path / "prometheus", targets, WORKERS_INTERVAL_S) as prometheus:
-                watched = Stack([], valkey, prometheus)
-                for kills in range(4):
-                    seen = f"{SERVING} and on () supervisor_worker_restarts_total >= {kills}"
-                    until(lambda: bool(prometheus.query(seen)), "two workers")  # noqa: B023 - used at once
-                    os.kill(workers(group.pid)[0], signal.SIGKILL)
-                watched.must_fire("WorkersRestart")
-                until(lambda: len(workers(group.pid)) == 2 and answers(port), "two workers")
-                hung = workers(group.pid)[1]
-                os.kill(hung, signal.SIGSTOP)
-                try:
-                    watched.must_fire("WorkersMissing")
-                finally:
-                    os.kill(hung, signal.SIGCONT)
-        finally:
-            group.terminate()
-            group.communicate(timeout=30)
-
-
-def workers(parent: int) -> list[int]:
-    """Children that live."""
-    path = Path(f"/proc/{parent}/task/{parent}/children")
-    return [int(pid) for pid in path.read_text().split()]
-
-
-def answers(port: int) -> bool:
-    try:
-        return httpx.get(f"http://{LOOPBACK}:{port}/healthz", timeout=2).status_code == 200
-    except httpx.TransportError:
-        return False
+    with (
+        watched_stack(tmp_path, store_timeout_s=0.3, reconcile_interval_s=1) as stack,
+        load(stack.nodes[0], tmp_path, 200),
+    ):
+        pushed = "sum(websocket_push_seconds_count) > 5"
+        wait_until(lambda: bool(stack.prometheus.query(pushed)), "pushes", DEADLINE_S)
+        with held_again_and_again(tmp_path / "data" / "shared.db"):
+            stack.must_fire("UnfinishedWork", deadline_s=150.0)

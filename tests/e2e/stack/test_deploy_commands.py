@@ -9,7 +9,6 @@ import os
 import re
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,8 @@ import httpx
 import pytest
 import yaml
 
-from tests.support.services import free_port, running_mongod, running_valkey
+from simulator.processes import Program, free_port
+from tests.support.services import running_mongod, running_valkey
 
 pytestmark = pytest.mark.services
 
@@ -55,8 +55,8 @@ def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
     port = free_port()
     command = localized([*instruction("ENTRYPOINT"), *instruction("CMD")], port)
     with running_mongod() as mongod, running_valkey() as valkey:
-        environment = {
-            **{name: value for name, value in os.environ.items() if not name.startswith("VOUCHSTORM_")},
+        ours: dict[str, str | None] = {name: None for name in os.environ if name.startswith("VOUCHSTORM_")}
+        environment = ours | {
             **dict(re.findall(r"(VOUCHSTORM_\w+)=(\S+)", NODE_STAGE)),
             **COMPOSE["services"]["node-1"]["environment"],
             "VOUCHSTORM_JWT_SECRET": "s" * 64,
@@ -67,27 +67,16 @@ def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
         }
         command[command.index("0.0.0.0")] = "127.0.0.1"
         log = tmp_path_factory.mktemp("log") / "node.log"
-        with (
-            log.open("wb") as file,
-            subprocess.Popen(command, cwd=ROOT, env=environment, stdout=file, stderr=file) as process,
-        ):
-            try:
-                wait_until_ready(port, process, log)
-                yield port
-            finally:
-                process.terminate()
+        with Program(command, cwd=ROOT, env=environment, log=log).running() as child:
+            child.until(lambda: is_ready(port), DEADLINE_S)
+            yield port
 
 
-def wait_until_ready(port: int, process: "subprocess.Popen[bytes]", log: Path) -> None:
-    end_s = time.monotonic() + DEADLINE_S
-    while time.monotonic() < end_s and process.poll() is None:
-        try:
-            if httpx.get(f"http://127.0.0.1:{port}/readyz").status_code == 200:
-                return
-        except httpx.TransportError:
-            pass
-        time.sleep(0.05)
-    pytest.fail(f"the node was never ready:\n{log.read_text()}")
+def is_ready(port: int) -> bool:
+    try:
+        return httpx.get(f"http://127.0.0.1:{port}/readyz").status_code == 200
+    except httpx.TransportError:
+        return False
 
 
 def test_the_command_of_the_image_serves(node):

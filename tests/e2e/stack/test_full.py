@@ -5,6 +5,7 @@ import json
 import os
 import re
 import signal
+import sys
 from collections.abc import Iterator
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -13,26 +14,25 @@ from typing import Any
 import httpx
 import pytest
 
-from backend.app.tasks import end_process
 from backend.stack.balancer import caddyfile
 from backend.stack.plan import Kind, StackOptions
 from backend.stack.programs import caddy_program
 from backend.stack.up import stack_status, start_detached, stop_stack
+from simulator.processes import DEVNULL, PIPE, Program, free_port
 from tests.e2e.stack.stack_people import (
     DEADLINE_S,
     PATH,
-    eventually,
     listening,
     post_claim,
     register,
-    until,
     vouch,
 )
-from tests.support.services import free_port
+from tests.support.waiting import until, until_async
 
 pytestmark = [pytest.mark.services, pytest.mark.timeout(180)]
 
-FRONTEND = Path(__file__).parents[3] / "frontend"
+ROOT = Path(__file__).parents[3]
+FRONTEND = ROOT / "frontend"
 OFFICIAL_CLIENT = Path(__file__).with_name("official_client.mjs")
 
 
@@ -99,7 +99,7 @@ async def test_the_number_of_connected_users_is_that_of_all_nodes(nodes):
         async def both() -> bool:
             return await here.connected_users() == 2
 
-        await eventually(both)
+        await until_async(both)
 
 
 async def test_a_killed_node_is_forgotten_and_comes_back(stack, nodes):
@@ -110,35 +110,60 @@ async def test_a_killed_node_is_forgotten_and_comes_back(stack, nodes):
             async def both() -> bool:
                 return await survivor.connected_users() == 2
 
-            await eventually(both)
+            await until_async(both)
             os.kill(pids(stack)["node-2"], signal.SIGKILL)
             await until(lambda: not lost.sio.connected)
 
         async def one() -> bool:
             return await survivor.connected_users() == 1
 
-        await eventually(one)
-    await eventually(lambda: answers(nodes[1]))
+        await until_async(one)
+    await until_async(lambda: answers(nodes[1]))
+
+
+async def test_a_roll_replaces_the_nodes_one_by_one_and_clients_get_through(stack, url, nodes):
+    """Asked all the time: one of the nodes is ready at every moment, and the balancer always has one."""
+    before, over, seen = pids(stack), asyncio.Event(), set[tuple[bool, ...]]()
+    statuses: set[int] = set()
+
+    async def ask() -> None:
+        while not over.is_set():
+            statuses.add(await status_of(f"{url}/api/claims"))
+
+    async def look() -> None:
+        while not over.is_set():
+            now = pids(stack)
+            seen.add(tuple(now.get(name) != before[name] for name in ("node-1", "node-2")))
+            await asyncio.sleep(0.05)
+
+    looking, asking = asyncio.create_task(look()), asyncio.create_task(ask())
+    rolling = await Program(
+        [sys.executable, str(ROOT / "cli.py"), "up", "--roll", "--data-dir", stack["data_dir"]], stdout=PIPE
+    ).spawn()
+    said = (await rolling.output(DEADLINE_S * 2)).decode().splitlines()
+    over.set()
+    await asyncio.gather(looking, asking)
+    after = pids(stack)
+    assert (rolling.returncode, [line.split()[0] for line in said]) == (0, ["node-1", "node-2"])
+    assert seen <= {(False, False), (True, False), (True, True)}
+    assert statuses == {200}
+    assert [after[name] != pid for name, pid in before.items()] == [
+        name.startswith("node-") for name in before
+    ]
+    assert await is_status(f"{url}/readyz", 200)
 
 
 async def test_the_official_client_polls_upgrades_watches_and_resumes(url):
     owner, validator, late = register(url), register(url), register(url)
     claim_id = post_claim(url, owner, quorum=10)
-    client = await asyncio.create_subprocess_exec(
-        *("node", str(OFFICIAL_CLIENT), str(FRONTEND), url, owner.token, claim_id),
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-    )
-    assert client.stdin is not None
-    assert client.stdout is not None
+    words = ["node", str(OFFICIAL_CLIENT), str(FRONTEND), url, owner.token, claim_id]
+    async with Program(words, stdin=PIPE, stdout=PIPE).spawned() as client:
 
-    async def next_step(name: str) -> dict[str, Any]:
-        line = await asyncio.wait_for(client.stdout.readline(), DEADLINE_S)
-        said: dict[str, Any] = json.loads(line)
-        assert said["step"] == name, said
-        return said
+        async def next_step(name: str) -> dict[str, Any]:
+            said = await client.facts(DEADLINE_S)
+            assert said["step"] == name, said
+            return said
 
-    try:
         assert (await next_step("connected"))["transport"] == "polling"
         await next_step("authenticated")
         assert (await next_step("watching"))["count"] == 0
@@ -147,26 +172,23 @@ async def test_the_official_client_polls_upgrades_watches_and_resumes(url):
         first_seq = (await next_step("notified"))["seq"]
         await next_step("away")
         await asyncio.to_thread(vouch, url, late, claim_id)
-        client.stdin.write(b"come back\n")
+        assert client.process.stdin is not None
+        client.process.stdin.write(b"come back\n")
         assert (await next_step("resumed"))["recovered"] is True
         assert (await next_step("caught up"))["seq"] > first_seq
-        assert await asyncio.wait_for(client.wait(), DEADLINE_S) == 0
-    finally:
-        if client.returncode is None:
-            client.kill()
-            await client.wait()
+        assert await asyncio.wait_for(client.process.wait(), DEADLINE_S) == 0
 
 
 async def test_without_redis_the_stack_serves_says_so_and_heals(stack, url, nodes):
     os.kill(pids(stack)["redis"], signal.SIGSTOP)
     try:
-        await eventually(lambda: is_status(f"{nodes[0]}/readyz", 503))
+        await until_async(lambda: is_status(f"{nodes[0]}/readyz", 503))
         owner, validator = await asyncio.to_thread(register, url), await asyncio.to_thread(register, url)
         claim_id = await asyncio.to_thread(post_claim, url, owner)
         await asyncio.to_thread(vouch, url, validator, claim_id)
     finally:
         os.kill(pids(stack)["redis"], signal.SIGCONT)
-    await eventually(lambda: answers(nodes[0]))
+    await until_async(lambda: answers(nodes[0]))
 
 
 async def test_without_mongodb_requests_are_refused_and_nothing_is_lost(stack, url):
@@ -174,10 +196,10 @@ async def test_without_mongodb_requests_are_refused_and_nothing_is_lost(stack, u
     claim_id = post_claim(url, owner)
     os.kill(pids(stack)["mongodb"], signal.SIGSTOP)
     try:
-        await eventually(lambda: is_status(f"{url}/api/claims", 503))
+        await until_async(lambda: is_status(f"{url}/api/claims", 503))
     finally:
         os.kill(pids(stack)["mongodb"], signal.SIGCONT)
-    await eventually(lambda: is_status(f"{url}/api/claims/{claim_id}", 200))
+    await until_async(lambda: is_status(f"{url}/api/claims/{claim_id}", 200))
 
 
 async def test_without_stickiness_polling_requests_meet_a_node_that_does_not_know_them(nodes, tmp_path):
@@ -190,14 +212,9 @@ async def test_without_stickiness_polling_requests_meet_a_node_that_does_not_kno
     (tmp_path / "Caddyfile").write_text(text)
     command = [caddy_program(), "run", "--adapter", "caddyfile", "--config", str(tmp_path / "Caddyfile")]
     home = {"XDG_DATA_HOME": str(tmp_path), "XDG_CONFIG_HOME": str(tmp_path)}
-    caddy = await asyncio.create_subprocess_exec(
-        *command, env={**os.environ, **home}, stderr=asyncio.subprocess.DEVNULL
-    )
-    try:
-        await eventually(lambda: answers(f"http://127.0.0.1:{port}"))
+    async with Program(command, env=home, stderr=DEVNULL).spawned():
+        await until_async(lambda: answers(f"http://127.0.0.1:{port}"))
         assert 400 in await polling_answers(f"http://127.0.0.1:{port}")
-    finally:
-        await end_process(caddy, grace_s=10.0)
 
 
 async def test_with_stickiness_polling_requests_meet_the_node_that_knows_them(url):
@@ -231,8 +248,12 @@ async def answers(url: str) -> bool:
 
 
 async def is_status(url: str, status: int) -> bool:
+    try:
+        return await status_of(url) == status
+    except httpx.TransportError:
+        return False
+
+
+async def status_of(url: str) -> int:
     async with httpx.AsyncClient(timeout=DEADLINE_S) as client:
-        try:
-            return (await client.get(url)).status_code == status
-        except httpx.TransportError:
-            return False
+        return (await client.get(url)).status_code

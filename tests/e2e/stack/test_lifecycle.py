@@ -4,10 +4,8 @@ import json
 import os
 import random
 import signal
-import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +15,12 @@ from pymongo import AsyncMongoClient
 
 from backend.app.errors import SetupError
 from backend.stack.plan import Kind, Ports, Programs, Role, StackOptions, StackPlan, plan_stack
-from backend.stack.processes import StackProcesses, identity
+from backend.stack.processes import StackProcesses
 from backend.stack.programs import mongod_program
-from backend.stack.up import ready_facts, running_stack, stack_status, start_detached, stop_stack
-from tests.support.services import free_port
+from backend.stack.state import started_s
+from backend.stack.up import ready_facts, roll_stack, running_stack, stack_status, start_detached, stop_stack
+from simulator.processes import Program, free_port
+from tests.support.waiting import wait_until
 
 ROOT = Path(__file__).parents[3]
 DEADLINE_S = 60.0
@@ -79,16 +79,18 @@ def test_a_port_in_use_is_the_keepers_one_sentence(options, tmp_path):
 def test_a_killed_keeper_leaves_no_children(options):
     facts = start_detached(options)
     os.kill(facts["pid"], signal.SIGKILL)
-    wait_for(lambda: all(identity(pid) is None for pid in facts["pids"].values()))
+    wait_until(
+        lambda: all(started_s(pid) is None for pid in facts["pids"].values()), "the end of all", DEADLINE_S
+    )
 
 
 def test_what_a_killed_keeper_left_is_ended_by_the_next_start(options):
     first = start_detached(options)
     os.kill(first["pids"]["node-1"], signal.SIGSTOP)
     os.kill(first["pid"], signal.SIGKILL)
-    wait_for(lambda: identity(first["pid"]) is None)
+    wait_until(lambda: started_s(first["pid"]) is None)
     start_detached(options)
-    assert identity(first["pids"]["node-1"]) is None
+    assert started_s(first["pids"]["node-1"]) is None
 
 
 def test_the_secret_is_not_in_the_state_file(options):
@@ -97,18 +99,44 @@ def test_the_secret_is_not_in_the_state_file(options):
     assert secret not in (options.data_dir / "stack.json").read_text()
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_ends_the_keeper_and_its_children(options, number):
     report = options.data_dir / "report.json"
     wishes = {"kind": "embedded", "nodes": 1, "port": 0, "data_dir": str(options.data_dir)}
     options.data_dir.mkdir()
-    command = [sys.executable, "-m", "backend.stack", json.dumps(wishes), str(report)]
-    with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.DEVNULL) as keeper:
-        wait_for(report.exists)
-        keeper.send_signal(number)
-    assert keeper.returncode == (130 if number is signal.SIGINT else 0)
+    words = [sys.executable, "-m", "backend.stack", json.dumps(wishes), str(report)]
+    with Program(words, cwd=ROOT, log=options.data_dir / "log").running() as keeper:
+        wait_until(report.exists, "the report", DEADLINE_S)
+        keeper.send(number)
+        assert keeper.wait(DEADLINE_S) == (130 if number is signal.SIGINT else 0)
     pids = json.loads(report.read_text())["pids"].values()
-    assert all(identity(pid) is None for pid in pids)
+    assert all(started_s(pid) is None for pid in pids)
+
+
+def test_a_roll_replaces_the_node_of_an_embedded_stack(options):
+    before = start_detached(options)
+    said: list[str] = []
+    roll_stack(options.data_dir, said.append)
+    status = stack_status(options.data_dir)
+    (node,) = status["services"]
+    assert (status["pid"], status["ready"], node["alive"]) == (before["pid"], True, True)
+    assert node["pid"] != before["pids"]["node-1"]
+    assert said == [f"node-1 is replaced: pid {before['pids']['node-1']} -> {node['pid']}"]
+    assert httpx.get(f"{before['url']}/readyz").status_code == 200
+
+
+def test_a_roll_without_a_stack_is_one_sentence(options):
+    with pytest.raises(SetupError, match=r"No stack is ready .* vouchstorm up"):
+        roll_stack(options.data_dir, print)
+
+
+def test_a_roll_without_a_keeper_is_one_sentence(options):
+    first = start_detached(options)
+    os.kill(first["pids"]["node-1"], signal.SIGSTOP)
+    os.kill(first["pid"], signal.SIGKILL)
+    wait_until(lambda: started_s(first["pid"]) is None, "the end of the keeper")
+    with pytest.raises(SetupError, match="vouchstorm down"):
+        roll_stack(options.data_dir, print)
 
 
 async def test_a_stack_inside_a_program_ends_with_its_block(options):
@@ -116,7 +144,7 @@ async def test_a_stack_inside_a_program_ends_with_its_block(options):
         facts = ready_facts(stack)
         async with httpx.AsyncClient() as client:
             assert (await client.get(f"{facts['url']}/readyz")).status_code == 200
-    assert identity(facts["pids"]["node-1"]) is None
+    assert started_s(facts["pids"]["node-1"]) is None
 
 
 def test_the_ready_facts_hold_what_serve_says_too(options):
@@ -138,10 +166,3 @@ async def test_the_data_of_mongodb_survive_a_move_to_another_port(tmp_path):
             visits = await client.vouchstorm.visits.count_documents({})
             await client.close()
     assert visits == 2
-
-
-def wait_for(condition: Callable[[], bool], deadline_s: float = DEADLINE_S) -> None:
-    end_s = time.monotonic() + deadline_s
-    while not condition():
-        assert time.monotonic() < end_s, "the condition never came true"
-        time.sleep(0.02)

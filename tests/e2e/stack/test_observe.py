@@ -15,8 +15,10 @@ from typing import Any
 import pytest
 
 from dashboards.observe import ports
+from simulator.processes import DEVNULL, PIPE, Child, Program
 from tests.support.backend.node import ROOT
-from tests.support.watched_stack import need_prometheus, until
+from tests.support.waiting import wait_until
+from tests.support.watched_stack import need_prometheus
 
 DEADLINE_S = 60.0
 
@@ -46,7 +48,7 @@ def processes_of(data_dir: Path) -> list[str]:
 
 @dataclass(frozen=True)
 class Observed:
-    process: "subprocess.Popen[bytes]"
+    process: Child
     facts: dict[str, Any]
     data_dir: Path
 
@@ -67,28 +69,17 @@ class Observed:
 @pytest.fixture(scope="module")
 def observed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Observed]:
     data_dir = tmp_path_factory.mktemp("observed") / "data"
-    log = data_dir.with_name("log")
-    with log.open("wb") as file:
-        process = subprocess.Popen(
-            command(data_dir, "--observe"), cwd=ROOT, stdout=subprocess.PIPE, stderr=file
-        )
-    assert process.stdout is not None
-    try:
-        line = process.stdout.readline()
-        assert line, log.read_text()
-        yield Observed(process, json.loads(line), data_dir)
-    finally:
-        if process.poll() is None:
-            process.send_signal(signal.SIGTERM)
-        process.communicate(timeout=DEADLINE_S)
+    program = Program(command(data_dir, "--observe"), cwd=ROOT, log=data_dir.with_name("log"), stdout=PIPE)
+    with program.running(DEADLINE_S) as child:
+        yield Observed(child, child.facts(), data_dir)
 
 
 def test_nodes_and_simulator_are_scraped(observed: Observed) -> None:
-    until(lambda: {"vouchstorm", "simulator"} <= observed.up(), "targets up", DEADLINE_S)
+    wait_until(lambda: {"vouchstorm", "simulator"} <= observed.up(), "targets up", DEADLINE_S)
 
 
 def test_the_simulator_makes_something_to_look_at(observed: Observed) -> None:
-    until(lambda: observed.has_data("websocket_connected_users>0"), "users on the node", DEADLINE_S)
+    wait_until(lambda: observed.has_data("websocket_connected_users>0"), "users on the node", DEADLINE_S)
 
 
 def test_the_rules_are_loaded(observed: Observed) -> None:
@@ -103,26 +94,24 @@ def test_the_printed_addresses_answer(observed: Observed, name: str) -> None:
             return bool(page.status == 200)
         return False
 
-    until(answers, name, DEADLINE_S)
+    wait_until(answers, name, DEADLINE_S)
 
 
 def test_ctrl_c_ends_everything(observed: Observed) -> None:
     """Last in this module: nothing is observed afterwards."""
     assert processes_of(observed.data_dir)
-    observed.process.send_signal(signal.SIGINT)
+    observed.process.send(signal.SIGINT)
     assert observed.process.wait(DEADLINE_S) == 130
-    until(lambda: processes_of(observed.data_dir) == [], "the end of all processes", DEADLINE_S)
+    wait_until(lambda: processes_of(observed.data_dir) == [], "the end of all processes", DEADLINE_S)
 
 
 def test_it_comes_up_again_on_the_same_data(observed: Observed) -> None:
     """After the one above: the users that it seeded are still there."""
-    with subprocess.Popen(
-        command(observed.data_dir, "--observe"), cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
-    ) as process:
-        assert process.stdout is not None
-        facts = json.loads(process.stdout.readline() or b"{}")
-        process.send_signal(signal.SIGINT)
-    assert ("observe" in facts, process.returncode) == (True, 130)
+    program = Program(command(observed.data_dir, "--observe"), cwd=ROOT, stdout=PIPE, stderr=DEVNULL)
+    with program.running(DEADLINE_S) as child:
+        facts = child.facts()
+        child.send(signal.SIGINT)
+        assert ("observe" in facts, child.wait(DEADLINE_S)) == (True, 130)
 
 
 def test_without_prometheus_it_is_one_sentence_and_nothing_runs(tmp_path: Path) -> None:

@@ -4,20 +4,17 @@ Handles block (use `asyncio.to_thread` where that matters). Nothing of the calle
 node but what a program needs to run.
 """
 
-import json
 import os
-import selectors
 import signal
-import socket
-import subprocess
 import sys
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
 
 import httpx
+
+from simulator.processes import PIPE, Child, ProcessError, Program, free_port
 
 ROOT = Path(__file__).resolve().parents[3]
 LOOPBACK = "127.0.0.1"
@@ -34,18 +31,6 @@ QUICK: dict[str, object] = {
 """Settings that every node under test has unless told otherwise: cheap passwords, a short drain."""
 
 
-class NodeError(Exception):
-    """The node did not start or stop in time; the message ends with its log."""
-
-
-def free_port() -> int:
-    """A TCP port that was free a moment ago."""
-    with socket.socket() as probe:
-        probe.bind((LOOPBACK, 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
 def environment(settings: Mapping[str, object]) -> dict[str, str]:
     """The environment of a child: these settings as VOUCHSTORM_* and nothing else of that prefix."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("VOUCHSTORM_")}
@@ -55,6 +40,12 @@ def environment(settings: Mapping[str, object]) -> dict[str, str]:
         if value is not None
     }
     return kept | wanted | {"PYTHONUNBUFFERED": "1"}
+
+
+def _only(settings: Mapping[str, object]) -> dict[str, str | None]:
+    """`environment` as changes of ours."""
+    ours: dict[str, str | None] = {name: None for name in os.environ if name.startswith("VOUCHSTORM_")}
+    return ours | environment(settings)
 
 
 class Node:
@@ -69,7 +60,7 @@ class Node:
         self.port = port
         self.settings = QUICK | settings
         self.ready: dict[str, Any] = {}
-        self._process: subprocess.Popen[bytes] | None = None
+        self._child: Child | None = None
         self._log = data_dir / "node.log"
 
     # -------------------------------------------------------------- what it is
@@ -106,63 +97,43 @@ class Node:
 
     # -------------------------------------------------------------- its life
 
-    def launch(self) -> "subprocess.Popen[bytes]":
+    def launch(self) -> Child:
         """Start the process without waiting for anything."""
         self.data_dir.mkdir(parents=True, exist_ok=True)
-        with open(self._log, "ab") as log:
-            self._process = subprocess.Popen(
-                self.command(),
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=log,
-                env=environment(self.settings),
-                cwd=ROOT,
-            )
-        return self._process
+        self._child = self._program().start()
+        return self._child
+
+    def _program(self) -> Program:
+        return Program(self.command(), env=_only(self.settings), cwd=ROOT, log=self._log, stdout=PIPE)
 
     def start(self) -> Self:
-        """Start and wait until the node says that it is ready."""
-        process = self.launch()
-        self.ready = self._announced(process)
+        """Start and wait until the node says that it is ready. Raises ProcessError."""
+        child = self.launch()
+        try:
+            self.ready = self._announced(child)
+        except ProcessError:
+            self.kill()
+            raise
         self.port = int(self.url.rpartition(":")[2])
         return self
 
-    def _announced(self, process: "subprocess.Popen[bytes]") -> dict[str, Any]:
-        assert process.stdout is not None
-        with selectors.DefaultSelector() as selector:
-            selector.register(process.stdout, selectors.EVENT_READ)
-            if not selector.select(START_DEADLINE_S):
-                self.kill()
-                raise NodeError(f"the node was not ready in time:\n{self.log()}")
-        line = process.stdout.readline()
-        if not line:
-            code = process.wait(STOP_DEADLINE_S)
-            self.kill()
-            raise NodeError(f"the node ended with {code}:\n{self.log()}")
-        announced: dict[str, Any] = json.loads(line)
-        return announced
+    def _announced(self, child: Child) -> dict[str, Any]:
+        return child.facts(START_DEADLINE_S)
 
     def stop(self) -> int:
-        """SIGTERM; the exit code. Raises NodeError when the node does not end in time."""
-        process = self._process
-        assert process is not None, "the node is not running"
-        process.send_signal(signal.SIGTERM)
+        """SIGTERM; the exit code. Raises ProcessError when the node does not end in time."""
+        assert self._child is not None, "the node is not running"
+        self._child.send(signal.SIGTERM)
         try:
-            return process.wait(STOP_DEADLINE_S)
-        except subprocess.TimeoutExpired as error:
-            raise NodeError(f"the node did not end after SIGTERM:\n{self.log()}") from error
+            return self._child.wait(STOP_DEADLINE_S)
         finally:
             self.kill()
 
     def kill(self) -> None:
         """SIGKILL, as a crash would. Idempotent."""
-        process, self._process = self._process, None
-        if process is None:
-            return
-        process.kill()
-        process.wait()
-        if process.stdout is not None:
-            process.stdout.close()
+        child, self._child = self._child, None
+        if child is not None:
+            child.kill()
 
     def __enter__(self) -> Self:
         return self.start()
@@ -178,30 +149,15 @@ class UvicornNode(Node):
         where = ["--host", LOOPBACK, "--port", str(self.port), "--log-level", "warning"]
         return [sys.executable, "-m", "uvicorn", "app.main:app", *where]
 
-    def launch(self) -> "subprocess.Popen[bytes]":
+    def _program(self) -> Program:
         self.port = self.port or free_port()
-        self.data_dir.mkdir(parents=True, exist_ok=True)
-        with open(self._log, "ab") as log:
-            self._process = subprocess.Popen(
-                self.command(),
-                stdin=subprocess.DEVNULL,
-                stderr=log,
-                env=environment(self.settings | {"data_dir": self.data_dir}),
-                cwd=ROOT / "backend",
-            )
-        return self._process
+        env = _only(self.settings | {"data_dir": self.data_dir})
+        return Program(self.command(), env=env, cwd=ROOT / "backend", log=self._log)
 
-    def start(self) -> Self:
-        process = self.launch()
+    def _announced(self, child: Child) -> dict[str, Any]:
         url = f"http://{LOOPBACK}:{self.port}"
-        deadline_s = time.monotonic() + START_DEADLINE_S
-        while not _answers(url):
-            if process.poll() is not None or time.monotonic() > deadline_s:
-                self.kill()
-                raise NodeError(f"the node did not start:\n{self.log()}")
-            time.sleep(0.02)
-        self.ready = {"url": url, "pid": process.pid}
-        return self
+        child.until(lambda: _answers(url), START_DEADLINE_S)
+        return {"url": url, "pid": child.pid}
 
 
 def _answers(url: str) -> bool:

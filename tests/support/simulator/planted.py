@@ -1,7 +1,5 @@
 """Runs of the simulator against the lying server: a bug is planted and looked for in the ledger."""
 
-import asyncio
-import json
 import sys
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -9,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from simulator.processes import PIPE, Program
 from simulator.progress import Silent
 from simulator.result import Result
 from simulator.run.runner import RunOptions, run
@@ -63,22 +62,11 @@ def scenario(**changes: Any) -> Scenario:
 
 
 @asynccontextmanager
-async def server(program: str, *words: str) -> AsyncIterator[int]:
+async def server(program: str, *options: str) -> AsyncIterator[int]:
     """The port of a test server (a program in this folder) that lives as long as the block."""
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        str(HERE / program),
-        *words,
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-    )
-    assert process.stdout is not None
-    try:
-        ready = json.loads(await asyncio.wait_for(process.stdout.readline(), 30))
-        yield ready["port"]
-    finally:
-        process.terminate()
-        await asyncio.wait_for(process.wait(), 10)
+    words = [sys.executable, str(HERE / program), *options]
+    async with Program(words, stdin=PIPE, stdout=PIPE).spawned() as child:
+        yield (await child.facts(30))["port"]
 
 
 async def planted(lies: Sequence[str], spec: Scenario) -> Planted:

@@ -1,14 +1,10 @@
 """Keeping, breaking and ending processes, with small children instead of real services."""
 
-import asyncio
-import os
 import random
 import signal
 import socket
-import subprocess
 import sys
-import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -16,8 +12,11 @@ import pytest
 
 from backend.app.errors import SetupError
 from backend.stack.plan import Kind, Role, ServicePlan, StackOptions, StackPlan
-from backend.stack.processes import StackProcesses, identity, is_alive, send
+from backend.stack.processes import Backoff, StackProcesses
+from backend.stack.state import send, started_s
 from backend.stack.up import choose_ports
+from simulator.processes import Program
+from tests.support.waiting import until
 
 SLEEPS = "import signal; signal.pause()"
 STUBBORN = (
@@ -56,13 +55,6 @@ def three(tmp_path) -> StackPlan:
     """A node, its database and its load balancer, named in no useful order."""
     roles = {"balancer": Role.BALANCER, "node-1": Role.NODE, "redis": Role.REDIS}
     return plan_of(tmp_path, *(service(tmp_path, name, role, SLEEPS) for name, role in roles.items()))
-
-
-async def until(condition: Callable[[], bool], deadline_s: float = 20.0) -> None:
-    end_s = time.monotonic() + deadline_s
-    while not condition():
-        assert time.monotonic() < end_s, "the condition never came true"
-        await asyncio.sleep(0.01)
 
 
 async def test_all_services_run_inside_the_block(three):
@@ -187,35 +179,54 @@ async def test_the_log_of_the_last_run_is_kept_apart(tmp_path):
     assert (tmp_path / "logs" / "redis.log.1").read_text() == "hello\n"
 
 
-def test_children_end_when_their_parent_is_killed(tmp_path):
-    child = f"import os; open({str(tmp_path / 'pid')!r}, 'w').write(str(os.getpid())); {SLEEPS}"
-    parent = (
-        "import subprocess, sys, os;"
-        "from backend.stack import launch;"
-        f"subprocess.run([sys.executable, '-I', launch.__file__, str(os.getpid()),"
-        f"sys.executable, '-c', {child!r}])"
-    )
-    keeper = subprocess.Popen([sys.executable, "-c", parent])
-    written = tmp_path / "pid"
-    wait_for(lambda: written.exists() and written.read_text() != "")
-    pid = int(written.read_text())
-    keeper.kill()
-    keeper.wait()
-    wait_for(lambda: identity(pid) is None)
+async def test_nodes_are_replaced_one_by_one(tmp_path):
+    names = ("node-1", "node-2", "node-3")
+    plan = plan_of(tmp_path, *(service(tmp_path, name, Role.NODE, SLEEPS) for name in names))
+    running_at: list[int] = []
+    async with running(plan) as processes:
+
+        async def probe(_: ServicePlan) -> bool:
+            running_at.append(sum(child.pid is not None for child in processes.children.values()))
+            return True
+
+        processes._probe = probe
+        before = [processes.pid(name) for name in names]
+        await processes.roll()
+        after = [processes.pid(name) for name in names]
+    assert set(before).isdisjoint(after)
+    assert (processes.rolls, running_at) == (1, [3, 3, 3])
+
+
+async def test_a_node_that_does_not_come_back_ends_the_roll(tmp_path):
+    plan = plan_of(tmp_path, *(service(tmp_path, name, Role.NODE, SLEEPS) for name in ("node-1", "node-2")))
+    async with running(plan, ready_timeout_s=0.2) as processes:
+        kept = processes.pid("node-2")
+        processes._probe = never
+        await processes.roll()
+        assert (processes.rolls, processes.pid("node-2")) == (0, kept)
+    assert "node-1 was not ready" in processes.roll_trouble
+
+
+def test_waits_double_up_to_the_longest():
+    backoff = Backoff(random.Random(1), first_s=1, longest_s=4, jitter=0)
+    assert [backoff.next_s() for _ in range(4)] == [1, 2, 4, 4]
+    backoff.reset()
+    assert backoff.next_s() == 1
 
 
 def test_no_signal_reaches_a_process_that_started_at_another_moment():
-    with subprocess.Popen([sys.executable, "-I", "-c", SLEEPS]) as stranger:
-        assert not send(stranger.pid, "an-earlier-moment", signal.SIGKILL)
-        assert stranger.poll() is None
-        assert send(stranger.pid, identity(stranger.pid) or "", signal.SIGKILL)
+    with Program([sys.executable, "-I", "-c", SLEEPS]).running() as stranger:
+        known_s = started_s(stranger.pid)
+        assert known_s is not None
+        assert not send(stranger.pid, known_s - 1, signal.SIGKILL)
+        assert stranger.returncode is None
+        assert send(stranger.pid, known_s, signal.SIGKILL)
 
 
-def test_a_process_that_is_gone_has_no_identity():
-    with subprocess.Popen([sys.executable, "-I", "-c", ""]) as brief:
-        known = identity(brief.pid) or ""
+def test_a_process_that_is_gone_started_at_no_moment():
+    with Program([sys.executable, "-I", "-c", ""]).running() as brief:
         brief.wait()
-    assert not is_alive(brief.pid, known)
+    assert started_s(brief.pid) is None
 
 
 def test_a_port_in_use_is_named_with_its_purpose():
@@ -233,12 +244,5 @@ def test_the_system_chooses_different_ports():
     assert len(set(ports)) == 8
 
 
-def wait_for(condition: Callable[[], bool], deadline_s: float = 20.0) -> None:
-    end_s = time.monotonic() + deadline_s
-    while not condition():
-        assert time.monotonic() < end_s, "the condition never came true"
-        time.sleep(0.01)
-
-
 def is_running(pid: int) -> bool:
-    return os.path.exists(f"/proc/{pid}") if os.path.exists("/proc/self") else identity(pid) is not None
+    return started_s(pid) is not None
