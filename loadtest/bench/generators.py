@@ -88,7 +88,7 @@ async def _measured(
 
 
 async def _connected(sender: AsyncChild, client: AsyncChild, wanted: int) -> tuple[int, float]:
-    """(connections, resident KiB of the client) once there are so many. Raises ContestantError, ProcessError."""
+    """(connections, resident KiB of the client) once there are so many. Raises ContestantError."""
     deadline_s = time.monotonic() + CONNECT_TIMEOUT_S
     while (greeted := (await _ask(sender, "greeted"))["greeted"]) < wanted:
         if time.monotonic() > deadline_s or client.returncode is not None:
