@@ -1,19 +1,15 @@
 """A contestant as a process: started on its core, spoken to through its control channel, ended by us."""
 
 import asyncio
-import gc
-import json
-import os
 import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
-from typing import Protocol, Self
+from typing import Self
 
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
@@ -22,7 +18,7 @@ from backend.app.errors import SetupError
 from backend.stack.programs import valkey_program
 from simulator.processes import DEVNULL, PIPE, AsyncChild, ProcessError, Program, free_port
 
-from .plan import FIRST_NUMBER, ServerOptions
+from .plan import ServerOptions
 from .process_stats import Memory, cpu_s, memory
 
 BENCH_DIR = Path(__file__).parent
@@ -168,8 +164,6 @@ class Process:
         return line.decode().strip()
 
 
-# Gets the Node peer ready: `npm ci` on demand, from the committed lock file.
-
 INSTALL_TIMEOUT_S = 300
 
 
@@ -190,8 +184,6 @@ def node_trouble() -> str | None:
     installed.touch()
     return None
 
-
-# A Valkey (or Redis) of our own for the bus trial, and how many messages it was given.
 
 START_TIMEOUT_S = 20.0
 _PUBLISHING = ("publish", "spublish")
@@ -240,88 +232,3 @@ class Counter:
         """How many by now."""
         stats = await self._client.info("commandstats")
         return sum(int(stats.get(f"cmdstat_{name}", {}).get("calls", 0)) for name in _PUBLISHING)
-
-
-# The control channel of a Python contestant: lines on standard input, answers on standard output.
-#
-#     emit                one event to the room, at once
-#     burst N             N events to the room, at once
-#     notify N            N notifications, each for one user who is connected nowhere
-#     metrics on|off      keep metrics or not (only the contestant that has some)
-#     members             -> number of sockets in the room
-#     collect             -> `ok` after a full garbage collection
-#     (end of input)      stop
-#
-# The first line out is the ready line, a JSON object. The Node peer speaks the same.
-
-
-class Contestant(Protocol):
-    """What a server must be able to do."""
-
-    def emit(self, numbers: range) -> None:
-        """Send the events of these numbers to everybody in the room, at once, in order."""
-        ...
-
-    def notify(self, numbers: range) -> None:
-        """Send a notification to each absent user of these numbers."""
-        ...
-
-    def keep_metrics(self, on: bool) -> None:
-        """Switch the counting on or off; a contestant without metrics does nothing."""
-        ...
-
-    def members(self) -> int: ...
-
-
-class Control:
-    """Serves the channel on the running loop."""
-
-    def __init__(self, contestant: Contestant, stop: Callable[[], None]) -> None:
-        self._contestant = contestant
-        self._stop = stop
-        self._partial = b""
-        self._next = FIRST_NUMBER
-
-    def start(self, port: int, packages: list[str]) -> None:
-        """Say that the server is ready and listen for commands."""
-        loop = asyncio.get_running_loop()
-        os.set_blocking(sys.stdin.fileno(), False)
-        loop.add_reader(sys.stdin.fileno(), self._readable)
-        versions = {name: version(name) for name in packages} | {"python": sys.version.split()[0]}
-        self._say(json.dumps({"port": port, "pid": os.getpid(), "versions": versions}))
-
-    def _readable(self) -> None:
-        data = os.read(sys.stdin.fileno(), 65_536)
-        if not data:
-            asyncio.get_running_loop().remove_reader(sys.stdin.fileno())
-            self._stop()
-            return
-        *lines, self._partial = (self._partial + data).split(b"\n")
-        for line in lines:
-            self._obey(line.decode().split())
-
-    def _obey(self, words: list[str]) -> None:
-        match words:
-            case ["emit"]:
-                self._emit(1)
-            case ["burst", events]:
-                self._emit(int(events))
-            case ["notify", users]:
-                self._contestant.notify(range(int(users)))
-            case ["metrics", level]:
-                self._contestant.keep_metrics(level == "on")
-            case ["members"]:
-                self._say(str(self._contestant.members()))
-            case ["collect"]:
-                gc.collect()
-                self._say("ok")
-            case _:
-                raise ValueError(f"unknown command {words}")
-
-    def _emit(self, events: int) -> None:
-        numbers = range(self._next, self._next + events)
-        self._next = numbers.stop
-        self._contestant.emit(numbers)
-
-    def _say(self, line: str) -> None:
-        print(line, flush=True)
