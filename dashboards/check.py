@@ -4,6 +4,10 @@
     python -m dashboards.check --names               only names: no run, at once
     python -m dashboards.check --pictures docs/images
 
+The run: two nodes with Redis and MongoDB, a simulator and Locust on them, all of it scraped; what is started
+is stopped. Names come from the code that serves them, never from a list kept by hand: a metric that is
+renamed there is unknown here at once.
+
 Red is: a panel without data, a query that Prometheus refuses, a metric that nobody serves, a metric that is
 served and neither shown nor excused.
 """
@@ -39,11 +43,6 @@ from .model import Board, Panel, Query
 from .picture import Curve, render
 from .prometheus_server import MissingPrometheusError, Prometheus, PrometheusError, Series
 from .promql import families_of, metrics_of, resolved
-
-# A real run to look at: two nodes with Redis and MongoDB, a simulator and Locust on them, all of it
-# scraped.
-#
-# What the check and the pictures are made from. Everything it starts it stops. Blocks.
 
 START_TIMEOUT_S = 90.0
 STOP_TIMEOUT_S = 30.0
@@ -145,13 +144,6 @@ def _simulate(home: Path, url: str, scenario: Scenario, ui: Ui) -> None:
     if result.verdict == "INTERRUPTED":
         raise KeyboardInterrupt
 
-
-# Which metrics there are, and what the boards and rules make of them.
-#
-# Names come from the code that serves them, never from a list kept by hand: a metric that is renamed
-# there is
-# unknown here at once. What is served and not shown needs a reason below. Pure but for reading the
-# rule files.
 
 RULES = Path(__file__).with_name("rules")
 OF_PROMETHEUS = frozenset(("up", "scrape_duration_seconds"))

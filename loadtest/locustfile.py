@@ -22,8 +22,6 @@ from loadtest.shared_state import ATTRIBUTE, LoadRoom
 from loadtest.users import BellUser, ValidatorUser, WatcherUser
 from loadtest.verdict import Judge, Part
 
-# Locust's load shapes from our curves. Abstract here; `locustfile` makes the chosen one concrete.
-
 DEFAULT_USERS = 100
 DEFAULT_DURATION_S = 60.0
 

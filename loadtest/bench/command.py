@@ -86,10 +86,6 @@ class Bench:
         self.report = self._record.load() if options.into else Report()
         self._command = shlex.join(["python", "-m", "loadtest.bench", *arguments])
 
-    def say(self, line: str) -> None:
-        """Progress."""
-        print(line, file=sys.stderr, flush=True)
-
     def measure(self) -> None:
         """Run the plan. Raises OSError when the machine does not allow it, KeyboardInterrupt."""
         plan, before = self._plan, self.report
@@ -120,7 +116,11 @@ class Bench:
             self.report = before.with_run(series, dataclasses.replace(source, stopped=stopped))
             self._record.keep(self.report)
 
-        keep(interrupts.run(run(visitor, names, series, self.say, keep)))
+        keep(interrupts.run(run(visitor, names, series, _say, keep)))
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
 
 
 def main(arguments: Sequence[str]) -> int:

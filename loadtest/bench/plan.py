@@ -2,12 +2,10 @@
 
 import dataclasses
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-Progress = Callable[[str], None]
-"""Told one line after each trial."""
 HEADLINE_SIZE = 1_000
 SERVER_METRICS = ("fanout", "burst", "connect", "idle", "bus", "metrics", "scrape")
 METRICS = (*SERVER_METRICS, "generators")

@@ -13,7 +13,7 @@ from functools import partial
 from simulator.processes import ProcessError
 
 from .generators import generators
-from .plan import Plan, Progress
+from .plan import Plan
 from .samples import Sample, Series
 from .sockets import CrowdError
 from .system import ContestantError
@@ -89,9 +89,13 @@ class Clock:
 
 
 async def run(
-    visitor: Visitor, names: Sequence[str], series: Series, progress: Progress, keep: Callable[[], None]
+    visitor: Visitor,
+    names: Sequence[str],
+    series: Series,
+    progress: Callable[[str], None],
+    keep: Callable[[], None],
 ) -> str | None:
-    """Add all samples of the plan to the series, calling `keep` after each trial.
+    """Add all samples of the plan to the series, calling `keep` and `progress` (one line) after each trial.
 
     Why it stopped before its end, or None.
     """

@@ -7,7 +7,7 @@ import sys
 import tempfile
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
 
@@ -34,48 +34,35 @@ class ContestantError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One contestant: how it is started. `argv` gets the options appended."""
+    """How a contestant is started. `argv` gets the options appended."""
 
-    name: str
-    title: str
     argv: tuple[str, ...]
-    env: Mapping[str, str]
+    env: Mapping[str, str] = field(default_factory=dict)
 
 
-def _python(name: str, title: str, module: str, *arguments: str) -> Entry:
-    argv = (sys.executable, "-m", f"loadtest.bench.servers.{module}", *arguments)
-    return Entry(name, title, argv, {})
+def _python(module: str, *arguments: str) -> Entry:
+    return Entry((sys.executable, "-m", f"loadtest.bench.servers.{module}", *arguments))
 
 
-ENTRIES: dict[str, Entry] = {
-    entry.name: entry
-    for entry in (
-        _python("ours", "Vouchstorm", "ours"),
-        _python(
-            "storeless", "Vouchstorm, connects without a read of the store", "ours", "--without-store-reads"
-        ),
-        _python("stock", "python-socketio + uvicorn", "stock"),
-        Entry(
-            "node",
-            "Socket.IO on Node",
-            ("node", "--expose-gc", str(NODE_DIR / "server.js")),
-            {"NODE_ENV": "production"},
-        ),
-        _python("floor", "floor: one transport.write of a ready frame", "floor"),
-        _python("bare", "bare: one write(2) of a ready frame", "floor", "--bare"),
-    )
+ENTRIES = {
+    "ours": _python("ours"),
+    "storeless": _python("ours", "--without-store-reads"),
+    "stock": _python("stock"),
+    "node": Entry(("node", "--expose-gc", str(NODE_DIR / "server.js")), {"NODE_ENV": "production"}),
+    "floor": _python("floor"),
+    "bare": _python("floor", "--bare"),
 }
 
 
 class Process:
     """A running contestant; `async with` starts and ends it."""
 
-    def __init__(self, entry: Entry, options: ServerOptions, core: int | None) -> None:
-        self._entry = entry
+    def __init__(self, name: str, options: ServerOptions, core: int | None) -> None:
+        self._entry = ENTRIES[name]
         self._options = options
         self._core = core
         self._child: AsyncChild | None = None
-        self.name = entry.name
+        self.name = name
         self.port = 0
         self.pid = 0
         self.versions: dict[str, str] = {}
@@ -99,7 +86,7 @@ class Process:
         except BaseException as error:  # cancelled, too: nobody else would end it
             await self._end()
             if isinstance(error, ProcessError):
-                raise ContestantError(f"{self._entry.name} did not start") from error
+                raise ContestantError(f"{self.name} did not start") from error
             raise
         self.port, self.pid, self.versions = ready["port"], ready["pid"], ready["versions"]
         return self
@@ -148,19 +135,19 @@ class Process:
 
     def _send(self, line: str) -> None:
         if self._child is None or self._child.process.stdin is None:
-            raise ContestantError(f"{self._entry.name} is not running")
+            raise ContestantError(f"{self.name} is not running")
         self._child.process.stdin.write(line.encode() + b"\n")
 
     async def _line(self, timeout_s: float) -> str:
         if self._child is None or self._child.process.stdout is None:
-            raise ContestantError(f"{self._entry.name} is not running")
+            raise ContestantError(f"{self.name} is not running")
         try:
             async with asyncio.timeout(timeout_s):
                 line = await self._child.process.stdout.readline()
         except TimeoutError as error:
-            raise ContestantError(f"{self._entry.name} does not answer") from error
+            raise ContestantError(f"{self.name} does not answer") from error
         if not line:
-            raise ContestantError(f"{self._entry.name} ended")
+            raise ContestantError(f"{self.name} ended")
         return line.decode().strip()
 
 

@@ -95,7 +95,6 @@ def headline_metrics(series: Series) -> dict[str, str]:
 
 _FANOUT, _BURST, _CONNECT = (f"{name}@{HEADLINE_SIZE}" for name in ("fanout", "burst", "connect"))
 _PUSH, _CONNECTION = (f"generators_{name}@{HEADLINE_SIZE}" for name in ("cpu", "kib"))
-_LOCUSTS = ("locust_own", "locust_ours")
 TARGETS = (
     Target("fanout_stock_over_ours", "fan-out: stock / ours", 5, True, _ratio(_FANOUT, "stock", "ours")),
     Target("fanout_ours_over_node", "fan-out: ours / Node", 0.9, False, _ratio(_FANOUT, "ours", "node")),

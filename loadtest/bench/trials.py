@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from .plan import Plan, ServerOptions
 from .samples import Sample
 from .sockets import Crowd, CrowdError
-from .system import ENTRIES, Counter, Process, running_valkey
+from .system import Counter, Process, running_valkey
 
 HOST = "127.0.0.1"
 DELIVERY_TIMEOUT_S = 120.0
@@ -51,7 +51,7 @@ async def visit(
     options = ServerOptions(
         users=len(visitor.tokens), ping_interval_s=ping_interval_s, ping_timeout_s=CALM_PING_INTERVAL_S
     )
-    async with Process(ENTRIES[name], options, visitor.server_core) as process:
+    async with Process(name, options, visitor.server_core) as process:
         visitor.versions[name] = process.versions
         crowd = Crowd(HOST, process.port)
         try:
@@ -232,8 +232,8 @@ async def _nodes(visitor: Visitor, name: str) -> AsyncIterator[tuple[Process, Se
         quiet = replace(options, users=0)
         measured, *senders = await _started(
             stack,
-            Process(ENTRIES[name], options, visitor.server_core),
-            *(Process(ENTRIES[name], quiet, visitor.crowd_core) for _ in range(others)),
+            Process(name, options, visitor.server_core),
+            *(Process(name, quiet, visitor.crowd_core) for _ in range(others)),
         )
         crowd = Crowd(HOST, measured.port)
         stack.callback(crowd.close)
