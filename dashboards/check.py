@@ -184,38 +184,41 @@ def node_series() -> set[str]:
     }
 
 
-def recorded_series(rules: Path = RULES) -> set[str]:
+def recorded_series() -> set[str]:
     """What the recording rules make."""
-    return {rule["record"] for rule in _rules(rules) if "record" in rule}
+    return {rule["record"] for rule in _rules() if "record" in rule}
 
 
-def known_series(rules: Path = RULES) -> set[str]:
+def known_series() -> set[str]:
     """Every series that a query may read."""
-    return (
-        node_series() | set(prometheus.SERIES) | set(exporter.SERIES) | recorded_series(rules) | OF_PROMETHEUS
-    )
+    return served_series() | recorded_series() | OF_PROMETHEUS
 
 
-def alerts(rules: Path = RULES) -> list[dict[str, Any]]:
+def served_series() -> set[str]:
+    """What nodes, simulator and Locust serve."""
+    return node_series() | set(prometheus.SERIES) | set(exporter.SERIES)
+
+
+def alerts() -> list[dict[str, Any]]:
     """The alert rules as they are written."""
-    return [rule for rule in _rules(rules) if "alert" in rule]
+    return [rule for rule in _rules() if "alert" in rule]
 
 
-def _rules(directory: Path) -> list[dict[str, Any]]:
+def _rules() -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = []
-    for path in sorted(directory.glob("*.yml")):
+    for path in sorted(RULES.glob("*.yml")):
         for group in yaml.safe_load(path.read_text(encoding="utf-8"))["groups"]:
             found += group["rules"]
     return found
 
 
-def uses(boards: Iterable[Board] = BOARDS, rules: Path = RULES) -> list[Use]:
+def uses() -> list[Use]:
     """Every query there is."""
     found: list[Use] = []
-    for board in boards:
+    for board in BOARDS:
         found += [Use(f"{board.title}: {p.title}", query.expr) for p in board.panels for query in p.queries]
         found += [Use(f"{board.title}: mark {mark.name}", mark.expr) for mark in board.marks]
-    found += [Use(f"rule {rule.get('alert') or rule['record']}", rule["expr"]) for rule in _rules(rules)]
+    found += [Use(f"rule {rule.get('alert') or rule['record']}", rule["expr"]) for rule in _rules()]
     return found
 
 
@@ -247,11 +250,11 @@ class Answer:
     trouble: str = ""
 
 
-def ask_all(window: Window, boards: Iterable[Board] = BOARDS) -> list[Answer]:
+def ask_all(window: Window) -> list[Answer]:
     """Every query of every panel over the window."""
     return [
         _ask(window, board, panel, query)
-        for board in boards
+        for board in BOARDS
         for panel in board.panels
         for query in panel.queries
     ]
@@ -272,12 +275,11 @@ def _has_data(series: Series) -> bool:
 
 def name_troubles() -> list[str]:
     """What is wrong with the names alone, one sentence each."""
-    served = node_series() | set(prometheus.SERIES) | set(exporter.SERIES)
     found = uses()
     troubles = [f"{use.where}: nobody serves {name}" for use, name in unknown(found, known_series())]
     troubles += [
         f"{name} is served and not shown: use it, or say why not in dashboards/check.py"
-        for name in unused(found, served)
+        for name in unused(found, served_series())
     ]
     return troubles
 
@@ -291,11 +293,11 @@ def data_troubles(answers: Iterable[Answer]) -> list[str]:
     ]
 
 
-def draw(answers: Sequence[Answer], boards: Iterable[Board], directory: Path, until_s: float) -> list[Path]:
+def draw(answers: Sequence[Answer], directory: Path, until_s: float) -> list[Path]:
     """One picture per board, as its panels would show this run until then."""
     directory.mkdir(parents=True, exist_ok=True)
     written: list[Path] = []
-    for board in boards:
+    for board in BOARDS:
         curves: dict[str, list[Curve]] = {}
         for answer in answers:
             if answer.board is board:
@@ -328,7 +330,7 @@ def main(arguments: Sequence[str] | None = None, ui: Ui | None = None) -> int:
             return EXIT_MISSING
         troubles += data_troubles(answers)
         if options.pictures is not None:
-            for path in draw(answers, BOARDS, options.pictures, window.load_end_s):
+            for path in draw(answers, options.pictures, window.load_end_s):
                 print(f"drew {path}", file=sys.stderr)  # noqa: T201
     for trouble in troubles:
         print(trouble)  # noqa: T201

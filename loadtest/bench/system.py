@@ -61,7 +61,7 @@ class Process:
         self._entry = ENTRIES[name]
         self._options = options
         self._core = core
-        self._child: AsyncChild | None = None
+        self._child: AsyncChild
         self.name = name
         self.port = 0
         self.pid = 0
@@ -96,36 +96,10 @@ class Process:
 
     async def _end(self) -> None:
         """The end of its input is its wish to stop."""
-        child = self._child
-        if child is None:
-            return
-        if child.process.stdin is not None:
-            child.process.stdin.close()
+        if self._child.process.stdin is not None:
+            self._child.process.stdin.close()
         with suppress(TimeoutError):
-            await child.output(STOP_TIMEOUT_S)
-
-    # -------------------------------------------------------------- commands
-
-    def emit(self) -> None:
-        self._send("emit")
-
-    def burst(self, events: int) -> None:
-        self._send(f"burst {events}")
-
-    def notify(self, users: int) -> None:
-        self._send(f"notify {users}")
-
-    def keep_metrics(self, on: bool) -> None:
-        self._send(f"metrics {'on' if on else 'off'}")
-
-    async def members(self) -> int:
-        self._send("members")
-        return int(await self._line(ANSWER_TIMEOUT_S))
-
-    async def collect(self) -> None:
-        """Make it collect its garbage."""
-        self._send("collect")
-        await self._line(ANSWER_TIMEOUT_S)
+            await self._child.output(STOP_TIMEOUT_S)
 
     def cpu_s(self) -> float:
         return cpu_s(self.pid)
@@ -133,16 +107,19 @@ class Process:
     def memory(self) -> Memory:
         return memory(self.pid)
 
-    def _send(self, line: str) -> None:
-        if self._child is None or self._child.process.stdin is None:
+    def send(self, command: str) -> None:
+        """A line of the control channel that has no answer: see `servers.control`."""
+        if self._child.process.stdin is None:
             raise ContestantError(f"{self.name} is not running")
-        self._child.process.stdin.write(line.encode() + b"\n")
+        self._child.process.stdin.write(command.encode() + b"\n")
 
-    async def _line(self, timeout_s: float) -> str:
-        if self._child is None or self._child.process.stdout is None:
+    async def ask(self, command: str) -> str:
+        """The answer to a line of the control channel. Raises ContestantError."""
+        self.send(command)
+        if self._child.process.stdout is None:
             raise ContestantError(f"{self.name} is not running")
         try:
-            async with asyncio.timeout(timeout_s):
+            async with asyncio.timeout(ANSWER_TIMEOUT_S):
                 line = await self._child.process.stdout.readline()
         except TimeoutError as error:
             raise ContestantError(f"{self.name} does not answer") from error

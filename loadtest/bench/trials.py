@@ -85,7 +85,7 @@ async def gather_crowd(visitor: Visitor, process: Process, crowd: Crowd, size: i
     await crowd.connect(tokens, visitor.plan.connects_at_once)
     try:
         async with asyncio.timeout(MEMBERS_TIMEOUT_S):
-            while (members := await process.members()) != size:  # noqa: ASYNC110 - another process
+            while (members := int(await process.ask("members"))) != size:  # noqa: ASYNC110 - another process
                 await asyncio.sleep(0.01)
     except TimeoutError:
         raise InvalidTrialError(f"{members} of {size} sockets are in the room") from None
@@ -95,14 +95,14 @@ async def emit_apart(process: Process, crowd: Crowd, events: int) -> None:
     """Fan out one event after the other, each complete before the next. Raises InvalidTrialError."""
     for _ in range(events):
         crowd.expect(1)
-        process.emit()
+        process.send("emit")
         await _completed(crowd, 1)
 
 
 async def emit_together(process: Process, crowd: Crowd, events: int) -> None:
     """Fan out many events at once. Raises InvalidTrialError."""
     crowd.expect(events)
-    process.burst(events)
+    process.send(f"burst {events}")
     await _completed(crowd, events)
 
 
@@ -179,7 +179,7 @@ async def idle(visitor: Visitor, name: str) -> list[Sample]:
             await gather_crowd(visitor, process, crowd, size)
             if not await crowd.heartbeat(BEATS * interval_s + BEAT_GRACE_S):
                 raise InvalidTrialError("not every socket had a heartbeat")
-            await process.collect()
+            await process.ask("collect")
             readings.append(process.memory())
         if crowd.lost:
             raise InvalidTrialError(f"{crowd.lost} idle sockets were lost")
@@ -265,7 +265,7 @@ async def _cost_s(
     before, started_s = await sent.read(), time.monotonic()
     before_s = measured.cpu_s()
     for number, sender in enumerate(senders):
-        sender.notify(total // len(senders) + (number < total % len(senders)))
+        sender.send(f"notify {total // len(senders) + (number < total % len(senders))}")
     while await sent.read() - before < total:
         if time.monotonic() - started_s > PUBLISH_TIMEOUT_S:
             raise InvalidTrialError(f"not all {total} notifications were published in time")
@@ -288,9 +288,9 @@ async def metrics(visitor: Visitor, name: str) -> list[Sample]:
         await emit_apart(process, crowd, plan.warm_up_events(plan.metrics_sockets))
         for pair in range(plan.metrics_pairs):
             for on in (pair % 2 == 0, pair % 2 == 1):
-                process.keep_metrics(on)
-                us = await us_per(process, lambda: emit_apart(process, crowd, EVENTS), EVENTS * len(crowd))
                 which = "on" if on else "off"
+                process.send(f"metrics {which}")
+                us = await us_per(process, lambda: emit_apart(process, crowd, EVENTS), EVENTS * len(crowd))
                 samples.append(Sample(f"metrics_{which}@{plan.metrics_sockets}", name, us))
     return samples
 
