@@ -39,7 +39,6 @@ check: setup ## formatting, lint, types, import rules, generated files
 	$(PY) -m mypy
 	$(VENV)/bin/lint-imports
 	$(PY) -m backend.app.contracts.generate --check
-	$(PY) -m backend.app.api.openapi --check
 	$(PY) -m backend.app.reference --check
 	$(PY) -m dashboards.build --check
 
@@ -72,7 +71,6 @@ soak: setup ## churn for SOAK_MINUTES (5), nothing may grow; writes reports/soak
 
 docs: setup ## write the generated documents again
 	$(PY) -m backend.app.contracts.generate
-	$(PY) -m backend.app.api.openapi
 	$(PY) -m backend.app.reference
 	$(PY) -m dashboards.build
 

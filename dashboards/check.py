@@ -36,7 +36,8 @@ from simulator.progress import Silent, Ui, Watchers
 from simulator.report import prometheus
 from simulator.report.prometheus import MetricsPage
 from simulator.run.runner import RunOptions, run_scenario
-from simulator.scenario.loader import Scenario, build
+from simulator.scenario.loader import build
+from simulator.scenario.models import Scenario
 
 from .boards import BOARDS
 from .model import Board, Panel, Query
@@ -134,7 +135,7 @@ def _scenario(seconds: float) -> Scenario:
 
 
 def _simulate(home: Path, url: str, scenario: Scenario, ui: Ui) -> None:
-    options = RunOptions(scenario, url=url, tokens_file=home / "tokens", claims_file=home / "claims")
+    options = RunOptions(scenario, url=url, tokens_file=home / "tokens", rooms_file=home / "claims")
     try:
         result = run_scenario(options, ui)
     except InterruptedRunError:

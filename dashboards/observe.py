@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from simulator import interrupts
-from simulator.processes import Program, free_port
+from simulator.processes import Program, free_ports
 
 from .prometheus_server import MissingPrometheusError, Prometheus, PrometheusError
 
@@ -60,7 +60,8 @@ def ports(public: int) -> tuple[int, int, int]:
     """Of Prometheus, of the simulator's page, of Locust's page."""
     if public:
         return public + PROMETHEUS_OFFSET, public + SIMULATOR_OFFSET, public + LOCUST_OFFSET
-    return free_port(), free_port(), free_port()
+    prometheus, simulator, locust = free_ports(3)
+    return prometheus, simulator, locust
 
 
 def alerts_page(server_url: str) -> str:

@@ -9,6 +9,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 
+from simulator.report import charts
+
 from .model import Board, Kind, Panel, Query, Unit
 from .prometheus_server import Series
 
@@ -19,7 +21,6 @@ GAP = 10.0
 HEAD = 30.0
 TITLE = 22.0
 LEGEND_LINE = 13.0
-AXIS = 46.0
 MAX_LEGEND = 6
 COLORS = ("#3274d9", "#e0752d", "#2f9e60", "#b877d9", "#d44a3a", "#6d7f8f", "#c9a227", "#1aa3a3")
 STYLE = """
@@ -28,12 +29,16 @@ text { font: 11px system-ui, sans-serif; fill: #24292f }
 .title { font-weight: 600 } .small { font-size: 10px; fill: #57606a }
 .number { font-size: 24px; font-weight: 600 }
 .page { fill: #ffffff } .panel { fill: #f6f8fa; stroke: #d0d7de } .grid { stroke: #d0d7de; stroke-width: .6 }
-.curve { fill: none; stroke-width: 1.4; stroke-linejoin: round }
+.tick { font-size: 10px; fill: #57606a } .axis { stroke: #8c959f; stroke-width: .6 }
+.line { fill: none; stroke-width: 1.4; stroke-linejoin: round } .area { opacity: .15; stroke: none }
 @media (prefers-color-scheme: dark) {
-  text { fill: #d7dde4 } .small { fill: #8b949e } .page { fill: #0d1117 }
+  text { fill: #d7dde4 } .small, .tick { fill: #8b949e } .page { fill: #0d1117 }
   .panel { fill: #161b22; stroke: #30363d } .grid { stroke: #30363d }
 }
-"""
+""" + "\n".join(
+    f".line.tone{tone} {{ stroke: {color} }} .area.tone{tone} {{ fill: {color} }}"
+    for tone, color in enumerate(COLORS, 1)
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,45 +127,33 @@ def _lines(panel: Panel, curves: Sequence[Curve], width: float, height: float) -
     if panel.stacked:
         named = list(reversed(stacked(list(reversed(named)))))
     legend = [curve for curve in named if curve.name][:MAX_LEGEND]
-    lines = -(-len(legend) // max(1, int(width // 130)))
-    left, top, right = AXIS, 24.0, width - 8
-    bottom = height - 18 - lines * LEGEND_LINE
+    tall = height - TITLE - -(-len(legend) // max(1, int(width // 130))) * LEGEND_LINE
     start = min(at for curve in named for at, _ in curve.points)
     span = max(max(at for curve in named for at, _ in curve.points) - start, 1.0)
     high = nice(max(max(value for _, value in curve.points) for curve in named), panel.unit)
-    shapes = [_axis(panel.unit, high, left, right, top, bottom)]
-    shapes.append(f'<text class="small" x="{left:g}" y="{bottom + 12:g}">0 s</text>')
-    shapes.append(
-        f'<text class="small" x="{right:g}" y="{bottom + 12:g}" text-anchor="end">{span:.0f} s</text>'
+    bottom = tall - charts.BOTTOM
+    chart = charts.Chart(
+        panel.title,
+        charts.Scale(
+            lambda at: charts.LEFT + (at - start) / span * (width - charts.RIGHT - charts.LEFT),
+            [(start, "0 s"), (start + span, f"{span:.0f} s")],
+        ),
+        charts.Scale(
+            lambda value: bottom - value / high * (bottom - charts.TOP),
+            [(value, shown(value, panel.unit)) for value in (0.0, high / 2, high)],
+        ),
+        [
+            charts.Line(curve.name, curve.points, 1 + number % len(COLORS), filled=panel.stacked)
+            for number, curve in enumerate(named)
+        ],
+        height=tall,
+        width=width,
     )
-    for number, curve in enumerate(named):
-        path = " ".join(
-            f"{left + (at - start) / span * (right - left):.1f},{bottom - value / high * (bottom - top):.1f}"
-            for at, value in curve.points
-        )
-        color = COLORS[number % len(COLORS)]
-        shapes.append(f'<polyline class="curve" stroke="{color}" points="{path}"/>')
-        if panel.stacked:
-            first, last = path.split(" ", 1)[0].split(",")[0], path.rsplit(" ", 1)[-1].split(",")[0]
-            area = f"{first},{bottom:.1f} {path} {last},{bottom:.1f}"
-            shapes.append(f'<polygon fill="{color}" fill-opacity=".15" points="{area}"/>')
-    shapes += _legend(legend, named, left, bottom + 26, width)
-    return "".join(shapes)
+    drawn = f'<g transform="translate(0 {TITLE:g})">{charts.draw(chart)}</g>'
+    return "".join([drawn, *_legend(legend, named, TITLE + tall + 5, width)])
 
 
-def _axis(unit: Unit, high: float, left: float, right: float, top: float, bottom: float) -> str:
-    shapes = []
-    for part in range(3):
-        y = bottom - part / 2 * (bottom - top)
-        shapes.append(f'<line class="grid" x1="{left:g}" x2="{right:g}" y1="{y:g}" y2="{y:g}"/>')
-        label = shown(high * part / 2, unit)
-        shapes.append(f'<text class="small" x="{left - 5:g}" y="{y + 3:g}" text-anchor="end">{label}</text>')
-    return "".join(shapes)
-
-
-def _legend(
-    legend: Sequence[Curve], named: Sequence[Curve], left: float, top: float, width: float
-) -> list[str]:
+def _legend(legend: Sequence[Curve], named: Sequence[Curve], top: float, width: float) -> list[str]:
     across = max(1, int(width // 130))
     shapes = []
     for number, curve in enumerate(legend):

@@ -21,7 +21,7 @@ from simulator.report.files import STDOUT, check_writable, read_result, write_js
 from simulator.result import Result
 from simulator.socketio_client import Endpoint
 from simulator.target.http_client import RestClient, RestError
-from simulator.target.server import Commands, ManagedServer, Needs
+from simulator.target.server import Commands, ManagedServer
 from simulator.verdict import ExitCode
 
 LOCUSTFILE = Path(__file__).with_name("locustfile.py")
@@ -173,7 +173,7 @@ def own_commands() -> Commands:
     ours = [sys.executable, "-m", "cli"]
     data_dir = "{data_dir}/data"
     sizes = ["--users", "{users}", "--claims", "{claims}", "--quorum", "{quorum}", "--seed", "{seed}"]
-    files = ["--tokens", "{tokens_file}", "--claims-file", "{claims_file}"]
+    files = ["--tokens", "{tokens_file}", "--claims-file", "{rooms_file}"]
     return Commands(
         [*ours, "serve", "--port", "0", "--data-dir", data_dir, "--log-level", "warning"],
         [*ours, "seed", *sizes, *files, "--data-dir", data_dir],
@@ -214,7 +214,7 @@ async def _place(options: LoadtestOptions, commands: Commands) -> AsyncIterator[
         await _check(options.host)
         yield _Place(options.host.rstrip("/"), options.tokens)
         return
-    needs = Needs(users=options.users, claims=0, quorum=options.quorum, seed=options.seed)
+    needs = {"users": options.users, "claims": 0, "quorum": options.quorum, "seed": options.seed}
     async with ManagedServer(commands, needs, timeout_s=SEED_TIMEOUT_S) as server:
         yield _Place(server.url, server.tokens_file, server)
 

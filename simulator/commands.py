@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from .report.files import Outputs
     from .result import Result
     from .run.runner import RunOptions
-    from .target.server import Commands
 
 app = typer.Typer()
 
@@ -37,6 +36,7 @@ Markdown = Annotated[
     str | None,
     typer.Option(help="Write Markdown here; - is the job summary of a GitHub job, else stdout."),
 ]
+RoomsFile = Annotated[Path | None, typer.Option("--claims-file", help="Claims that `seed` wrote, for --url.")]
 
 
 class Stack(StrEnum):
@@ -84,7 +84,7 @@ def simulate(
     seed_number: Annotated[int | None, typer.Option("--seed", help="Same seed, same run.")] = None,
     slo: Annotated[list[str] | None, typer.Option(help="Limit, as key=value[,key=value].")] = None,
     tokens: Annotated[Path | None, typer.Option(help="Tokens that `seed` wrote, for --url.")] = None,
-    claims_file: Annotated[Path | None, typer.Option(help="Claims that `seed` wrote, for --url.")] = None,
+    rooms_file: RoomsFile = None,
     json_: Annotated[str | None, typer.Option("--json", help="Write the result here; - is stdout.")] = None,
     html: Annotated[Path | None, typer.Option(help="Write the HTML report here.")] = None,
     markdown: Markdown = None,
@@ -108,6 +108,7 @@ def simulate(
     """
     from rich.console import Console
 
+    from .profiles.registry import server_commands
     from .report.files import Outputs, github_summary
     from .report.terminal import print_result
     from .run.runner import RunOptions
@@ -131,10 +132,11 @@ def simulate(
         )
         count = nodes or _default_nodes(stack)
         _check_counts([count], stack, url)
-        commands = None if url else server_commands(context.obj, stack, count, wanted.tokens.ttl_s)
+        of_stack = count if stack is Stack.FULL else None
+        commands = None if url else server_commands(context.obj, of_stack, wanted.tokens.ttl_s)
         outputs = Outputs(json_, html, markdown, junit, github_summary(os.environ))
         outputs.check()
-        options = RunOptions(wanted, url, commands, path, tokens, claims_file, pin)
+        options = RunOptions(wanted, url, commands, path, tokens, rooms_file, pin)
         result, written = _watched(options, outputs, run_dir, metrics_port)
     print_result(result, Console(stderr=outputs.takes_stdout))
     for name in written:
@@ -169,26 +171,6 @@ def _watched(
             kept.write(result)
             written.append(f"{kept.path}/")
     return result, written
-
-
-def server_commands(
-    ours: Sequence[str], stack: Stack, nodes: int, token_ttl_s: int | None = None
-) -> "Commands":
-    """How the simulator starts a server of ours."""
-    from .target.server import Commands
-
-    env = {} if token_ttl_s is None else {"VOUCHSTORM_TOKEN_TTL_S": str(token_ttl_s)}
-    data_dir = "{data_dir}/data"
-    files = ["--tokens", "{tokens_file}", "--claims-file", "{claims_file}"]
-    if stack is Stack.EMBEDDED:
-        serving = [*ours, "serve", "--port", "0", "--data-dir", data_dir, "--log-level", "warning"]
-        sizes = ["--users", "{users}", "--claims", "{claims}", "--quorum", "{quorum}", "--seed", "{seed}"]
-        return Commands(serving, [*ours, "seed", *sizes, *files, "--data-dir", data_dir], env)
-    sizes = ["--seed-users", "{users}", "--seed-claims", "{claims}", "--seed-quorum", "{quorum}"]
-    sizes += ["--seed", "{seed}"]
-    wanted = ["--stack", "full", "--nodes", str(nodes), "--port", "0", "--data-dir", data_dir]
-    status = [*ours, "status", "--data-dir", data_dir]
-    return Commands([*ours, "up", *wanted, *sizes, *files], env=env, status=status)
 
 
 @app.command()
@@ -299,7 +281,7 @@ def capacity(
     slo: Annotated[list[str] | None, typer.Option(help="Limit, as key=value[,key=value].")] = None,
     seed_number: Annotated[int | None, typer.Option("--seed", help="Seed of the first step.")] = None,
     tokens: Annotated[Path | None, typer.Option(help="Tokens that `seed` wrote, for --url.")] = None,
-    claims_file: Annotated[Path | None, typer.Option(help="Claims that `seed` wrote, for --url.")] = None,
+    rooms_file: RoomsFile = None,
     json_: Annotated[str | None, typer.Option("--json", help="Write the search here; - is stdout.")] = None,
     markdown: Markdown = None,
 ) -> None:
@@ -314,6 +296,7 @@ def capacity(
     from .capacity.run import CapacityOptions, run_capacity, run_curve
     from .capacity.scalability import Curve, parse_counts
     from .capacity.search import Capacity, Plan, Step
+    from .profiles.registry import server_commands
     from .report.files import Outputs, github_summary
     from .report.markdown import capacity_markdown, curve_markdown, step_line
     from .report.terminal import TerminalUi
@@ -322,8 +305,8 @@ def capacity(
     from .thresholds import parse
 
     def options_of(count: int) -> CapacityOptions:
-        commands = None if url else server_commands(context.obj, stack, count)
-        run = RunOptions(wanted, url, commands, None, tokens, claims_file, pin=True)
+        commands = None if url else server_commands(context.obj, count if stack is Stack.FULL else None)
+        run = RunOptions(wanted, url, commands, None, tokens, rooms_file, pin=True)
         return CapacityOptions(run, plan, quantity.value, hold)
 
     found: Capacity | Curve

@@ -2,8 +2,7 @@
 
 Pure statistics over results. A change is reported when the Mann-Whitney U test (two-sided, corrected after
 Holm), the bootstrap interval of the ratio of medians and a minimum effect all agree.
-Refuses fewer valid runs a side than the rules demand, five by default. Called by the command line, which
-reads the files and prints `report.markdown.comparison_markdown`.
+Refuses fewer valid runs a side than the rules demand, five by default.
 """
 
 import math
@@ -19,10 +18,6 @@ from scipy.stats import mannwhitneyu
 from .errors import ScenarioError
 from .result import Result
 from .thresholds import KNOWN
-
-# What is compared between runs: figures of which less is better, and counts that should be nothing.
-#
-# Pure. Called by `compare`.
 
 NEVER_MS = 120_000.0
 """Stands for a percentile of which too many never came back: the longest time a histogram holds."""
@@ -80,10 +75,6 @@ FAULTS: Mapping[str, Callable[[Result], int]] = {
 }
 """What a correct server never does. Where the baseline has none, a single one is a change for the worse."""
 
-
-# Telling a change from chance with a handful of runs: rank test, correction, bootstrap.
-#
-# Pure statistics on plain numbers. Called by `compare`.
 
 Floats = NDArray[np.float64]
 

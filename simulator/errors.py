@@ -6,7 +6,7 @@
     |   +-- GeneratorLimitError   it is this side that could not be prepared
     +-- InterruptedRunError   the user ended it before there was a result: exit 130
 
-Raised by the pure rooms and the set-up; the command line prints `str(error)` and exits with `exit_code`.
+The command line prints `str(error)` and exits with `exit_code`.
 """
 
 from collections.abc import Iterable
@@ -29,7 +29,7 @@ class ScenarioError(SimulatorError):
 
 
 class SetupError(SimulatorError):
-    """The target is unreachable, or users, claims and sockets could not be made ready."""
+    """The target is unreachable, or users, rooms and sockets could not be made ready."""
 
     exit_code = 3
 

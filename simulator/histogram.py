@@ -2,7 +2,7 @@
 
 Pure. Counts sit in the bucket layout of HdrHistogram (1 us to 120 s, three significant digits), filled in
 bulk with numpy; single values wait in a plain buffer. Refuses to average: percentiles of several processes
-come from merged counts. Called by the rooms that measure, and by the result.
+come from merged counts.
 """
 
 from array import array

@@ -1,7 +1,4 @@
-"""The machine and the processes of a run: facts, CPU and memory from /proc, event-loop lag.
-
-Reads, never changes anything but the affinity of processes it is told to pin. Called by the runner.
-"""
+"""The machine and the processes of a run: facts, limits, CPU and memory, processors, event-loop lag."""
 
 import asyncio
 import os
@@ -10,8 +7,8 @@ import resource
 import signal
 import time
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+
+import psutil
 
 from .errors import GeneratorLimitError
 from .histogram import Histogram
@@ -22,6 +19,7 @@ LIMITS = {
     "processes": resource.RLIMIT_NPROC,
     "locked_memory_bytes": resource.RLIMIT_MEMLOCK,
 }
+DESCRIPTORS_TO_SPARE = 512
 PROBE_S = 0.01
 NS = 1_000_000_000
 
@@ -32,7 +30,7 @@ def describe() -> Host:
         cpus=len(os.sched_getaffinity(0)),
         kernel=f"{platform.system()} {platform.release()} {platform.machine()}",
         python=platform.python_version(),
-        memory_bytes=os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"),
+        memory_bytes=psutil.virtual_memory().total,
         limits={name: _limit(kind) for name, kind in LIMITS.items()},
         load_average=round(os.getloadavg()[0], 2),
     )
@@ -43,72 +41,45 @@ def _limit(kind: int) -> int:
     return -1 if soft == resource.RLIM_INFINITY else soft
 
 
-def raise_open_files(wanted: int) -> int:
-    """Raise this process's descriptor limit as far as allowed; the limit that now holds (-1: none)."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft != resource.RLIM_INFINITY and soft < wanted:
-        target = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
-        resource.setrlimit(resource.RLIMIT_NOFILE, (target, hard))
-    return _limit(resource.RLIMIT_NOFILE)
+def family(pid: int) -> list[psutil.Process]:
+    """A process and its descendants, as far as they are alive."""
+    try:
+        first = psutil.Process(pid)
+        return [first, *first.children(recursive=True)]
+    except psutil.NoSuchProcess:
+        return []
 
 
-def own_pid() -> int:
-    """Of this process."""
-    return os.getpid()
-
-
-def own_cpu_s() -> float:
-    """CPU seconds this process has used."""
-    usage = resource.getrusage(resource.RUSAGE_SELF)
-    return usage.ru_utime + usage.ru_stime
-
-
-def rss_bytes(pid: int) -> int:
-    """Resident memory of a process and its descendants; 0 when it is gone."""
-    return sum(rss_of(each) for each in family(pid))
+def cpu_of(process: psutil.Process) -> float:
+    """CPU seconds that one process used so far, without its children; 0 when it is gone."""
+    try:
+        used = process.cpu_times()
+    except psutil.NoSuchProcess:
+        return 0.0
+    return used.user + used.system
 
 
 def cpu_s(pid: int) -> float:
     """CPU seconds of a process and its living descendants; 0 when it is gone."""
-    return sum(spent.cpu_s for each in family(pid) if (spent := spent_by(each)))
+    return sum(map(cpu_of, family(pid)))
 
 
-def family(pid: int) -> list[int]:
-    """A process and its descendants, as far as they are alive."""
-    parents: dict[int, list[int]] = {}
-    for entry in os.scandir("/proc"):
-        if entry.name.isdigit() and (stat := _stat(int(entry.name))):
-            parents.setdefault(int(stat[1]), []).append(int(entry.name))
-    found, waiting = [], [pid] if _stat(pid) else []
-    while waiting:
-        each = waiting.pop()
-        found.append(each)
-        waiting += parents.get(each, [])
-    return found
-
-
-def _stat(pid: int) -> list[str]:
-    """Fields of /proc/PID/stat from the state on; empty when the process is gone. Source: proc(5)."""
+def rss_of(process: psutil.Process) -> int:
+    """Resident memory of one process alone; 0 when it is gone."""
     try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    except OSError:
-        return []
+        return process.memory_info().rss
+    except psutil.NoSuchProcess:
+        return 0
 
 
-@dataclass(frozen=True, slots=True)
-class Spent:
-    """CPU of one process. started: clock ticks after boot, which tells it from a later one of its number."""
-
-    started: int
-    cpu_s: float
+def rss_bytes(pid: int) -> int:
+    """Resident memory of a process and its descendants; 0 when it is gone."""
+    return sum(map(rss_of, family(pid)))
 
 
-def spent_by(pid: int) -> Spent | None:
-    """What a process used so far, without its children; None when it is gone."""
-    stat = _stat(pid)
-    if not stat:
-        return None
-    return Spent(int(stat[19]), (int(stat[11]) + int(stat[12])) / os.sysconf("SC_CLK_TCK"))
+def own_rss_bytes() -> int:
+    """Resident memory of this process alone."""
+    return rss_of(psutil.Process())
 
 
 class FamilyCpu:
@@ -117,27 +88,17 @@ class FamilyCpu:
     What one used between the last look and its end is not known: look often.
     """
 
-    def __init__(
-        self,
-        pid: int,
-        *,
-        family: Callable[[int], Sequence[int]] = family,
-        spent: Callable[[int], Spent | None] = spent_by,
-    ) -> None:
+    def __init__(self, pid: int, *, family: Callable[[int], Sequence[psutil.Process]] = family) -> None:
         self.pid = pid
         self._family = family
-        self._spent = spent
-        self._newest: dict[tuple[int, int], float] = {}
-        first = spent(pid)
-        self._started = first.started if first is not None else None
+        self._newest: dict[psutil.Process, float] = {}  # a number that is used again is another process
+        self._first = next(iter(family(pid)), None)
 
-    def look(self, members: Collection[int]) -> None:
+    def look(self, members: Collection[psutil.Process]) -> None:
         """Read these, and again those that were seen before: one whose parent ended is in no family."""
-        for pid in {*members, *(pid for pid, _ in self._newest)}:
-            if (spent := self._spent(pid)) is not None:
-                known_s = self._newest.get((pid, spent.started))
-                if known_s is not None or pid in members:
-                    self._newest[pid, spent.started] = max(spent.cpu_s, known_s or 0.0)
+        for process in {*members, *self._newest}:
+            if process.is_running():
+                self._newest[process] = max(cpu_of(process), self._newest.get(process, 0.0))
 
     def total_s(self) -> float:
         """All CPU seconds so far; never less than before."""
@@ -146,14 +107,7 @@ class FamilyCpu:
 
     def alive(self) -> bool:
         """Whether the first process still is the one it was."""
-        spent = self._spent(self.pid)
-        return spent is not None and spent.started == self._started
-
-
-def rss_of(pid: int) -> int:
-    """Resident memory of one process alone; 0 when it is gone."""
-    stat = _stat(pid)
-    return int(stat[21]) * os.sysconf("SC_PAGE_SIZE") if stat else 0
+        return self._first is not None and self._first.is_running()
 
 
 def pin(pid: int, cpus: set[int]) -> bool:
@@ -206,15 +160,14 @@ def latenesses_us(late_us: int, every_us: int) -> list[int]:
     return [late_us, *range(late_us - every_us, 0, -every_us)]
 
 
-# What a process may use: descriptors and processors. Called by the course and by the processes it
-# starts.
-
-DESCRIPTORS_TO_SPARE = 512
-
-
 def allow_sockets(count: int) -> None:
     """Raise this process's limit so that `count` sockets fit. Raises GeneratorLimitError when they do not."""
-    allowed = raise_open_files(count + DESCRIPTORS_TO_SPARE)
+    wanted = count + DESCRIPTORS_TO_SPARE
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        target = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (target, hard))
+    allowed = _limit(resource.RLIMIT_NOFILE)
     if 0 <= allowed < count + DESCRIPTORS_TO_SPARE // 4:
         raise GeneratorLimitError(
             f"{count} sockets do not fit into the {allowed} open files this process may have: raise the "

@@ -19,7 +19,7 @@ import sys
 import threading
 import time
 from asyncio.subprocess import Process
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -41,11 +41,18 @@ class ProcessError(Exception):
     """A child ended, was not ready in time or did not answer; the message ends with its last words."""
 
 
+def free_ports(count: int) -> list[int]:
+    """Different TCP ports of loopback that were free a moment ago."""
+    with contextlib.ExitStack() as stack:
+        probes = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for probe in probes:
+            probe.bind((LOOPBACK, 0))
+        return [int(probe.getsockname()[1]) for probe in probes]
+
+
 def free_port() -> int:
-    """A TCP port of loopback that was free a moment ago."""
-    with socket.socket() as probe:
-        probe.bind((LOOPBACK, 0))
-        return int(probe.getsockname()[1])
+    """One of them."""
+    return free_ports(1)[0]
 
 
 def exit_reason(returncode: int | None) -> str:
@@ -276,17 +283,6 @@ class AsyncChild(_Started[Process]):
         if (said := _facts(line)) is None:
             raise self._failure(f"said {line!r}")
         return said
-
-    async def until(self, ready: Callable[[], Awaitable[bool]], timeout_s: float = READY_TIMEOUT_S) -> None:
-        """Wait until it is ready. Raises ProcessError when it ended, or after the time for that."""
-        try:
-            async with asyncio.timeout(timeout_s):
-                while not await ready():
-                    if self.returncode is not None:
-                        raise self._failure(exit_reason(self.returncode))
-                    await asyncio.sleep(POLL_S)
-        except TimeoutError:
-            raise self._failure(f"was not ready within {timeout_s:g} s") from None
 
     async def output(self, timeout_s: float) -> bytes:
         """All that it says on stdout until it ends. Raises TimeoutError; it has ended in every case."""

@@ -9,9 +9,9 @@ from typing import Protocol
 class Live:
     """The run at this second. Latencies in ms over about the last two seconds; 0 when nothing came.
 
-    late: publishes that were late so far. overdue: see `beat.Beat`, so far. lag_ms: how late the generator's
+    late: publishes that were late so far. overdue: see `LiveCounts`, so far. lag_ms: how late the generator's
     own event loop was at worst since the last tick. received: receipts so far by kind of message.
-    latency_counts, latency_sum_ms: the same by latency, as in `Beat.counts`. faults: kinds now under way.
+    latency_counts, latency_sum_ms: the same by latency, as in `LiveCounts`. faults: kinds now under way.
     """
 
     phase: str

@@ -1,7 +1,7 @@
 """The result of a run: one JSON document, typed here, its JSON Schema committed as docs/result.schema.json.
 
 `Findings` is what was measured; `Result` adds the judgement. Field names are a contract (`schema_version`):
-fields may be added, never renamed. Called by the runner (builds it), the verdict (reads it) and the reports.
+fields may be added, never renamed.
 """
 
 from typing import Any, Literal

@@ -1,7 +1,6 @@
 """The service levels a run can be held to, by name, and how a findings document answers each.
 
-Pure. Refuses unknown names with the list of known ones. Called by the scenario (validation), the command
-line (`--slo key=value`) and the verdict.
+Pure. Refuses unknown names with the list of known ones.
 """
 
 import difflib

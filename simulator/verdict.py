@@ -2,7 +2,7 @@
 
 Pure. Precedence: interrupted by the user > the server died (FAIL) > INVALID > FAIL > PASS. INVALID means
 that the harness itself could not keep up or counted wrongly, so neither good nor bad numbers must be
-believed. Called by the runner.
+believed.
 """
 
 import math

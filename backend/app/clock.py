@@ -1,7 +1,4 @@
-"""The real clock and the real ids. Built in the composition root and handed on; tests bring their own.
-
-Holds no schedule and no timers. Called by every service through the `Clock` and `Ids` ports.
-"""
+"""The real clock and the real ids. Built in the composition root and handed on; tests bring their own."""
 
 import secrets
 from collections.abc import Callable

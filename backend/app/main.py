@@ -27,7 +27,6 @@ from .realtime.bus.manager import BusManager
 from .realtime.bus.redis import connect
 from .realtime.rooms import RoomManager
 from .realtime.server import Realtime, asgi
-from .realtime.traced import TracedEmitter
 from .seeding import SEED_PASSWORD, SeedSize, plan_seed, write_claims, write_seed, write_tokens
 from .services.accounts import Accounts
 from .services.claims import Claims
@@ -42,10 +41,9 @@ from .services.redis_counters import RedisCounts, redis_counts
 from .services.retention import Retention
 from .services.throttle import Throttle
 from .services.tokens import Tokens
-from .services.traced_engine import TracedEngine
 from .services.websocket_service import WebSocketService
 from .settings import Settings, load_settings, signing_secret
-from .store.metered import MeteredStore
+from .store.metered import metered
 from .store.open import build_store
 from .tasks import Tasks
 
@@ -64,7 +62,7 @@ class Application:
         reconciler: Reconciler,
         throttle: Throttle,
         counts: RedisCounts | None,
-        tracing: Tracing | None = None,
+        tracing: Tracing,
     ) -> None:
         self.services = services
         self.realtime = realtime
@@ -108,8 +106,7 @@ class Application:
         except UnavailableError as error:
             log.warning("starting without a store, requests get 503 until it answers: %s", error)
             self._tasks.start("open the store", self._keep_opening)
-        if self._tracing is not None:
-            self._tracing.start()
+        self._tracing.start()
         self.realtime.start(self._tasks)
         self._tasks.start("reconciler", self.reconciler.run)
         self._tasks.start("retention", self.retention.run)
@@ -148,8 +145,7 @@ class Application:
         if self._counts is not None:
             await self._counts.close()
         await self.services.store.close()
-        if self._tracing is not None:
-            await self._tracing.stop()
+        await self._tracing.stop()
 
 
 class _Nobody:
@@ -195,7 +191,7 @@ async def issue_token(settings: Settings, username: str) -> str:
     store = _store(settings, clock)
     try:
         await store.open()
-        known = await store.credentials(username)
+        known = await store.users.credentials(username)
     finally:
         await store.close()
     if known is None:
@@ -241,31 +237,29 @@ def _engine(
     ids: Ids,
     tracing: Tracing | None = None,
 ) -> ConsensusEngine:
-    kind = ConsensusEngine if tracing is None else TracedEngine
-    engine = kind(store, websocket, clock, ids, settings.consensus_policy, settings.consensus_weighting)
-    if tracing is not None and isinstance(engine, TracedEngine):
-        engine.tracing = tracing
-    return engine
+    return ConsensusEngine(
+        store, websocket, clock, ids, settings.consensus_policy, settings.consensus_weighting, tracing
+    )
 
 
 def create_app(settings: Settings, tracing: Tracing | None = None) -> Application:
     """Build one node. tracing: None makes what the settings say. Raises SetupError."""
     node = settings.node or f"{socket.gethostname()}-{os.getpid()}"
-    if tracing is None and settings.traces_url is not None:
-        tracing = open_tracing(settings.traces_url, node, __version__)
+    if tracing is None:
+        url = settings.traces_url
+        tracing = open_tracing(url, node, __version__) if url is not None else Tracing()
     clock = SystemClock()
     ids = SortableIds(clock)
     metrics = Metrics(__version__, node)
     rng = random.Random()
-    store = MeteredStore(_store(settings, clock), metrics)
+    store = metered(_store(settings, clock), metrics)
     health = Health()
     health.register("store", store.ping)
     manager, bus = _manager(settings, node, metrics, rng)
     if bus is not None:
         health.register("bus", bus.check)
     realtime = Realtime(settings, store, clock, metrics, manager, rng, bus, tracing)
-    emitter = realtime.emitter if tracing is None else TracedEmitter(realtime.emitter, tracing)
-    websocket = WebSocketService(emitter, bus.users_elsewhere if bus is not None else lambda: 0)
+    websocket = WebSocketService(realtime.emitter, bus.users_elsewhere if bus is not None else lambda: 0)
     if bus is not None:
         bus.users_here = websocket.connected_here
     engine = _engine(settings, store, websocket, clock, ids, tracing)

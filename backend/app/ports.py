@@ -4,7 +4,7 @@ Refused requests raise `RefusedError` with the code named here; a store that doe
 timeout raises `UnavailableError` and has written nothing, or everything, of that one call.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Generic, Protocol, TypeVar
@@ -82,22 +82,8 @@ class Trimmed:
     next_position: str | None
 
 
-class Store(Protocol):
-    """Durable state. Every write is atomic and durable when the call returns; every list is bounded."""
-
-    async def open(self) -> None:
-        """Connect, create or check the schema. Raises SetupError with what to do, or UnavailableError."""
-        ...
-
-    async def close(self) -> None:
-        """Finish what was accepted, then let go of all resources. Idempotent."""
-        ...
-
-    async def ping(self) -> None:
-        """Return when the store can read and write. Raises UnavailableError."""
-        ...
-
-    # -------------------------------------------------------------- users
+class UserRepository(Protocol):
+    """Accounts, what they earned, and the tokens that are no longer theirs."""
 
     async def create_user(self, user: User, password_hash: str) -> None:
         """Raises RefusedError(USERNAME_TAKEN); names are compared without case."""
@@ -132,7 +118,9 @@ class Store(Protocol):
         """
         ...
 
-    # -------------------------------------------------------------- claims and validations
+
+class ClaimRepository(Protocol):
+    """Claims and their validations."""
 
     async def create_claim(self, claim: Claim) -> tuple[Claim, bool]:
         """Store a new claim; (claim, True).
@@ -159,7 +147,7 @@ class Store(Protocol):
         settle the claim if `decide` finds a consensus in it as this validation leaves it.
 
         `validation.version` is ignored; the stored one is the new version of the claim. The validation
-        stays *pending* until `apply_effects(finishes=validation.id)` or `finish`.
+        stays *pending* until `apply_effects(finishes=validation.id)`.
         Raises RefusedError: CLAIM_NOT_FOUND, OWN_CLAIM, CLAIM_SETTLED, ALREADY_VALIDATED (checked in this
         order); nothing is changed then.
         """
@@ -184,18 +172,6 @@ class Store(Protocol):
         """
         ...
 
-    async def apply_effects(
-        self, effects: Sequence[Effect], finishes: ValidationId | ClaimId | None = None
-    ) -> list[Notification]:
-        """Apply each effect whose key was never applied (`domain.effects.advance`, one transaction per user).
-
-        Returns only the notifications that this call made, in order of effects; each user's seqs continue
-        without a hole. When all are applied, `finishes` (a validation, a settled claim) is no longer pending.
-        A crash in the middle leaves whole effects only; calling again completes it.
-        Raises RefusedError(USER_NOT_FOUND) if a user does not exist; effects before it stay applied.
-        """
-        ...
-
     async def pending_validations(self, before: datetime, limit: int) -> list[Validation]:
         """Validations created before `before` whose processing was not finished, oldest first."""
         ...
@@ -208,11 +184,37 @@ class Store(Protocol):
         """Claims validated at or after `since`, the most recently validated first, each once."""
         ...
 
+
+class EffectRepository(Protocol):
+    """What validations and settlements do to users: each effect exactly once."""
+
+    async def apply_effects(
+        self, effects: Sequence[Effect], finishes: ValidationId | ClaimId | None = None
+    ) -> list[Notification]:
+        """Apply each effect whose key was never applied (`domain.effects.advance`, one transaction per user).
+
+        Returns only the notifications that this call made, in order of effects; each user's seqs continue
+        without a hole. When all are applied, `finishes` (a validation, a settled claim) is no longer pending.
+        A crash in the middle leaves whole effects only; calling again completes it.
+        Raises RefusedError(USER_NOT_FOUND) if a user does not exist; effects before it stay applied.
+        """
+        ...
+
     async def trust_changes(self, claim_id: ClaimId) -> list[TrustChange]:
         """One per participant and owner of a settled claim once it is no longer pending."""
         ...
 
-    # -------------------------------------------------------------- notifications
+    async def trim_effects(self, before: datetime, position: str | None, limit: int) -> Trimmed:
+        """Forget that effects were applied before `before`, among the next `limit` after `position`.
+
+        Kept are trust changes, and all while a validation or settlement from before `before` is unfinished:
+        nothing that may be applied again is ever forgotten.
+        """
+        ...
+
+
+class NotificationRepository(Protocol):
+    """Each user's notifications, numbered without a hole."""
 
     async def notifications(
         self,
@@ -244,8 +246,6 @@ class Store(Protocol):
         """Mark everything up to the bound (None: the newest at this moment)."""
         ...
 
-    # -------------------------------------------------------------- retention
-
     async def trim_notifications(self, before: datetime, position: str | None, limit: int) -> Trimmed:
         """Forget what was made before `before`, for the next `limit` users after `position` (None: first).
 
@@ -254,13 +254,28 @@ class Store(Protocol):
         """
         ...
 
-    async def trim_effects(self, before: datetime, position: str | None, limit: int) -> Trimmed:
-        """Forget that effects were applied before `before`, among the next `limit` after `position`.
 
-        Kept are trust changes, and all while a validation or settlement from before `before` is unfinished:
-        nothing that may be applied again is ever forgotten.
-        """
-        ...
+Lifecycle = Callable[[], Coroutine[Any, Any, None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Store:
+    """Durable state: four repositories over one connection.
+
+    Every write is atomic and durable when the call returns; every list is bounded.
+
+    open: connect, create or check the schema. Raises SetupError with what to do, or UnavailableError.
+    close: finish what was accepted, then let go of all resources. Idempotent.
+    ping: return when the store can read and write. Raises UnavailableError.
+    """
+
+    open: Lifecycle
+    close: Lifecycle
+    ping: Lifecycle
+    users: UserRepository
+    claims: ClaimRepository
+    effects: EffectRepository
+    notifications: NotificationRepository
 
 
 class Clock(Protocol):

@@ -1,20 +1,21 @@
-"""Writes the reference tables in `docs/` from the code: settings and metrics.
+"""Writes the references in `docs/` from the code: settings, metrics, REST.
 
 `python -m backend.app.reference` writes, `--check` only compares and exits 1 when a file has drifted.
 """
 
+import json
 import sys
-from pathlib import Path
+from collections.abc import Callable, Mapping
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from . import __version__
+from .api.router import build_router, new_api
+from .contracts.generate import run
 from .observability.metrics import Metrics
 from .settings import Settings
-
-DOCS = Path(__file__).resolve().parents[2] / "docs"
 
 
 def settings_table() -> str:
@@ -89,20 +90,18 @@ def metrics_table() -> str:
     return "\n".join(lines) + "\n"
 
 
-def main(arguments: list[str]) -> int:
-    """Write or check; the exit code."""
-    drifted = False
-    for name, text in (("SETTINGS.md", settings_table()), ("METRICS.md", metrics_table())):
-        path = DOCS / name
-        if path.exists() and path.read_text() == text:
-            continue
-        if "--check" in arguments:
-            print(f"docs/{name} has drifted; run: make docs", file=sys.stderr)  # noqa: T201
-            drifted = True
-        else:
-            path.write_text(text)
-    return 1 if drifted else 0
+def openapi() -> str:
+    """docs/openapi.json."""
+    app = new_api()
+    app.include_router(build_router())
+    return json.dumps(app.openapi(), indent=2, ensure_ascii=False) + "\n"
 
+
+FILES: Mapping[str, Callable[[], str]] = {
+    "docs/SETTINGS.md": settings_table,
+    "docs/METRICS.md": metrics_table,
+    "docs/openapi.json": openapi,
+}
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(run(FILES, sys.argv[1:]))

@@ -1,7 +1,6 @@
 """Users, claims and validations to start with: planned from one seed, written through the store port.
 
-The same seed gives the same names, ids, titles and answers. Called by `vouchstorm seed`; the simulator uses
-the tokens it writes.
+The same seed gives the same names, ids, titles and answers.
 """
 
 import json
@@ -24,62 +23,15 @@ _BATCH = 500
 SEED_PASSWORD = "vouchstorm-demo"  # noqa: S105 - the documented password of seeded demo users
 
 _FIRST = [
-    "Ada",
-    "Alan",
-    "Amara",
-    "Ben",
-    "Chen",
-    "Dana",
-    "Edsger",
-    "Fatima",
-    "Grace",
-    "Hana",
-    "Ivan",
-    "Jun",
-    "Katherine",
-    "Leslie",
-    "Margaret",
-    "Nils",
-    "Olga",
-    "Priya",
-    "Radia",
-    "Sofia",
-    "Tim",
-    "Uma",
-    "Vint",
-    "Wei",
-    "Ximena",
-    "Yuki",
-    "Zoe",
-]
+    "Ada", "Alan", "Amara", "Ben", "Chen", "Dana", "Edsger", "Fatima", "Grace", "Hana", "Ivan", "Jun",
+    "Katherine", "Leslie", "Margaret", "Nils", "Olga", "Priya", "Radia", "Sofia", "Tim", "Uma", "Vint",
+    "Wei", "Ximena", "Yuki", "Zoe",
+]  # fmt: skip
 _LAST = [
-    "Abara",
-    "Berg",
-    "Costa",
-    "Dijk",
-    "Eriksen",
-    "Farah",
-    "Garcia",
-    "Haddad",
-    "Ito",
-    "Jansen",
-    "Kim",
-    "Lund",
-    "Moreau",
-    "Novak",
-    "Okafor",
-    "Petrov",
-    "Quist",
-    "Rossi",
-    "Sato",
-    "Torres",
-    "Ueda",
-    "Varga",
-    "Weiss",
-    "Xu",
-    "Yilmaz",
-    "Zhang",
-]
+    "Abara", "Berg", "Costa", "Dijk", "Eriksen", "Farah", "Garcia", "Haddad", "Ito", "Jansen", "Kim",
+    "Lund", "Moreau", "Novak", "Okafor", "Petrov", "Quist", "Rossi", "Sato", "Torres", "Ueda", "Varga",
+    "Weiss", "Xu", "Yilmaz", "Zhang",
+]  # fmt: skip
 _SUBJECTS = (
     "The bridge on Mill Road",
     "The new bus line",
@@ -188,14 +140,14 @@ async def write_seed(
     """
     for start in range(0, len(plan.users), _BATCH):
         try:
-            await store.create_users(plan.users[start : start + _BATCH], password_hash)
+            await store.users.create_users(plan.users[start : start + _BATCH], password_hash)
         except RefusedError as error:
             raise SetupError(
                 "Users of these names exist already; choose another --prefix or a fresh --data-dir."
             ) from error
         progress("users", min(start + _BATCH, len(plan.users)), len(plan.users))
     for start in range(0, len(plan.claims), _BATCH):
-        await store.create_claims(plan.claims[start : start + _BATCH])
+        await store.claims.create_claims(plan.claims[start : start + _BATCH])
         progress("claims", min(start + _BATCH, len(plan.claims)), len(plan.claims))
     accepted = 0
     for number, (user, claim, action) in enumerate(plan.answers, 1):

@@ -8,6 +8,7 @@ import re
 import secrets
 import tempfile
 from contextlib import suppress
+from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Literal, Self
@@ -18,11 +19,20 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from .domain.consensus import ConsensusPolicy
 from .domain.trust import TrustPolicy
 from .errors import SetupError
-from .services.login_guard import LoginLimits
 
 MIN_SECRET_CHARS = 32
 REPLAY_SPARE_PACKETS = 100
 _PLAIN_URL = re.compile(r"https?://(\[[0-9a-fA-F:]+\]|[A-Za-z0-9._-]+)(:[0-9]{1,5})?(/[^\s?#@]*)?")
+
+
+@dataclass(frozen=True, slots=True)
+class LoginLimits:
+    """Failed logins in `lockout_s` seconds; 0: no limit."""
+
+    per_pair: int = 10
+    per_address: int = 100
+    per_account: int = 100
+    lockout_s: int = 900
 
 
 class Mode(StrEnum):

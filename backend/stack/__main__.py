@@ -1,7 +1,4 @@
-"""The keeper in the background: `python -m backend.stack OPTIONS_JSON REPORT_FILE`.
-
-Started by `up.start_detached`.
-"""
+"""The keeper in the background: `python -m backend.stack OPTIONS_JSON REPORT_FILE`."""
 
 import sys
 

@@ -19,12 +19,6 @@ from pathlib import Path
 from ..app.errors import SetupError
 from ..app.store.schema import APPLICATION_ID, MIGRATIONS
 
-# The file of an embedded store, opened beside the nodes that use it: is it there, ours, whole?
-#
-# Refuses, each in one sentence, what is not. Called by `backup` and `data_doctor`; the nodes
-# themselves open it
-# by `app.store.sqlite_file`.
-
 BUSY_S = 5.0
 """How long another's lock is waited for."""
 LOCKED = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)

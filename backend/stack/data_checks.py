@@ -2,8 +2,7 @@
 
 Reads behind the back of the `Store` port: it must see what no request may make. Works on a store in use.
 Changes nothing: each finding says what is wrong and what to do. Refuses stores of another version. Of the
-accuracy streak only the impossible is found: it depends on the order in which effects were applied, and that
-is not stored. Not checked: the tokens.
+accuracy streak only the impossible is found: the order of effects is not stored. Not checked: the tokens.
 """
 
 import sqlite3
@@ -378,7 +377,6 @@ def _counters(facts: Facts, user: Row, lost: bool) -> Iterator[Finding]:
 
 
 def _standing(user: Row, limits: Limits, lost: bool) -> Iterator[Finding]:
-    """lost: as above."""
     said = user[limits.column]
     if not limits.low <= said <= limits.high:
         yield Finding(

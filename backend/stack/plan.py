@@ -1,6 +1,6 @@
 """What a stack consists of: ports, command lines, environments, directories, logs. Pure.
 
-Starts and binds nothing. Called by `up.py` and the tests; `processes.py` carries it out.
+Starts and binds nothing; `processes.py` carries it out.
 """
 
 from collections.abc import Iterator, Mapping, Sequence

@@ -1,6 +1,7 @@
 """Where the programs of a stack are: bundled as wheels (the `services` extra), or installed on the machine.
 
-Called by `up.py` and by `vouchstorm doctor`. Starts nothing.
+Starts nothing but `node --version`. `python -m backend.stack.programs "What is left out"` tells the Makefile
+whether Node.js fits the web UI: standard library only, so that it answers at once.
 """
 
 import importlib
@@ -61,11 +62,7 @@ def _installed(names: tuple[str, ...], title: str, package: str) -> str:
     )
 
 
-# Node.js, which builds and tests the web UI: is one here, and does Vite accept it.
-#
-# Called by `vouchstorm doctor` and by the Makefile (`python -m backend.stack.programs "What is left
-# out"`). Uses
-# the standard library only and starts nothing but `node --version`.
+# ------------------------------------------------------------------ Node.js, for the web UI
 
 NEEDED = "Node.js 20.19 or newer (22.12 or newer of 22) with npm"
 SOURCE = "https://nodejs.org/en/download (the package of Debian 12 is older)"

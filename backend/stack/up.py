@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from simulator import interrupts
-from simulator.processes import Child, Program
+from simulator.processes import Child, Program, free_port, free_ports
 
 from ..app.errors import SetupError
 from ..app.settings import load_settings, signing_secret
@@ -156,19 +156,11 @@ def choose_ports(options: StackOptions) -> Ports:
 
 
 def _free_ports(options: StackOptions) -> Ports:
-    """Different free ports from the system: all are held until the last one is known."""
-    count = 1 if options.kind is Kind.EMBEDDED else options.nodes + 3
-    held = [socket.socket() for _ in range(count)]
-    try:
-        for each in held:
-            each.bind((LOOPBACK, 0))
-        public, *others = [int(each.getsockname()[1]) for each in held]
-    finally:
-        for each in held:
-            each.close()
     if options.kind is Kind.EMBEDDED:
-        return Ports(public, (public,))
-    return Ports(public, tuple(others[2:]), others[0], others[1])
+        port = free_port()
+        return Ports(port, (port,))
+    public, redis, mongodb, *nodes = free_ports(options.nodes + 3)
+    return Ports(public, tuple(nodes), redis, mongodb)
 
 
 def prepare(options: StackOptions) -> StackPlan:

@@ -1,8 +1,4 @@
-"""`vouchstorm capacity`: the search for the largest load, with real runs.
-
-Called by the command line, which prints `report.markdown.capacity_markdown`, or `curve_markdown` for several
-node counts. How the search goes is `search`, what a run says is `knee`.
-"""
+"""`vouchstorm capacity`: the search for the largest load, with real runs. How it goes is `search`."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace

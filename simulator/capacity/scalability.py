@@ -1,7 +1,7 @@
 """What more nodes bring: the largest passing load of each node count, and the law through them.
 
 The searches are awaited one after the other; the fit is `scaling`. Refuses to fit what the harness limited,
-not the server: such a count tells only a lower bound. Called by the command line.
+not the server: such a count tells only a lower bound.
 """
 
 import math
@@ -15,16 +15,9 @@ from scipy.optimize import least_squares
 from ..errors import ScenarioError
 from .search import Capacity, Part, Quantity
 
-# The universal scalability law: what more workers bring, and where they begin to cost.
-#
-#     throughput(n) = rate * n / (1 + sigma * (n - 1) + kappa * n * (n - 1))
-#
-# Pure. sigma is the share of the work that is done one at a time (contention), kappa the price of
-# each pair of
-# workers that has to agree (coherence). Refuses fewer than three worker counts. Called by the command
-# line
-# with the largest passing load of each worker count. Source: N. J. Gunther, Guerrilla Capacity
-# Planning, 2007.
+# throughput(n) = rate * n / (1 + sigma * (n - 1) + kappa * n * (n - 1)): sigma is the share of the work that
+# is done one at a time (contention), kappa the price of each pair of workers that has to agree (coherence).
+# Source: N. J. Gunther, Guerrilla Capacity Planning, 2007.
 
 LEAST_COUNTS = 3
 NEGLIGIBLE_KAPPA = 1e-6

@@ -1,7 +1,7 @@
 """The search for the largest load that keeps its service levels: steps up, then bisection.
 
 Pure but for the runs it is given: each step awaits one, and two equal outcomes of three decide a load.
-Refuses to take a generator at its end for a server at its end. Called by `capacity`.
+Refuses to take a generator at its end for a server at its end.
 """
 
 from collections.abc import Awaitable, Callable, Sequence
@@ -14,13 +14,8 @@ from ..errors import GeneratorLimitError, InterruptedRunError, ScenarioError, Se
 from ..result import Level, Result
 from ..verdict import Honesty, cpu_shares, death_of
 
-# What one step of a capacity search says: passed or not, which signal gave way, what was saturated.
-#
-# Pure. A result is INVALID for two reasons: the generator had trouble of its own (then it says
-# nothing about
-# the server), or publishes found no free worker because the server answered too slowly (then it says
-# a lot).
-# Called by `search`.
+# A result is INVALID for two reasons: the generator had trouble of its own (then it says nothing about the
+# server), or publishes found no free worker because the server answered too slowly (then it says a lot).
 
 Outcome = Literal["pass", "fail", "generator"]
 
@@ -179,7 +174,7 @@ Quantity = Literal["clients", "rate"]
 
 NO_SCENARIO = "scenario"
 LEAST_FACTOR = 1.1
-VOTES = 2
+EQUAL_RUNS = 2
 """Equal outcomes that decide a load; of three runs there are always two, unless all three differ."""
 
 
@@ -208,8 +203,8 @@ class Plan:
             wrong.append(f"capacity: the factor of the steps must be at least {LEAST_FACTOR}.")
         if self.tolerance <= 0:
             wrong.append("capacity: the tolerance must be above 0.")
-        if self.runs < VOTES:
-            wrong.append(f"capacity: at least {VOTES} runs are needed.")
+        if self.runs < EQUAL_RUNS:
+            wrong.append(f"capacity: at least {EQUAL_RUNS} runs are needed.")
         if wrong:
             raise ScenarioError(wrong)
 
@@ -352,9 +347,9 @@ class _Search:
             return "pass"
         outcomes: tuple[Outcome, ...] = ("pass", "fail", "generator")
         for outcome in outcomes:
-            if seen.count(outcome) >= VOTES:
+            if seen.count(outcome) >= EQUAL_RUNS:
                 return outcome
-        return "generator" if len(seen) > VOTES else None
+        return "generator" if len(seen) > EQUAL_RUNS else None
 
     async def _once(self, load: float) -> None:
         if len(self.steps) >= self.plan.runs:

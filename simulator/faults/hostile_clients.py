@@ -1,8 +1,8 @@
-"""Strangers at the door: nonsense, oversized messages, floods, by real sockets beside the honest clients.
+"""Hostile clients: nonsense, oversized messages, floods, by real sockets beside the honest ones.
 
 Every one of them is seeded, bounded in size, rate and time, and comes from loopback addresses of its own
 where the server is on loopback. Refuses to judge more than what can be seen from outside: answers of the
-class 5xx, and websocket closes that blame the server. Called by `breakdowns`.
+class 5xx, and websocket closes that blame the server.
 """
 
 import asyncio
@@ -12,14 +12,15 @@ import ipaddress
 import json
 import random
 import time
-from base64 import b64encode
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from types import TracebackType
 
 from ..scenario.models import Hostile
 from ..socketio_client import Endpoint
 from ..socketio_client.codec.websocket import CLOSE, FrameReader, decode_close, encode_frame
+from ..socketio_client.connector import Connector
 from ..socketio_client.errors import ProtocolError
 
 DIAL_TIMEOUT_S = 5.0
@@ -32,31 +33,42 @@ ACCOUNT_SHARE = 0.5
 Line = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 
-class Strangers:
-    """`async with Strangers(...)`: they come on entering and are gone at the end.
+@dataclass(frozen=True, slots=True)
+class HostileInputs:
+    """What a profile lends to hostile clients.
+
+    account: a CONNECT payload that lets in, None where nobody else gets one. posts: paths that take JSON.
+    packets: unsound uses of the server's own events.
+    """
+
+    account: Mapping[str, object] | None = None
+    posts: Sequence[str] = ()
+    packets: Sequence[str] = ()
+
+
+class HostileClients:
+    """`async with HostileClients(...)`: they come on entering and are gone at the end.
 
     counts: inputs, connections, refused (no connection came about), ended (closed by the server),
-    server_errors (5xx, or closes with 1011). account: a CONNECT payload that lets in; some of them use it, so
-    that floods by an account are among them too.
+    server_errors (5xx, or closes with 1011). Some of them use the account lent to them, so that floods by
+    an account are among them too.
     """
 
     def __init__(
-        self,
-        fault: Hostile,
-        endpoint: Endpoint,
-        rng: random.Random,
-        account: Mapping[str, object] | None = None,
+        self, fault: Hostile, endpoint: Endpoint, rng: random.Random, inputs: HostileInputs | None = None
     ) -> None:
         self.counts: Counter[str] = Counter()
         self._fault = fault
         self._endpoint = endpoint
-        self._account = account
+        self._inputs = inputs or HostileInputs()
+        self._requests = _requests(endpoint, tuple(self._inputs.posts))
+        self._packets = (*_unsound(), *map(_text_frame, self._inputs.packets))
         self._rngs = [random.Random(rng.random()) for _ in range(fault.sockets)]
         self._tasks: list[asyncio.Task[None]] = []
         self._free_at_s = 0.0
 
-    async def __aenter__(self) -> "Strangers":
-        self._tasks = [asyncio.ensure_future(self._stranger(rng)) for rng in self._rngs]
+    async def __aenter__(self) -> "HostileClients":
+        self._tasks = [asyncio.ensure_future(self._attack(rng)) for rng in self._rngs]
         return self
 
     async def __aexit__(
@@ -66,7 +78,7 @@ class Strangers:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    def word(self) -> str:
+    def summary(self) -> str:
         """What they did, for the record."""
         counts = self.counts
         kinds = ", ".join(
@@ -80,7 +92,7 @@ class Strangers:
 
     # ---------------------------------------------------------------- one of them
 
-    async def _stranger(self, rng: random.Random) -> None:
+    async def _attack(self, rng: random.Random) -> None:
         attacks = (self._babble, self._misspeak, self._break_frames, self._break_packets, self._flood)
         while True:
             attack = rng.choice(attacks)
@@ -122,7 +134,7 @@ class Strangers:
     async def _misspeak(self, line: Line, rng: random.Random) -> None:
         """HTTP that means nothing here."""
         await self._pace()
-        request, excused = rng.choice(_requests(self._endpoint))
+        request, excused = rng.choice(self._requests)
         await _say(line, request.encode("latin-1"))
         await self._hear_http(line, excused)
 
@@ -141,7 +153,7 @@ class Strangers:
             await self._enter(line, rng)
         for _ in range(rng.randint(1, 8)):
             await self._pace()
-            await _say(line, rng.choice(_unsound()))
+            await _say(line, rng.choice(self._packets))
         await self._hear_frames(line)
 
     async def _flood(self, line: Line, rng: random.Random) -> None:
@@ -156,16 +168,15 @@ class Strangers:
 
     async def _enter(self, line: Line, rng: random.Random) -> None:
         """Say CONNECT, now and then with an account."""
-        account = (
-            json.dumps(self._account).encode() if self._account and rng.random() < ACCOUNT_SHARE else b""
-        )
+        account = b""
+        if self._inputs.account and rng.random() < ACCOUNT_SHARE:
+            account = json.dumps(self._inputs.account).encode()
         await _say(line, encode_frame(1, b"40" + account))
 
     async def _upgrade(self, line: Line, rng: random.Random) -> bool:
-        key = b64encode(rng.randbytes(16)).decode()
-        head = f"GET {self._endpoint.target('websocket')} HTTP/1.1\r\nHost: {self._endpoint.authority}\r\n"
-        head += "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
-        await _say(line, f"{head}Sec-WebSocket-Key: {key}\r\n\r\n".encode())
+        connector = Connector(self._endpoint, b"", None, rng)
+        request, _ = connector.upgrade_request(self._endpoint.target("websocket"))
+        await _say(line, request)
         async with asyncio.timeout(DIAL_TIMEOUT_S):
             answer = await line[0].readuntil(b"\r\n\r\n")
         self._note_status(answer, "upgrade")
@@ -230,12 +241,14 @@ def _closes(heard: bytes) -> Iterator[int]:
 
 
 @functools.cache
-def _requests(endpoint: Endpoint) -> list[tuple[str, tuple[int, ...]]]:
+def _requests(endpoint: Endpoint, posts: tuple[str, ...]) -> list[tuple[str, tuple[int, ...]]]:
     """Requests that a sound server refuses, each with statuses of the class 5xx that are no fault of it."""
     host, path = endpoint.authority, endpoint.path
     target = endpoint.target("polling")
     nothing: tuple[int, ...] = ()
+    head = f"HTTP/1.1\r\nHost: {host}\r\nContent-Length: 9"
     return [
+        *((f"POST {post} {head}\r\n\r\n{{]nojson", nothing) for post in posts),
         (f"GET {path}?EIO=9&transport=carrier-pigeon HTTP/1.1\r\nHost: {host}\r\n\r\n", nothing),
         (f"GET {target}&sid=nobody HTTP/1.1\r\nHost: {host}\r\n\r\n", nothing),
         (f"POST {target}&sid=no HTTP/1.1\r\nHost: {host}\r\nContent-Length: 4\r\n\r\n4\x1e4[", nothing),
@@ -245,7 +258,6 @@ def _requests(endpoint: Endpoint) -> list[tuple[str, tuple[int, ...]]]:
         (f"GET {target} HTTP/1.1\r\nHost: {host}\r\nX-Long: {'x' * 70_000}\r\n\r\n", nothing),
         (f"GET {target} HTTP/1.1\r\nHost: {host}\r\n", nothing),
         (f"WAT {path} HTTP/7.3\r\n\r\n", (505,)),
-        (f"POST /api/claims HTTP/1.1\r\nHost: {host}\r\nContent-Length: 9\r\n\r\n{{]nojson", nothing),
         (f"GET {path}../%00/%ff HTTP/1.1\r\nHost: {host}\r\n\r\n", nothing),
     ]
 
@@ -294,10 +306,12 @@ def _unsound() -> tuple[bytes, ...]:
         '42["ping",' + "[" * 3_000 + "]" * 3_000 + "]",
         '42["__proto__",{"constructor":1}]',
         '42["disconnect"]',
-        '42["watch_claim",{"claim_id":{"$ne":null}}]',
-        '42["sync",{"after_seq":-99999999999999999999}]',
         '42["authenticate",[[[[]]]]]',
         '42["x","' + "\u0000\ud7ff" * 50 + '"]',
         '42["ping","' + "A" * OVERSIZED_BYTES + '"]',
     )
-    return tuple(encode_frame(1, packet.encode()) for packet in packets)
+    return tuple(map(_text_frame, packets))
+
+
+def _text_frame(packet: str) -> bytes:
+    return encode_frame(1, packet.encode())

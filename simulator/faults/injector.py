@@ -1,8 +1,9 @@
 """The faults of a run that are not the clients' own: services, lines and manners broken and healed on time.
 
 Refuses, before any load, a fault that needs what the target does not have. Everything broken is whole again
-when the block ends, whatever ended it. A fault that could not be brought about, or did not heal, is a
-failure: the run then did not show what it was to show. Called by the course.
+when the block ends, whatever ended it: a paused process runs on, a proxy passes everything. A process that
+was ended is brought back by its owner, which is waited for. A fault that could not be brought about, or did
+not heal, is a failure: the run then did not show what it was to show.
 """
 
 import asyncio
@@ -11,7 +12,7 @@ import os
 import signal
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from types import TracebackType
@@ -20,7 +21,6 @@ from urllib.parse import urlsplit
 from ..errors import SetupError, SimulatorError
 from ..result import FaultMark
 from ..result import Hostile as HostilePart
-from ..scenario.loader import Scenario
 from ..scenario.models import (
     SERVER,
     Bandwidth,
@@ -33,143 +33,49 @@ from ..scenario.models import (
     Pause,
     Reload,
     Restart,
+    Scenario,
     TimedFault,
 )
 from ..scenario.schedule import stream
 from ..socketio_client import Endpoint
 from ..target.server import ManagedServer
 from ..target.services import Service, Services, check_signals
-from .hostile_clients import Strangers
+from .hostile_clients import HostileClients, HostileInputs
 from .proxy import FlakyProxy, is_gone, killed, paused
 
-# The faults of services as async context managers: broken inside the block, whole again afterwards.
-#
-# Whatever ends the block, a paused process runs on and a proxy passes everything again. A process
-# that was
-# ended is brought back by its owner; the block's end waits for that, unless it is cancelled.
-# Called by `sabotage`.
-
-KILL = signal.SIGKILL
+NS = 1_000_000_000
+LOOPBACK = "127.0.0.1"
+AHEAD_S = 3.0
+"""Before a fault the target is asked what runs; that takes a moment of its own."""
+HEAL_WITHIN_S = 20.0
+HURRY_S = 0.2
 GONE_POLL_S = 0.05
 GONE_WITHIN_S = 45.0
 
 
-class BreakdownError(SimulatorError):
+class FaultError(SimulatorError):
     """A fault could not be brought about, or what it broke did not come back."""
 
 
-class Breakdowns:
-    """The faults of one run. over: ends every fault early, as if its time had come."""
-
-    def __init__(
-        self,
-        services: Services,
-        proxies: Mapping[str, FlakyProxy],
-        strangers: Callable[[Hostile], Strangers],
-        over: asyncio.Event,
-    ) -> None:
-        self._services = services
-        self._proxies = proxies
-        self._strangers = strangers
-        self._over = over
-
-    async def carry_out(self, fault: Breakage) -> str:
-        """Break, hold, heal; a word on it for the record. Raises BreakdownError, SetupError, OSError."""
-        match fault:
-            case Kill():
-                async with ended(self._services, self._chosen(fault.target), fault.back_within_s, KILL):
-                    return fault.target
-            case Restart():
-                async with ended(self._services, self._chosen(fault.target), fault.back_within_s):
-                    return fault.target
-            case Deploy():
-                await self._deploy(fault)
-            case Reload():
-                for service in self._chosen(fault.target):
-                    os.kill(service.pid, signal.SIGHUP)
-                await self._hold(fault.for_s)
-            case Pause():
-                await self._flap(fault)
-            case Hostile():
-                async with self._strangers(fault) as strangers:
-                    await self._hold(fault.for_s)
-                return strangers.word()
-            case _:
-                async with line(self._proxies[fault.target], fault):
-                    await self._hold(fault.for_s)
-        return fault.target
-
-    async def _hold(self, for_s: float) -> None:
-        """Wait, or less when it is over."""
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._over.wait(), for_s)
-
-    async def _deploy(self, fault: Deploy) -> None:
-        """One after the other. Raises BreakdownError when it is over before all were replaced."""
-        names = self._services.matching(fault.target)
-        for number, name in enumerate(names):
-            if number:
-                await self._hold(fault.gap_s)
-                await self._services.refresh()
-            if self._over.is_set():
-                raise BreakdownError(
-                    f"only {number} of {len(names)} were replaced when the load was over: make it longer."
-                )
-            async with ended(self._services, self._chosen(name), fault.back_within_s):
-                pass
-
-    async def _flap(self, fault: Pause) -> None:
-        chosen = self._chosen(fault.target)
-        for number in range(fault.times):
-            if number:
-                await self._hold(fault.gap_s)
-            async with stopped(chosen):
-                await self._hold(fault.for_s)
-
-    def _chosen(self, target: str) -> list[Service]:
-        chosen = [self._services.find(name) for name in self._services.matching(target)]
-        for service in chosen:
-            check_signals(service)
-        return chosen
-
-
-@contextlib.asynccontextmanager
-async def ended(
+async def _end(
     services: Services, chosen: Sequence[Service], limit_s: float, number: signal.Signals = signal.SIGTERM
-) -> AsyncIterator[None]:
-    """Processes are told to end, or killed; the block's end waits until their owner brought all back.
+) -> None:
+    """Tell processes to end, or kill them, and wait until their owner brought all back.
 
-    Raises BreakdownError when one does not end, or is not back `limit_s` after that.
+    Raises FaultError when one does not end, or is not back `limit_s` after that.
     """
     for service in chosen:
-        if number is KILL:
+        if number is signal.SIGKILL:
             with killed(service.pid):
                 pass
         else:
             os.kill(service.pid, number)
-    yield
     for service in chosen:
         await _until_gone(service)
     back = await asyncio.gather(*(services.until_back(each.name, each.pid, limit_s) for each in chosen))
     missing = [service.name for service, here in zip(chosen, back, strict=True) if not here]
     if missing:
-        raise BreakdownError(f"{', '.join(missing)} did not come back within {limit_s:g} s.")
-
-
-@contextlib.asynccontextmanager
-async def stopped(chosen: Sequence[Service]) -> AsyncIterator[None]:
-    """Processes stand still in the block: their connections stay open, nothing answers."""
-    with contextlib.ExitStack() as stack:
-        for service in chosen:
-            stack.enter_context(paused(service.pid))
-        yield
-
-
-@contextlib.asynccontextmanager
-async def line(proxy: FlakyProxy, fault: Delay | Bandwidth | Line) -> AsyncIterator[None]:
-    """What passes the proxy has it hard in the block."""
-    with _control(proxy, fault):
-        yield
+        raise FaultError(f"{', '.join(missing)} did not come back within {limit_s:g} s.")
 
 
 def _control(proxy: FlakyProxy, fault: Delay | Bandwidth | Line) -> AbstractContextManager[None]:
@@ -194,15 +100,7 @@ async def _until_gone(service: Service) -> None:
             while not is_gone(service.pid):  # noqa: ASYNC110 - nobody else's child can be awaited
                 await asyncio.sleep(GONE_POLL_S)
     except TimeoutError as error:
-        raise BreakdownError(f"{service.name} did not end within {GONE_WITHIN_S:g} s.") from error
-
-
-NS = 1_000_000_000
-LOOPBACK = "127.0.0.1"
-AHEAD_S = 3.0
-"""Before a fault the target is asked what runs; that takes a moment of its own."""
-HEAL_WITHIN_S = 20.0
-HURRY_S = 0.2
+        raise FaultError(f"{service.name} did not end within {GONE_WITHIN_S:g} s.") from error
 
 
 @dataclass(slots=True)
@@ -213,8 +111,8 @@ class _Mark:
     note: str = ""
 
 
-class Sabotage:
-    """`async with Sabotage(scenario, server) as sabotage:` checks; `start` begins, `finish` heals.
+class FaultInjector:
+    """`async with FaultInjector(scenario, server, url) as faults:` checks; `start` begins, `finish` heals.
 
     marks: one per fault that has begun, in order of time; times in seconds from the start of the load.
     failures: sentences about faults that did not come about or did not heal.
@@ -222,7 +120,6 @@ class Sabotage:
 
     def __init__(self, scenario: Scenario, server: ManagedServer | None, url: str) -> None:
         self.failures: list[str] = []
-        self.strangers: list[Strangers] = []
         self._scenario = scenario
         self._faults = [fault for fault in scenario.faults if not isinstance(fault, TimedFault)]
         self._services = Services(scenario.services, server)
@@ -235,9 +132,10 @@ class Sabotage:
         self._stack = contextlib.AsyncExitStack()
         self._load_start_ns = 0
         self._endpoint: Endpoint | None = None
-        self._stranger: Mapping[str, object] | None = None
+        self._inputs: HostileInputs | None = None
+        self._hostile: list[HostileClients] = []
 
-    async def __aenter__(self) -> "Sabotage":
+    async def __aenter__(self) -> "FaultInjector":
         """Raises SetupError, one sentence for the first fault that cannot be brought about."""
         try:
             for fault in self._faults:
@@ -275,8 +173,8 @@ class Sabotage:
 
     @property
     def hostile(self) -> HostilePart:
-        """What the strangers did, all together."""
-        counts = sum((each.counts for each in self.strangers), Counter[str]())
+        """What the hostile clients did, all together."""
+        counts = sum((each.counts for each in self._hostile), Counter[str]())
         return HostilePart(**{name: counts[name] for name in HostilePart.model_fields})
 
     # ---------------------------------------------------------------- before the load
@@ -336,41 +234,97 @@ class Sabotage:
     # ---------------------------------------------------------------- during the load
 
     @property
-    def brings_strangers(self) -> bool:
+    def is_hostile(self) -> bool:
         """Whether one of the faults is hostile."""
         return any(isinstance(fault, Hostile) for fault in self._faults)
 
-    def start(
-        self, load_start_ns: int, endpoint: Endpoint, stranger: Mapping[str, object] | None = None
-    ) -> None:
-        """Begin to break things as scheduled. endpoint: where strangers come; stranger: what lets them in."""
+    def start(self, load_start_ns: int, endpoint: Endpoint, inputs: HostileInputs | None = None) -> None:
+        """Begin to break things as scheduled. endpoint: where hostile clients come; inputs: lent to them."""
         self._load_start_ns = load_start_ns
-        self._stranger = stranger
+        self._inputs = inputs
         self._endpoint = endpoint
-        breakdowns = Breakdowns(self._services, self._proxies, self._strangers, self._over)
-        self._tasks = [asyncio.ensure_future(self._carry_out(breakdowns, fault)) for fault in self._faults]
+        self._tasks = [asyncio.ensure_future(self._on_time(fault)) for fault in self._faults]
 
-    def _strangers(self, fault: Hostile) -> Strangers:
+    def _hostile_clients(self, fault: Hostile) -> HostileClients:
         endpoint = self._endpoint or Endpoint.parse(self._url)
-        rng = stream(self._scenario.seed, f"hostile:{len(self.strangers)}")
-        found = Strangers(fault, endpoint, rng, self._stranger)
-        self.strangers.append(found)
+        rng = stream(self._scenario.seed, f"hostile:{len(self._hostile)}")
+        found = HostileClients(fault, endpoint, rng, self._inputs)
+        self._hostile.append(found)
         return found
 
-    async def _carry_out(self, breakdowns: Breakdowns, fault: Breakage) -> None:
+    async def _on_time(self, fault: Breakage) -> None:
         at_s = fault.starts_s(self._scenario.duration_s)
         try:
-            await self._until(at_s - AHEAD_S)
+            await self._hold(at_s - AHEAD_S - self._now_s())
             if self._over.is_set():
                 return
             if not isinstance(fault, Hostile):
                 await self._services.refresh()
-            await self._until(at_s)
+            await self._hold(at_s - self._now_s())
             if not self._over.is_set():
                 with self._marked(fault) as mark:
-                    mark.note = await breakdowns.carry_out(fault)
+                    mark.note = await self._carry_out(fault)
         except (SimulatorError, OSError, ValueError, TimeoutError) as error:
             self.failures.append(f"The fault {fault.kind!r} at {at_s:g} s: {error}")
+
+    async def _carry_out(self, fault: Breakage) -> str:
+        """Break, hold, heal; a word on it for the record. Raises FaultError, SetupError, OSError."""
+        match fault:
+            case Kill():
+                chosen = self._chosen(fault.target)
+                await _end(self._services, chosen, fault.back_within_s, signal.SIGKILL)
+            case Restart():
+                await _end(self._services, self._chosen(fault.target), fault.back_within_s)
+            case Deploy():
+                await self._deploy(fault)
+            case Reload():
+                for service in self._chosen(fault.target):
+                    os.kill(service.pid, signal.SIGHUP)
+                await self._hold(fault.for_s)
+            case Pause():
+                await self._flap(fault)
+            case Hostile():
+                async with self._hostile_clients(fault) as clients:
+                    await self._hold(fault.for_s)
+                return clients.summary()
+            case _:
+                with _control(self._proxies[fault.target], fault):
+                    await self._hold(fault.for_s)
+        return fault.target
+
+    async def _hold(self, for_s: float) -> None:
+        """Wait, or less when it is over."""
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._over.wait(), max(0.0, for_s))
+
+    async def _deploy(self, fault: Deploy) -> None:
+        """One after the other. Raises FaultError when it is over before all were replaced."""
+        names = self._services.matching(fault.target)
+        for number, name in enumerate(names):
+            if number:
+                await self._hold(fault.gap_s)
+                await self._services.refresh()
+            if self._over.is_set():
+                raise FaultError(
+                    f"only {number} of {len(names)} were replaced when the load was over: make it longer."
+                )
+            await _end(self._services, self._chosen(name), fault.back_within_s)
+
+    async def _flap(self, fault: Pause) -> None:
+        chosen = self._chosen(fault.target)
+        for number in range(fault.times):
+            if number:
+                await self._hold(fault.gap_s)
+            with contextlib.ExitStack() as standing_still:
+                for service in chosen:
+                    standing_still.enter_context(paused(service.pid))
+                await self._hold(fault.for_s)
+
+    def _chosen(self, target: str) -> list[Service]:
+        chosen = [self._services.find(name) for name in self._services.matching(target)]
+        for service in chosen:
+            check_signals(service)
+        return chosen
 
     @contextlib.contextmanager
     def _marked(self, fault: Breakage) -> Iterator[_Mark]:
@@ -383,10 +337,6 @@ class Sabotage:
 
     def _now_s(self) -> float:
         return (time.monotonic_ns() - self._load_start_ns) / NS
-
-    async def _until(self, at_s: float) -> None:
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._over.wait(), max(0.0, at_s - self._now_s()))
 
     async def finish(self, *, patient: bool = True) -> None:
         """No more faults; what is still broken is healed. Idempotent.

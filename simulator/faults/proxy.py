@@ -4,7 +4,7 @@ The proxy stands in front of a node, Redis or MongoDB where nothing may be kille
 manager that restores what it changed, whatever happens inside; controls of different kinds may overlap.
 It works on byte streams between two real sockets: it cannot lose, reorder or corrupt packets as a network
 can, both sides see their acknowledgements at once, and the kernel's buffers on either side of it come on top
-of its own. Called by the runner and by tests.
+of its own.
 """
 
 import asyncio
@@ -15,107 +15,69 @@ import signal
 import time
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from pathlib import Path
 from types import TracebackType
-from typing import Final, cast
+from typing import Final, Generic, TypeVar, cast
+
+import psutil
 
 from ..socketio_client.connector import reset
-
-# The inside of the flaky proxy: one relay per connection, two pipes each, and the conditions that all
-# obey.
-#
-# A pipe holds at most QUEUE_BYTES; beyond that it reads no further, so back-pressure passes through.
-# Called by
-# `faults` only.
 
 CHUNK_BYTES: Final = 16 * 1024
 QUEUE_BYTES: Final = 64 * 1024
 CLOSE_GRACE_S: Final = 1.0
 _PACE_S: Final = 0.05  # a thin line carries what fits into so much time at once
+KILL_DEADLINE_S: Final = 5.0
+_POLL_S: Final = 0.01
 Stream = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+T = TypeVar("T")
 
 
-@dataclass(slots=True, eq=False)
-class Delay:
-    """Seconds added to each chunk, and the most that chance adds."""
+class _Newest(Generic[T]):
+    """A setting of which several may hold at a time: the newest wins, in whatever order they end."""
 
-    delay_s: float
-    jitter_s: float
-
-
-@dataclass(slots=True, eq=False)
-class Rate:
-    """Bytes a second."""
-
-    bytes_per_s: float
-
-
-@dataclass(slots=True)
-class Conditions:
-    """What the weather is like; the newest of each kind of change holds, in whatever order they end."""
-
-    rng: random.Random
-    delays: list[Delay] = field(default_factory=list)
-    rates: list[Rate] = field(default_factory=list)
-    stalls: int = 0
-    _flowing: asyncio.Event = field(default_factory=asyncio.Event)
-
-    def __post_init__(self) -> None:
-        self._flowing.set()
+    def __init__(self) -> None:
+        self._set: dict[object, T] = {}
 
     @contextlib.contextmanager
-    def delayed(self, delay: Delay) -> Iterator[None]:
-        """Chunks that are read in the block are late."""
-        self.delays.append(delay)
+    def set(self, value: T) -> Iterator[None]:
+        """The value holds in the block."""
+        key = object()
+        self._set[key] = value
         try:
             yield
         finally:
-            self.delays.remove(delay)
+            del self._set[key]
 
-    @contextlib.contextmanager
-    def limited(self, rate: Rate) -> Iterator[None]:
-        """Pipes are thin."""
-        self.rates.append(rate)
-        try:
-            yield
-        finally:
-            self.rates.remove(rate)
+    @property
+    def value(self) -> T | None:
+        """What holds now."""
+        return next(reversed(self._set.values()), None)
 
-    @contextlib.contextmanager
-    def stalled(self) -> Iterator[None]:
-        """Nothing moves."""
-        self.stalls += 1
-        self._flowing.clear()
-        try:
-            yield
-        finally:
-            self.stalls -= 1
-            if not self.stalls:
-                self._flowing.set()
 
-    async def flowing(self) -> None:
-        """Wait until bytes may move."""
-        await self._flowing.wait()
+class _Conditions:
+    """What all connections of a proxy obey. delay: in seconds, and the most that chance adds."""
+
+    def __init__(self, rng: random.Random) -> None:
+        self.delay = _Newest[tuple[float, float]]()
+        self.bytes_per_s = _Newest[float]()
+        self.stalls = 0
+        self.flowing = asyncio.Event()
+        self.flowing.set()
+        self._rng = rng
 
     def lateness_s(self) -> float:
         """How late a chunk that is read now must be."""
-        if not self.delays:
+        if self.delay.value is None:
             return 0.0
-        newest = self.delays[-1]
-        return newest.delay_s + newest.jitter_s * self.rng.random()
-
-    @property
-    def bytes_per_s(self) -> float | None:
-        """The limit, if there is one."""
-        return self.rates[-1].bytes_per_s if self.rates else None
+        delay_s, jitter_s = self.delay.value
+        return delay_s + jitter_s * self._rng.random()
 
 
 class Relay:
     """Carries bytes between one client and the target until both ended, one broke, or `abort`."""
 
     def __init__(
-        self, conditions: Conditions, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+        self, conditions: _Conditions, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> None:
         self.ended = asyncio.Event()
         self.carried_bytes = 0
@@ -138,7 +100,7 @@ class Relay:
 
     async def _carry(self, host: str, port: int, halved: bool) -> None:
         try:
-            await self._conditions.flowing()
+            await self._conditions.flowing.wait()
             self._target = await asyncio.open_connection(host, port, limit=CHUNK_BYTES)
             up = Pipe(self, self._conditions, self._client[0], self._target[1])
             self._down = Pipe(self, self._conditions, self._target[0], self._client[1])
@@ -165,10 +127,9 @@ class Relay:
     def _reset(self) -> None:
         for stream in (self._client, self._target):
             if stream is not None:
-                reset(cast(asyncio.Transport, stream[1].transport))
+                _reset(stream[1])
 
     def abort(self) -> None:
-        """Reset both sides."""
         self._reset()
         if self._task is not None:
             self._task.cancel()
@@ -195,7 +156,11 @@ class Pipe:
     """One direction: a puller that fills a bounded queue, and a pusher that empties it in good time."""
 
     def __init__(
-        self, relay: Relay, conditions: Conditions, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+        self,
+        relay: Relay,
+        conditions: _Conditions,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
     ) -> None:
         self._relay = relay
         self._conditions = conditions
@@ -236,7 +201,7 @@ class Pipe:
                 await self._change()
             due_s, chunk = self._queue.popleft()
             await _sleep_until(due_s)
-            await self._conditions.flowing()
+            await self._conditions.flowing.wait()
             if chunk is None:
                 raise ConnectionResetError("the other side was reset")
             await self._write(chunk)
@@ -253,12 +218,12 @@ class Pipe:
         sent = 0
         while sent < len(chunk):
             piece = chunk[sent:]
-            bytes_per_s = self._conditions.bytes_per_s
+            bytes_per_s = self._conditions.bytes_per_s.value
             if bytes_per_s is not None:
                 piece = piece[: max(1, int(bytes_per_s * _PACE_S))]
                 self._free_at_s = max(self._free_at_s, time.monotonic()) + len(piece) / bytes_per_s
                 await _sleep_until(self._free_at_s)
-                await self._conditions.flowing()
+                await self._conditions.flowing.wait()
             allowed_bytes = self._relay.carry(len(piece))
             if not self._halved:
                 self._writer.write(piece[:allowed_bytes])
@@ -284,17 +249,6 @@ async def _sleep_until(at_s: float) -> None:
         await asyncio.sleep(left_s)
 
 
-KILL_DEADLINE_S = 5.0
-_POLL_S = 0.01
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Budget:
-    """How much a connection may carry."""
-
-    n_bytes: int
-
-
 class FlakyProxy:
     """A TCP proxy on a port of its own: `async with FlakyProxy("127.0.0.1", host, port, rng) as proxy:`.
 
@@ -314,14 +268,14 @@ class FlakyProxy:
         """rng: for the jitter of `delay`. listen_port: 0 takes a free one."""
         self._listen = (listen_host, listen_port)
         self._target = (target_host, target_port)
-        self._conditions = Conditions(rng)
+        self._conditions = _Conditions(rng)
         self._relays: set[Relay] = set()
         self._server: asyncio.Server | None = None
         self._refusing = 0  # how many cut() are active
         self._ignoring = 0  # how many drop_new() are active
         self._ignored: set[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = set()
         self._halved = 0  # how many half_close() are active
-        self._budgets: list[Budget] = []  # of the active reset_after(), newest last
+        self._limit_bytes = _Newest[int]()
         self.port = listen_port
         self.accepted = 0
 
@@ -358,8 +312,7 @@ class FlakyProxy:
         relay = Relay(self._conditions, reader, writer)
         self._relays.add(relay)
         try:
-            if self._budgets:
-                relay.reset_after(self._budgets[-1].n_bytes)
+            relay.reset_after(self._limit_bytes.value)
             await relay.run(*self._target, halved=bool(self._halved))
         finally:
             self._relays.discard(relay)
@@ -380,7 +333,7 @@ class FlakyProxy:
         """
         if ms < 0 or jitter_ms < 0:
             raise ValueError("a delay must not be negative")
-        with self._conditions.delayed(Delay(ms / 1e3, jitter_ms / 1e3)):
+        with self._conditions.delay.set((ms / 1e3, jitter_ms / 1e3)):
             yield
 
     @contextlib.contextmanager
@@ -391,7 +344,7 @@ class FlakyProxy:
         """
         if bytes_per_s <= 0:
             raise ValueError("bandwidth must be positive; use stall() for nothing at all")
-        with self._conditions.limited(Rate(bytes_per_s)):
+        with self._conditions.bytes_per_s.set(bytes_per_s):
             yield
 
     @contextlib.contextmanager
@@ -401,8 +354,15 @@ class FlakyProxy:
         Imitates a hung server or middlebox, and a partition that heals. Unrealistic for a partition longer
         than the kernel's retransmission timeouts: here connections never break by themselves.
         """
-        with self._conditions.stalled():
+        conditions = self._conditions
+        conditions.stalls += 1
+        conditions.flowing.clear()
+        try:
             yield
+        finally:
+            conditions.stalls -= 1
+            if not conditions.stalls:
+                conditions.flowing.set()
 
     @contextlib.contextmanager
     def drop_new(self) -> Iterator[None]:
@@ -457,16 +417,14 @@ class FlakyProxy:
         """
         if n_bytes < 0:
             raise ValueError("reset_after needs a number of bytes that is not negative")
-        budget = Budget(n_bytes)
-        self._budgets.append(budget)
         try:
-            for relay in list(self._relays):
-                relay.reset_after(n_bytes)
-            yield
+            with self._limit_bytes.set(n_bytes):
+                for relay in list(self._relays):
+                    relay.reset_after(n_bytes)
+                yield
         finally:
-            self._budgets.remove(budget)
             for relay in self._relays:
-                relay.reset_after(self._budgets[-1].n_bytes if self._budgets else None)
+                relay.reset_after(self._limit_bytes.value)
 
 
 @contextlib.contextmanager
@@ -514,14 +472,8 @@ def _check(pid: int) -> None:
 
 
 def is_gone(pid: int) -> bool:
-    """Dead, or a zombie; where there is no /proc a zombie counts as alive until its parent reaps it."""
+    """Dead, or a zombie that its parent must reap."""
     try:
-        state = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
-        return state.rpartition(")")[2].split()[0] in ("Z", "X")
-    except (FileNotFoundError, ProcessLookupError):
-        pass
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
+        return psutil.Process(pid).status() in (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD)
+    except psutil.NoSuchProcess:
         return True
-    return False

@@ -1,85 +1,100 @@
-"""What the processes of a run say to each other over `pipe`: an order, questions, answers, words between.
+"""What the processes of a run say to each other, and how: a worker's order, calls, answers, words between.
 
-Facts (`publisher.Fact`) travel beside the questions, in order. Called by `remote_shard` and `shard_process`.
+A worker's process is a child of the first one and shares a socket pair with it that nobody else has: what
+comes over it is unpickled, which must never be done with anything from elsewhere.
 """
 
 import asyncio
+import contextlib
+import os
 import pickle
+import queue
 import socket
-from dataclasses import dataclass
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from ..scenario.loader import Scenario
+from ..scenario.models import Scenario
 from ..scenario.schedule import Workload
 
-# Messages between the processes of one run: length-prefixed pickles over a socket pair, within
-# bounds.
-#
-# Only between a process and the children it started itself, over descriptors nobody else has: a
-# pickle from
-# anywhere else must never be read. Called by `remote_shard` and `shard_process`.
-
-HEAD_BYTES = 4
-MAX_MESSAGE_BYTES = 2**30
 MAX_BACKLOG_BYTES = 64 * 2**20
 """What may wait for a process that does not read; beyond it, it is given up."""
-
-
-class PipeError(Exception):
-    """The other process is gone, or does not read, or a message is too large."""
-
-
-class Pipe:
-    """One end. Messages arrive whole and in order."""
-
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._reader = reader
-        self._writer = writer
-
-    @classmethod
-    async def over(cls, sock: socket.socket) -> "Pipe":
-        """The end that this socket is."""
-        return cls(*await asyncio.open_connection(sock=sock))
-
-    def send(self, message: object) -> None:
-        """Send a message without waiting. Raises PipeError when the other end is gone or far behind."""
-        body = pickle.dumps(message, pickle.HIGHEST_PROTOCOL)
-        if len(body) > MAX_MESSAGE_BYTES:
-            raise PipeError(f"a message of {len(body)} bytes is too large")
-        transport = self._writer.transport
-        if transport.is_closing():
-            raise PipeError("the other process is gone")
-        if transport.get_write_buffer_size() > MAX_BACKLOG_BYTES:
-            raise PipeError("the other process does not keep up with what it is told")
-        self._writer.write(len(body).to_bytes(HEAD_BYTES, "big") + body)
-
-    async def flush(self) -> None:
-        """Wait until the other process took what was sent. Raises PipeError."""
-        try:
-            await self._writer.drain()
-        except OSError as error:
-            raise PipeError("the other process is gone") from error
-
-    async def receive(self) -> Any:
-        """The next message. Raises PipeError when there will be none."""
-        try:
-            size = int.from_bytes(await self._reader.readexactly(HEAD_BYTES), "big")
-            if size > MAX_MESSAGE_BYTES:
-                raise PipeError(f"a message of {size} bytes is too large")
-            return pickle.loads(await self._reader.readexactly(size))  # noqa: S301 - see above
-        except (OSError, asyncio.IncompleteReadError) as error:
-            raise PipeError("the other process is gone") from error
-
-    def close(self) -> None:
-        """Close this end at once."""
-        self._writer.transport.abort()
-
-
-# How the clients of a run are shared out over processes: ranges, a user's sockets never apart. Pure.
-
 CLIENTS_PER_PROCESS = 5_000
 """What one process holds with room to spare; `processes = 0` aims at it."""
+
+
+class ChannelError(Exception):
+    """The other process is gone, or does not read."""
+
+
+class Channel:
+    """One end of a socket pair, for the running event loop: messages arrive whole and in order.
+
+    heard: called on the loop with each message. ended: called there once, when there will be none any more,
+    unless this end was closed before.
+    """
+
+    # Two threads, for `Connection` blocks, also on a process that stands still in the middle of a message.
+
+    def __init__(self, sock: socket.socket, heard: Callable[[Any], None], ended: Callable[[], None]) -> None:
+        self._socket = sock
+        self._connection = Connection(os.dup(sock.fileno()))
+        self._heard = heard
+        self._ended = ended
+        self._loop = asyncio.get_running_loop()
+        self._outgoing: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
+        self._queued_bytes = self._sent_bytes = 0  # one writer each: the loop, and the sending thread
+        self._closed = False
+        self._threads = [threading.Thread(target=work, daemon=True) for work in (self._receive, self._write)]
+        for thread in self._threads:
+            thread.start()
+
+    def send(self, message: object) -> None:
+        """Send a message without waiting. Raises ChannelError when the other end is gone or far behind."""
+        if self._closed:
+            raise ChannelError("the other process is gone")
+        if self._queued_bytes - self._sent_bytes > MAX_BACKLOG_BYTES:
+            raise ChannelError("the other process does not keep up with what it is told")
+        body = pickle.dumps(message, pickle.HIGHEST_PROTOCOL)
+        self._queued_bytes += len(body)
+        self._outgoing.put(body)
+
+    def _write(self) -> None:
+        with contextlib.suppress(OSError):
+            while (body := self._outgoing.get()) is not None:
+                self._connection.send_bytes(body)
+                self._sent_bytes += len(body)
+
+    def _receive(self) -> None:
+        try:
+            with contextlib.suppress(EOFError, OSError):
+                while True:
+                    self._tell(self._heard, self._connection.recv())
+        finally:
+            self._tell(self._over)
+
+    def _tell(self, callback: Callable[..., None], *args: Any) -> None:
+        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody listens any more
+            self._loop.call_soon_threadsafe(callback, *args)
+
+    def _over(self) -> None:
+        if not self._closed:
+            self._closed = True
+            self._ended()
+
+    def close(self) -> None:
+        """Close this end at once, whatever still waits."""
+        self._closed = True
+        self._outgoing.put(None)
+        with contextlib.suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RDWR)  # wakes both threads
+        for thread in self._threads:
+            thread.join()
+        self._connection.close()
+        self._socket.close()
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +120,7 @@ def processes(scenario: Scenario, free_processors: int) -> int:
 
 
 def slices(scenario: Scenario, count: int) -> list[Slice]:
-    """The clients in `count` ranges of nearly equal size."""
+    """The clients in `count` ranges of nearly equal size; the sockets of a user are never apart."""
     tabs, users = scenario.sockets_per_user, scenario.users
     found: list[Slice] = []
     for number in range(count):
@@ -116,7 +131,7 @@ def slices(scenario: Scenario, count: int) -> list[Slice]:
 
 
 @dataclass(frozen=True, slots=True)
-class Order:
+class WorkerOrder:
     """All a process must know to make its clients. url: of the server; entrance: where clients connect."""
 
     scenario: Scenario
@@ -131,17 +146,18 @@ class Order:
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
-    """Call this method of the shard."""
+class Call:
+    """Call this method of the worker. number: of the answer; 0: there is none."""
 
     number: int
     name: str
-    args: tuple[Any, ...]
+    args: tuple[Any, ...] = ()
+    kwargs: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What came of it; failure: a sentence, empty when it worked."""
+    """What came of it; failure: a sentence, empty when it worked. Number 0: the worker is ready."""
 
     number: int
     value: Any = None
@@ -150,9 +166,8 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """So many of the clients have tried to connect."""
+    """So many of the worker's clients have tried to connect."""
 
-    number: int
     done: int
 
 

@@ -1,7 +1,8 @@
-"""A shard in a process of its own, as the first process sees it: started, asked, told, ended.
+"""All clients of a run, in however many processes: asked and told as one.
 
-Every wait is bounded. A process that dies, falls silent or fails at what it is asked is lost: each question
-ends with a `ShardLostError`, and `gone` is told once. Called by the crowd.
+A worker whose process dies, falls silent or fails at what it is asked is lost: each call ends with a
+`WorkerLostError`, and `gone` is told once. The run goes on to its end with the rest, so that there is
+something to look at, and its verdict is INVALID.
 """
 
 import asyncio
@@ -11,50 +12,59 @@ import signal
 import socket
 import sys
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, Concatenate, ParamSpec, Protocol, Self, TypeVar
 
 from ..errors import GeneratorLimitError
-from .ipc import Answer, Note, Order, Pipe, PipeError, Progress, Question, Slice
-from .publisher import Fact
-from .worker import Closing
-from .worker_report import Roll, Sample, Statement
+from ..profiles.base import Fact
+from .ipc import Answer, Call, Channel, ChannelError, Note, Progress, WorkerOrder
+from .worker import Closing, Worker
+from .worker_report import ConnectionCounts, Sample, WorkerReport
 
 START_TIMEOUT_S = 60.0
 ANSWER_TIMEOUT_S = 30.0
-CLOSE_TIMEOUT_S = 300.0
 STOP_TIMEOUT_S = 40.0
+TIMEOUTS_S: dict[str, float | None] = {
+    "connect": None,  # these three are bounded by whoever runs the phases
+    "settled": None,
+    "nudge": None,
+    "close": 300.0,
+    "stop": STOP_TIMEOUT_S,
+}
 END_KNOWN_S = 5.0
-"""From a broken pipe to how the process ended."""
+"""From a broken channel to how the process ended."""
 TAIL_LINES = 5
 PACKAGE_PARENT = Path(__file__).resolve().parents[2]
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
-class ShardLostError(Exception):
+class WorkerLostError(Exception):
     """The process is gone or does not answer; the message says how, in one sentence."""
 
 
-class RemoteShard:
-    """`async with RemoteShard(order, gone, note) as shard:` starts the process and ends it.
+class RemoteWorker:
+    """A worker in a process of its own: `async with RemoteWorker(order, gone, note) as worker:`.
 
     gone: called once when the process is lost before its time. note: what it wants a person to know.
     """
 
-    def __init__(self, order: Order, gone: Callable[[str], None], note: Callable[[str], None]) -> None:
-        self.part: Slice = order.part
+    def __init__(self, order: WorkerOrder, gone: Callable[[str], None], note: Callable[[str], None]) -> None:
+        self.part = order.part
+        self.progress: Callable[[int], None] = lambda done: None
         self._order = order
         self._gone = gone
         self._note = note
-        self._waiting: dict[int, asyncio.Future[Any]] = {0: asyncio.get_running_loop().create_future()}
-        self._progress: dict[int, Callable[[int], None]] = {}
-        self._asked = 0
+        self._ready: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        self._waiting = {0: self._ready}
+        self._calls = 0
         self._tail: deque[str] = deque(maxlen=TAIL_LINES)
         self._tasks: set[asyncio.Task[None]] = set()
         self._lost = ""
         self._leaving = False
-        self._pipe: Pipe
+        self._channel: Channel
         self._process: asyncio.subprocess.Process
 
     @property
@@ -62,14 +72,16 @@ class RemoteShard:
         """Of the process."""
         return self._process.pid
 
-    async def __aenter__(self) -> "RemoteShard":
+    async def __aenter__(self) -> Self:
         ours, theirs = socket.socketpair()
         path = os.pathsep.join([str(PACKAGE_PARENT), *filter(None, [os.environ.get("PYTHONPATH")])])
         try:
+            # Not a `multiprocessing.Process`: it starts a second helper process and does not keep what a
+            # dying child says on standard error.
             self._process = await asyncio.create_subprocess_exec(
                 sys.executable,
                 "-m",
-                "simulator.shard_process",
+                "simulator.generator.worker_process",
                 str(theirs.fileno()),
                 pass_fds=(theirs.fileno(),),
                 stdin=asyncio.subprocess.DEVNULL,
@@ -78,15 +90,17 @@ class RemoteShard:
                 start_new_session=True,
                 env={**os.environ, "PYTHONPATH": path},
             )
+        except BaseException:
+            ours.close()
+            raise
         finally:
             theirs.close()
-        self._pipe = await Pipe.over(ours)
-        self._start(self._listen())
+        self._channel = Channel(ours, self._heard, lambda: self._start(self._ended()))
         self._start(self._read_errors())
         try:
-            self._pipe.send(self._order)
-            await asyncio.wait_for(asyncio.shield(self._waiting[0]), START_TIMEOUT_S)
-        except (TimeoutError, PipeError, ShardLostError) as error:
+            self._channel.send(self._order)
+            await asyncio.wait_for(asyncio.shield(self._ready), START_TIMEOUT_S)
+        except (TimeoutError, ChannelError, WorkerLostError) as error:
             await self._end()
             raise GeneratorLimitError(
                 f"A process of the generator did not start: {self._lost or error}"
@@ -99,103 +113,37 @@ class RemoteShard:
     async def __aexit__(self, *_: object) -> None:
         await self._end()
 
-    # ---------------------------------------------------------------- what a shard does
-
-    async def connect(self, progress: Callable[[int], None]) -> None:
-        """Connect everybody; told how many are done. Bounded by the caller."""
-        await self._ask("connect", timeout_s=None, progress=progress)
-
-    async def start(self, start_ns: int, load_start_ns: int) -> None:
-        """Traffic begins at `start_ns`."""
-        await self._ask("start", start_ns, load_start_ns)
-
-    async def settled(self) -> None:
-        """Wait until what clients publish themselves is answered. Bounded by the caller."""
-        await self._ask("settled", timeout_s=None)
-
     def published(self, fact: Fact) -> None:
         """A message was accepted by the server."""
         if not self._lost:
-            with contextlib.suppress(PipeError):  # who listens finds out how the process ended
-                self._pipe.send(fact)
+            with contextlib.suppress(ChannelError):  # `_ended` finds out how the process ended
+                self._channel.send(Call(0, "published", (fact,)))
 
-    async def sample(self, *, look: bool = False) -> Sample:
-        """How it stands now; look: with what came in since the last look."""
-        return await self._ask("look" if look else "sample")  # type: ignore[no-any-return]
-
-    async def roll(self) -> Roll:
-        """What became of the connections so far."""
-        return await self._ask("roll")  # type: ignore[no-any-return]
-
-    async def calm(self) -> None:
-        """No more troubles."""
-        await self._ask("calm")
-
-    async def nudge(self, over_s: float) -> None:
-        """Let every client ping once."""
-        await self._ask("nudge", over_s, timeout_s=over_s + ANSWER_TIMEOUT_S)
-
-    async def freeze(self) -> None:
-        """The observation ends."""
-        await self._ask("freeze")
-
-    async def close(self, closing: Closing) -> Statement:
-        """Judge everything."""
-        return await self._ask("close", closing, timeout_s=CLOSE_TIMEOUT_S)  # type: ignore[no-any-return]
-
-    async def stop(self) -> None:
-        """Let everybody leave, then end the process."""
-        self._leaving = True
-        with contextlib.suppress(ShardLostError):
-            await self._ask("stop", timeout_s=STOP_TIMEOUT_S)
-
-    # ---------------------------------------------------------------- asking
-
-    async def _ask(
-        self,
-        name: str,
-        *args: Any,
-        timeout_s: float | None = ANSWER_TIMEOUT_S,
-        progress: Callable[[int], None] | None = None,
-    ) -> Any:
+    async def ask(self, name: str, *args: Any, **kwargs: Any) -> Any:
+        """What the worker's method of that name returns. Raises WorkerLostError."""
         if self._lost:
-            raise ShardLostError(self._lost)
-        self._asked += 1
-        number = self._asked
+            raise WorkerLostError(self._lost)
+        self._leaving = self._leaving or name == "stop"
+        self._calls += 1
+        number, timeout_s = self._calls, TIMEOUTS_S.get(name, ANSWER_TIMEOUT_S)
         answer = self._waiting[number] = asyncio.get_running_loop().create_future()
-        if progress is not None:
-            self._progress[number] = progress
         try:
-            self._pipe.send(Question(number, name, args))
+            self._channel.send(Call(number, name, args, kwargs))
             return await asyncio.wait_for(answer, timeout_s)
         except TimeoutError:
             self._lose(f"it did not answer {name!r} within {timeout_s:g} s")
-        except PipeError as error:
+        except ChannelError as error:
             # Its end is known in a moment, and says more than that it is gone.
             await asyncio.wait(self._tasks, timeout=END_KNOWN_S)
             self._lose(str(error))
         finally:
-            self._waiting.pop(number, None)
-            self._progress.pop(number, None)
-        raise ShardLostError(self._lost)
-
-    async def _listen(self) -> None:
-        try:
-            while True:
-                self._heard(await self._pipe.receive())
-        except PipeError:
-            pass
-        status = await self._process.wait()
-        how = f"signal {signal.Signals(-status).name}" if status < 0 else f"status {status}"
-        await asyncio.sleep(0)  # the last words of the other pipe
-        said = f" ({' / '.join(self._tail)})" if self._tail and status > 0 else ""
-        self._lose(f"it ended with {how}{said}")
+            del self._waiting[number]
+        raise WorkerLostError(self._lost)
 
     def _heard(self, message: Answer | Progress | Note) -> None:
         match message:
             case Progress():
-                if tell := self._progress.get(message.number):
-                    tell(message.done)
+                self.progress(message.done)
             case Note():
                 self._note(message.text)
             case Answer():
@@ -207,6 +155,13 @@ class RemoteShard:
                 else:
                     waiting.set_result(message.value)
 
+    async def _ended(self) -> None:
+        status = await self._process.wait()
+        how = f"signal {signal.Signals(-status).name}" if status < 0 else f"status {status}"
+        await asyncio.sleep(0)  # its last words on standard error
+        said = f" ({' / '.join(self._tail)})" if self._tail and status > 0 else ""
+        self._lose(f"it ended with {how}{said}")
+
     def _lose(self, how: str) -> None:
         if self._lost:
             return
@@ -216,7 +171,7 @@ class RemoteShard:
         )
         for waiting in self._waiting.values():
             if not waiting.done():
-                waiting.set_exception(ShardLostError(self._lost))
+                waiting.set_exception(WorkerLostError(self._lost))
         if not self._leaving:
             self._gone(self._lost)
 
@@ -226,9 +181,9 @@ class RemoteShard:
             self._tail.extend(line.decode(errors="replace").splitlines())
 
     async def _end(self) -> None:
-        """Close the pipe, which ends the process; kill it when that does not help."""
+        """Close the channel, which ends the process; kill it when that does not help."""
         self._leaving = True
-        self._pipe.close()
+        self._channel.close()
         try:
             await asyncio.wait_for(self._process.wait(), STOP_TIMEOUT_S)
         except TimeoutError:
@@ -245,134 +200,83 @@ class RemoteShard:
         self._tasks.add(asyncio.get_running_loop().create_task(work))
 
 
-async def start_all(stack: contextlib.AsyncExitStack, shards: Sequence[RemoteShard]) -> list[RemoteShard]:
+async def start_all(stack: contextlib.AsyncExitStack, workers: Sequence[RemoteWorker]) -> list[RemoteWorker]:
     """All processes at once, ended with the stack. Raises GeneratorLimitError once none is starting."""
-    results = await asyncio.gather(*map(stack.enter_async_context, shards), return_exceptions=True)
-    started: list[RemoteShard] = []
+    results = await asyncio.gather(*map(stack.enter_async_context, workers), return_exceptions=True)
     for result in results:
         if isinstance(result, BaseException):
             raise result
-        started.append(result)
-    return started
+    return list(workers)
 
 
-# All clients of a run, in however many processes: asked and told as one.
-#
-# A process that is lost is left out from then on; the run goes on to its end with the rest, so that
-# there is
-# something to look at, and its verdict is INVALID. Called by the course.
-
-T = TypeVar("T")
+class _Addable(Protocol):
+    def add(self, other: Self, /) -> None: ...
 
 
-class ShardFace(Protocol):
-    """What a shard does, here or in another process; see `Shard`."""
-
-    part: Slice
-
-    async def connect(self, progress: Callable[[int], None]) -> None: ...
-    async def start(self, start_ns: int, load_start_ns: int) -> None: ...
-    async def settled(self) -> None: ...
-    def published(self, fact: Fact) -> None: ...
-    async def sample(self, *, look: bool = False) -> Sample: ...
-    async def roll(self) -> Roll: ...
-    async def calm(self) -> None: ...
-    async def nudge(self, over_s: float) -> None: ...
-    async def freeze(self) -> None: ...
-    async def close(self, closing: Closing) -> Statement: ...
-    async def stop(self) -> None: ...
+A = TypeVar("A", bound=_Addable)
 
 
-@dataclass(slots=True)
-class Crowd:
-    """shards: all of them, in order. peak: the most clients that were seen connected at once."""
+def _sum(whole: A, parts: Iterable[A]) -> A:
+    for part in parts:
+        whole.add(part)
+    return whole
 
-    shards: Sequence[ShardFace]
-    peak: int = 0
-    _lost: set[int] = field(default_factory=set)
 
-    async def connect(self, progress: Callable[[int, int], None]) -> None:
-        """Connect everybody."""
-        done = [0] * len(self.shards)
-        total = sum(shard.part.count for shard in self.shards)
+class WorkerPool:
+    """workers: all of them, in order. peak: the most clients that were seen connected at once."""
 
-        def told(number: int) -> Callable[[int], None]:
-            def tell(count: int) -> None:
-                done[number] = count
-                progress(sum(done), total)
+    def __init__(self, workers: Sequence[Worker | RemoteWorker]) -> None:
+        self.workers = workers
+        self.peak = 0
+        self._lost: set[int] = set()
 
-            return tell
+    async def ask(
+        self, method: Callable[Concatenate[Worker, P], Awaitable[T]], *args: P.args, **kwargs: P.kwargs
+    ) -> list[T]:
+        """What each worker that is left answers, in order."""
 
-        await self._each(lambda shard: shard.connect(told(shard.part.number)))
-        await self.sample()
+        async def one(worker: Worker | RemoteWorker) -> list[T]:
+            if isinstance(worker, Worker):
+                return [await method(worker, *args, **kwargs)]
+            try:
+                return [await worker.ask(method.__name__, *args, **kwargs)]
+            except WorkerLostError:
+                self._lost.add(worker.part.number)
+                return []
 
-    async def start(self, start_ns: int, load_start_ns: int) -> None:
-        """Traffic begins at `start_ns`, the load at `load_start_ns`."""
-        await self._each(lambda shard: shard.start(start_ns, load_start_ns))
-
-    async def settled(self) -> None:
-        """Wait until what clients publish themselves is answered."""
-        await self._each(lambda shard: shard.settled())
+        left = [worker for worker in self.workers if worker.part.number not in self._lost]
+        return [answer for answers in await asyncio.gather(*map(one, left)) for answer in answers]
 
     def published(self, fact: Fact) -> None:
         """A message was accepted by the server: owed from now on."""
-        for shard in self.shards:
-            shard.published(fact)
+        for worker in self.workers:
+            worker.published(fact)
+
+    async def connect(self, progress: Callable[[int, int], None]) -> None:
+        """Connect everybody; progress: told how many have tried, of how many."""
+        done = {worker.part.number: 0 for worker in self.workers}
+        total = sum(worker.part.count for worker in self.workers)
+
+        def tell(number: int, count: int) -> None:
+            done[number] = count
+            progress(sum(done.values()), total)
+
+        for worker in self.workers:
+            worker.progress = partial(tell, worker.part.number)
+        await self.ask(Worker.connect)
+        await self.sample()
 
     async def sample(self) -> Sample:
         """How it stands now in all processes together, with what came in since this was last asked."""
-        whole = Sample()
-        for sample in await self._each(lambda shard: shard.sample(look=True)):
-            whole.add(sample)
+        whole = _sum(Sample(), await self.ask(Worker.sample, look=True))
         self.peak = max(self.peak, whole.connected)
         return whole
 
-    async def samples(self) -> list[Sample]:
-        """The same for each process that is left."""
-        return await self._each(lambda shard: shard.sample())
-
-    async def roll(self) -> Roll:
+    async def connections(self) -> ConnectionCounts:
         """What became of the connections so far."""
-        whole = Roll()
-        for roll in await self._each(lambda shard: shard.roll()):
-            whole.add(roll)
-        return whole
+        return _sum(ConnectionCounts(), await self.ask(Worker.connections))
 
-    async def calm(self) -> None:
-        """No more troubles."""
-        await self._each(lambda shard: shard.calm())
-
-    async def nudge(self, over_s: float) -> None:
-        """Let every client ping once, so that one that is behind notices."""
-        await self._each(lambda shard: shard.nudge(over_s))
-
-    async def freeze(self) -> None:
-        """The observation ends."""
-        await self._each(lambda shard: shard.freeze())
-
-    async def close(self, closing: Closing) -> Statement | None:
+    async def close(self, closing: Closing) -> WorkerReport | None:
         """What all processes found together; None when none is left."""
-        statements = await self._each(lambda shard: shard.close(closing))
-        if not statements:
-            return None
-        whole = statements[0]
-        for statement in statements[1:]:
-            whole.add(statement)
-        return whole
-
-    async def stop(self) -> None:
-        """Let everybody leave."""
-        await self._each(lambda shard: shard.stop())
-
-    async def _each(self, work: Callable[[ShardFace], Awaitable[T]]) -> list[T]:
-        """What each process that is left answers, in order."""
-
-        async def ask(shard: ShardFace) -> list[T]:
-            try:
-                return [await work(shard)]
-            except ShardLostError:
-                self._lost.add(shard.part.number)
-                return []
-
-        left = [shard for shard in self.shards if shard.part.number not in self._lost]
-        return [answer for answers in await asyncio.gather(*map(ask, left)) for answer in answers]
+        reports = await self.ask(Worker.close, closing)
+        return _sum(reports[0], reports[1:]) if reports else None

@@ -1,8 +1,7 @@
 """Publishes on time: an open loop that never waits for answers and never shifts its schedule.
 
 Each publish starts at its intended time if a worker is free, else it is dropped and counted; one that starts
-late is sent all the same and counted late. Called by the runner; what publishing means is the profile's
-business.
+late is sent all the same and counted late. What publishing means is the profile's business.
 """
 
 import asyncio
@@ -10,45 +9,15 @@ import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
 
 from ..histogram import Histogram
+from ..profiles.base import Fact, Outcome
 from ..result import Publishes
 from ..scenario.schedule import Publication
 
 NS = 1_000_000_000
 AT_ONCE = 256
 """So many publishes that are due at once are begun in one turn of the event loop."""
-
-
-@dataclass(frozen=True, slots=True)
-class Fact:
-    """A message that was published: all that any process needs to know who is owed it.
-
-    place: number of its claim or room. position: its version there, or the number of its publish. causes:
-    names under which durable messages refer to it.
-    """
-
-    place: int
-    position: int
-    intended_ns: int
-    sent_ns: int
-    answered_ns: int
-    measured: bool
-    causes: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """How one publish ended. code: why, for refusals and failures. http_us: from writing it to its answer.
-
-    fact: what is owed now, if the publish was accepted and clients are to hear of it.
-    """
-
-    kind: Literal["accepted", "refused", "failed"]
-    code: str = ""
-    http_us: int = 0
-    fact: Fact | None = None
 
 
 Publish = Callable[[Publication, int], Awaitable[Outcome]]
@@ -72,7 +41,6 @@ class Dispatch:
     doubts: int = 0
 
     def add(self, other: "Dispatch") -> None:
-        """Add another process's publishes to these."""
         self.counts += other.counts
         self.refusals += other.refusals
         self.failures += other.failures
@@ -91,10 +59,6 @@ class Dispatch:
         )
 
 
-def ignore(fact: Fact) -> None:
-    """Nobody is to be told."""
-
-
 @dataclass(slots=True)
 class Publisher:
     """workers: publishes under way at once at most. late_ns: later than this, a publish counts as late.
@@ -105,7 +69,7 @@ class Publisher:
     publish: Publish
     workers: int
     late_ns: int
-    tell: Callable[[Fact], None] = ignore
+    tell: Callable[[Fact], None] = lambda fact: None
     done: Dispatch = field(default_factory=Dispatch)
     _busy: set[asyncio.Task[None]] = field(default_factory=set)
 
@@ -166,10 +130,6 @@ class Publisher:
             except Exception as error:  # noqa: BLE001 - published, and the ledger does not know it
                 done.doubts += 1
                 done.failures[f"{type(error).__name__}: accepted, not entered"] += 1
-
-    def summary(self) -> Publishes:
-        """The figures of the result."""
-        return self.done.summary()
 
 
 async def _until(due_ns: int, let_others: bool) -> None:

@@ -1,20 +1,21 @@
 """All simulated clients of a process: made, ramped up, troubled as scheduled, kept alive, counted, stopped.
 
 Thin: what a client says and understands is its profile's business, what it got is the ledger's. Every task is
-owned and cancelled at the end. Called by the shard.
+owned and cancelled at the end.
 """
 
 import asyncio
 import ipaddress
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from ..ledger.broadcasts import NEVER_NS
 from ..ledger.disconnects import Outages
 from ..profiles.virtual_client import Member
-from ..scenario.loader import Scenario
-from ..scenario.schedule import Trouble, stream
-from ..socketio_client import Endpoint, Familiar, HeartbeatSweep, LeanClient, ReconnectPolicy, TransportName
+from ..scenario.models import Scenario
+from ..scenario.schedule import Trouble, narrow_buffers, stream, transports, troubles
+from ..socketio_client import Endpoint, HeartbeatSweep, LeanClient, ReadCache, ReconnectPolicy
 from .ipc import Slice
 
 NS = 1_000_000_000
@@ -27,7 +28,7 @@ HEALING_S = 5.0
 class Swarm:
     """The clients of one process. members: index -> member, as the profile made them.
 
-    part: which clients of the run they are. transports: one for each.
+    part: which clients of the run they are.
     """
 
     def __init__(
@@ -38,7 +39,6 @@ class Swarm:
         outages: Outages,
         *,
         part: Slice,
-        transports: Sequence[TransportName],
         namespace: str = "/",
         headers: dict[str, str] | None = None,
     ) -> None:
@@ -47,26 +47,21 @@ class Swarm:
         self._scenario = scenario
         self._part = part
         self._sweep = HeartbeatSweep()
-        self._familiar = Familiar()
+        self._read_cache = ReadCache()
         self._tasks: set[asyncio.Task[None]] = set()
         self._timers: list[asyncio.TimerHandle] = []
-        self.source_addresses = self._make(endpoint, transports, namespace, headers or {})
+        self.source_addresses = self._make(endpoint, namespace, headers or {})
 
-    def _make(
-        self,
-        endpoint: Endpoint,
-        transports: Sequence[TransportName],
-        namespace: str,
-        headers: dict[str, str],
-    ) -> int:
+    def _make(self, endpoint: Endpoint, namespace: str, headers: dict[str, str]) -> int:
         scenario, policy = self._scenario, policy_of(self._scenario)
         jitter = stream(scenario.seed, f"jitter:{self._part.number}")
         sources = source_addresses(endpoint.host, scenario.clients)
-        for member, transport in zip(self.members, transports, strict=True):
+        buffers, transport_of = narrow_buffers(scenario), transports(scenario)
+        for member in self.members:
             member.client = LeanClient(
                 endpoint,
                 member,
-                transport=transport,
+                transport=transport_of[member.number],
                 namespace=namespace,
                 auth=member.auth,
                 headers=headers,
@@ -75,8 +70,9 @@ class Swarm:
                 policy=policy,
                 connect_timeout_s=scenario.phases.connect_timeout_s,
                 sweep=self._sweep,
-                familiar=self._familiar,
+                read_cache=self._read_cache,
             )
+            member.client.connector.receive_buffer_bytes = buffers.get(member.number)
         return len(sources)
 
     # ---------------------------------------------------------------- connecting
@@ -103,18 +99,6 @@ class Swarm:
                 await slots.acquire()
                 group.create_task(connect(member))
 
-    def count(self) -> int:
-        """How many clients are connected and ready now."""
-        return sum(member.here for member in self.members)
-
-    def events(self) -> int:
-        """Events received so far by all clients."""
-        return sum(member.client.counters.events for member in self.members)
-
-    def handler_errors(self) -> int:
-        """Events that a profile failed on: a fault of the harness."""
-        return sum(member.client.counters.handler_errors for member in self.members)
-
     def away(self) -> set[int]:
         """Clients that are not there, deaf, or not caught up."""
         return {
@@ -125,17 +109,12 @@ class Swarm:
 
     # ---------------------------------------------------------------- troubles and heartbeats
 
-    def start_troubles(self, troubles: Sequence[Trouble], load_start_ns: int) -> None:
+    def start_troubles(self, load_start_ns: int) -> None:
         """Begin to cut clients off as scheduled."""
-        self._start(self._trouble(troubles, load_start_ns))
-
-    def narrow(self, buffers: Mapping[int, int]) -> None:
-        """Give some clients (by index) a small receive buffer, in bytes; before they connect."""
-        for index, size_bytes in buffers.items():
-            self.members[index].client.caller.receive_buffer_bytes = size_bytes
+        mine = [trouble for trouble in troubles(self._scenario) if trouble.client in self._part]
+        self._start(self._trouble(mine, load_start_ns))
 
     def start_keepalives(self) -> None:
-        """Begin to let every client ping twice a minute, evenly spread."""
         self._start(self._keep_alive())
 
     async def nudge(self, over_s: float) -> None:
@@ -151,11 +130,11 @@ class Swarm:
         while True:
             await self.nudge(KEEPALIVE_S)
 
-    async def _trouble(self, troubles: Sequence[Trouble], load_start_ns: int) -> None:
-        for trouble in troubles:
+    async def _trouble(self, scheduled: Sequence[Trouble], load_start_ns: int) -> None:
+        for trouble in scheduled:
             due_ns = load_start_ns + round(trouble.at_s * NS)
             await asyncio.sleep(max(0, due_ns - time.monotonic_ns()) / NS)
-            self._strike(self.members[trouble.client], trouble)
+            self._strike(self.members[trouble.client - self._part.first], trouble)
 
     def _strike(self, member: Member, trouble: Trouble) -> None:
         now_ns = time.monotonic_ns()
@@ -211,17 +190,10 @@ def policy_of(scenario: Scenario) -> ReconnectPolicy:
         "none": ReconnectPolicy.immediate,
         "never": ReconnectPolicy.none,
     }[asked.policy]()
-    delay_s = base.delay_s if asked.delay_s is None else asked.delay_s
-    longest_s = base.delay_max_s if asked.delay_max_s is None else asked.delay_max_s
-    return ReconnectPolicy(
-        enabled=base.enabled,
-        delay_s=delay_s,
-        delay_max_s=max(delay_s, longest_s),
-        jitter=base.jitter if asked.jitter is None else asked.jitter,
-        attempts=base.attempts,
-        retry_refused=base.retry_refused,
-        retry_kicked=True,
-    )
+    names = ("delay_s", "delay_max_s", "jitter")
+    given = {name: value for name in names if (value := getattr(asked, name)) is not None}
+    given["delay_max_s"] = max(given.get("delay_s", base.delay_s), given.get("delay_max_s", base.delay_max_s))
+    return replace(base, **given, retry_kicked=True)
 
 
 def source_addresses(host: str, clients: int) -> list[str | None]:

@@ -1,11 +1,11 @@
 """The clients of one process of the generator: their swarm, their part of the ledger, their last word.
 
-A run of one process has one shard and calls it directly; in a run of several, each shard lives in a process
-of its own and is called through `shard_process`. Nothing in here knows which of the two it is.
+A run of one process has one worker in it; in a run of several, each worker lives in a process of its own.
+Nothing in here knows which of the two it is.
 """
 
 import asyncio
-import os
+import time
 from collections import Counter
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -16,24 +16,16 @@ from ..ledger.broadcast_audit import Bounds
 from ..ledger.disconnects import Outages
 from ..ledger.durable import Truth
 from ..ledger.ledger import Ledger
-from ..ledger.live import Beat, Watch
-from ..ledger.timeline import MAX_SECONDS, Pace, seconds_between
-from ..profiles.base import Profile
-from ..scenario.loader import Scenario
-from ..scenario.schedule import Publication, narrow_buffers, transports, troubles
+from ..ledger.live import LiveCounts, Watch
+from ..ledger.timeline import MAX_SECONDS, SecondCounts, seconds_between
+from ..profiles.base import Fact, Profile
+from ..scenario.models import Scenario
+from ..scenario.schedule import Publication
 from ..socketio_client import Endpoint
 from .ipc import Slice
-from .publisher import Fact, Publisher
+from .publisher import Publisher
 from .swarm import Swarm
-from .worker_report import Books, Diligence, Roll, Sample, Statement
-
-# What a long run lets go of: messages that everybody has, or that somebody misses for good, are
-# judged
-# early, so that memory does not grow.
-#
-# Their counts, latencies and seconds are kept added up, as those of another process would be. Refuses
-# short
-# runs, where nothing is gained. Called by the shards, once in a while and at the end.
+from .worker_report import Books, ConnectionCounts, Diligence, Sample, WorkerReport
 
 NS = 1_000_000_000
 WORTH_S = 120.0
@@ -47,7 +39,10 @@ MAX_CELLS_WAITING = 1_000_000
 
 
 class Retirement:
-    """The settled past of one ledger. books, pace: what it came to, up to now."""
+    """The settled past of one ledger: judged early and let go of, so that a long run's memory does not grow.
+
+    books: what it came to up to now, added up as that of another process would be.
+    """
 
     def __init__(self, ledger: Ledger, scenario: Scenario, load_start_ns: int) -> None:
         self._ledger = ledger
@@ -55,7 +50,7 @@ class Retirement:
         self._age_ns = round((MARGIN_S + scenario.publish.timeout_s) * NS + self._windows.late_ms * 1e6)
         self._start_ns = load_start_ns
         self.books: Books | None = None
-        self._paces: list[Pace] = []
+        self._seconds: list[SecondCounts] = []
 
     def retire(self, now_ns: int) -> None:
         """Let go of what is settled, a bounded number of messages at a time."""
@@ -70,35 +65,38 @@ class Retirement:
             self.books = Books.of(account)
         else:
             self.books.add(Books.of(account))
-        self._paces.append(Pace.of(account, self._start_ns, MAX_SECONDS))
-        if sum(pace.cells.size for pace in self._paces) > MAX_CELLS_WAITING or len(self._paces) > AT_ONCE:
-            self._paces = [self._pace()]
+        self._seconds.append(SecondCounts.of(account, self._start_ns, MAX_SECONDS))
+        if sum(each.cells.size for each in self._seconds) > MAX_CELLS_WAITING or len(self._seconds) > AT_ONCE:
+            self._seconds = [self._sum()]
 
-    def _pace(self) -> Pace:
-        first, *others = self._paces
+    def _sum(self) -> SecondCounts:
+        first, *others = self._seconds
         for other in others:
             first.add(other)
         return first
 
-    def add_to(self, books: Books, pace: Pace) -> None:
+    def add_to(self, books: Books, seconds: SecondCounts) -> None:
         """Add the past to what was left at the end."""
         if self.books is None:
             return
         books.add(self.books)
-        pace.add(self._pace().first(pace.delivered.size))
+        seconds.add(self._sum().first(seconds.delivered.size))
 
 
 @dataclass(frozen=True, slots=True)
 class Closing:
-    """What a shard needs to close its books. load_start_ns: where the timeline begins."""
+    """What a worker needs to close its books. load_start_ns: where the timeline begins."""
 
     bounds: Bounds
     load_start_ns: int
     truth: Mapping[str, Truth] = field(default_factory=dict)
 
 
-class Shard:
-    """Clients `part.first` ... of the run. plan: the whole schedule, for clients that publish themselves."""
+class Worker:
+    """Clients `part.first` ... of the run. plan: the whole schedule, for clients that publish themselves.
+
+    progress: told while `connect` lasts how many of the clients have tried.
+    """
 
     def __init__(
         self,
@@ -112,6 +110,7 @@ class Shard:
         now_ns: Callable[[], int],
     ) -> None:
         self.part = part
+        self.progress: Callable[[int], None] = lambda done: None
         self.profile = profile
         self.ledger = ledger
         self.outages = outages
@@ -123,7 +122,7 @@ class Shard:
         self._publishing: asyncio.Task[None] | None = None
         self._retirement: Retirement | None = None
         self._away: set[int] = set()
-        self._rss_before_bytes = host.rss_of(os.getpid())
+        self._rss_before_bytes = host.own_rss_bytes()
         self._rss_connected_bytes = 0
         self._plan = [item for item in plan if item.user in part.users] if profile.at_clients else []
         self.publisher = Publisher(
@@ -135,27 +134,21 @@ class Shard:
             [profile.member(index) for index in range(part.count)],
             outages,
             part=part,
-            transports=transports(scenario)[part.first : part.first + part.count],
             namespace=profile.namespace,
             headers=profile.headers,
         )
 
-        first, buffers = part.first, narrow_buffers(scenario)
-        self.swarm.narrow({client - first: size for client, size in buffers.items() if client in part})
-
     # ---------------------------------------------------------------- while it runs
 
-    async def connect(self, progress: Callable[[int], None]) -> None:
-        """Connect everybody; told how many are done."""
-        await self.swarm.ramp(progress)
-        self._rss_connected_bytes = host.rss_of(os.getpid())
+    async def connect(self) -> None:
+        """Connect everybody."""
+        await self.swarm.ramp(self.progress)
+        self._rss_connected_bytes = host.own_rss_bytes()
 
     async def start(self, start_ns: int, load_start_ns: int) -> None:
         """Traffic begins at `start_ns`: keep-alives, troubles, and publishing where clients do it."""
-        mine = [trouble for trouble in troubles(self._scenario) if trouble.client in self.part]
-        first = self.part.first
         self.swarm.start_keepalives()
-        self.swarm.start_troubles([replace(each, client=each.client - first) for each in mine], load_start_ns)
+        self.swarm.start_troubles(load_start_ns)
         self._start(self._lag.run(load_start_ns, load_start_ns + round(self._scenario.duration_s * 1e9)))
         if self._scenario.duration_s > WORTH_S:
             self._retirement = Retirement(self.ledger, self._scenario, load_start_ns)
@@ -169,7 +162,6 @@ class Shard:
             retirement.retire(self._now_ns())
 
     async def settled(self) -> None:
-        """Wait until what clients publish themselves is answered."""
         if self._publishing is not None:
             await asyncio.wait((self._publishing,))
 
@@ -182,28 +174,27 @@ class Shard:
         counts, members = self.publisher.done.counts, self.swarm.members
         return Sample(
             number=self.part.number,
-            connected=self.swarm.count(),
+            connected=sum(member.here for member in members),
             ready=sum(bool(member.ready_ns) for member in members),
             away=len(self.outages.open),
-            events=self.swarm.events(),
+            events=sum(member.client.counters.events for member in members),
             accepted=counts["accepted"],
             failed=counts["failed"] + counts["dropped"],
             late=counts["late"],
-            cpu_s=host.own_cpu_s(),
-            rss_bytes=host.rss_of(os.getpid()),
-            beat=self._look() if look else Beat(),
+            cpu_s=time.process_time(),
+            rss_bytes=host.own_rss_bytes(),
+            live=self._look() if look else LiveCounts(),
         )
 
-    def _look(self) -> Beat:
-        beat = self._watch.look(self._now_ns())
-        beat.lag_ms = self._lag.take_worst_ms()
-        return beat
+    def _look(self) -> LiveCounts:
+        live = self._watch.look(self._now_ns())
+        live.lag_ms = self._lag.take_worst_ms()
+        return live
 
-    async def roll(self) -> Roll:
-        """What became of the connections so far."""
+    async def connections(self) -> ConnectionCounts:
         members = self.swarm.members
         missing = [member for member in members if not member.ready_ns]
-        return Roll(
+        return ConnectionCounts(
             attempted=len(members),
             established=len(members) - len(missing),
             refused=sum(member.client.counters.refused for member in members),
@@ -213,11 +204,9 @@ class Shard:
     # ---------------------------------------------------------------- the end
 
     async def calm(self) -> None:
-        """No more troubles; clients that do not read hear again."""
         await self.swarm.stop_troubles()
 
     async def nudge(self, over_s: float) -> None:
-        """Let every client ping once."""
         await self.swarm.nudge(over_s)
 
     async def freeze(self) -> None:
@@ -228,7 +217,7 @@ class Shard:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self._tasks.clear()
 
-    async def close(self, closing: Closing) -> Statement:
+    async def close(self, closing: Closing) -> WorkerReport:
         """Judge everything that the clients of this process were owed."""
         bounds = replace(closing.bounds, start_ns=closing.load_start_ns)
         witness = self.profile.witness()
@@ -241,26 +230,26 @@ class Shard:
             name,
             len(self.swarm.members),
             self._lag.histogram,
-            self.swarm.handler_errors(),
+            sum(member.client.counters.handler_errors for member in self.swarm.members),
             self._rss_before_bytes,
             self._rss_connected_bytes,
             self.swarm.source_addresses,
         )
-        books, pace = Books.of(account), Pace.of(account, closing.load_start_ns, count)
+        books = Books.of(account)
+        seconds = SecondCounts.of(account, closing.load_start_ns, count)
         if self._retirement is not None:
-            self._retirement.add_to(books, pace)
-        return Statement(
+            self._retirement.add_to(books, seconds)
+        return WorkerReport(
             books=books,
-            pace=pace,
+            seconds=seconds,
             absences=self.outages.absences(account.holes, bounds.closed_ns),
-            roll=await self.roll(),
+            connections=await self.connections(),
             dispatch=self.publisher.done,
             witness=replace(witness, truth={}),
             diligence=[diligence],
         )
 
     async def stop(self) -> None:
-        """Let everybody leave."""
         await self.freeze()
         await self.swarm.stop()
 

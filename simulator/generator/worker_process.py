@@ -2,8 +2,9 @@
 
     python -m simulator.generator.worker_process FD
 
-FD is its end of a socket pair. The first message is an `Order`; after it come questions (answered by number)
-and facts (published messages, in order). The end of the pipe is the end of the process: no orphan stays.
+FD is its end of a socket pair. The first message is a `WorkerOrder`; after it come calls, answered by number,
+and the facts of published messages, in order. The end of the channel is the end of the process: no orphan
+stays.
 """
 
 import asyncio
@@ -11,116 +12,103 @@ import contextlib
 import socket
 import sys
 import time
-from collections.abc import Coroutine
-from typing import Any
 
 import uvloop
 
 from .. import host
 from ..errors import SimulatorError
-from ..host import allow_sockets
 from ..ledger.disconnects import Outages
 from ..ledger.ledger import Ledger
 from ..profiles.base import Stage
 from ..profiles.registry import make_profile
-from ..scenario.schedule import publications
 from ..socketio_client import Endpoint
 from ..target.http_client import RestClient
-from .ipc import Answer, Note, Order, Pipe, PipeError, Progress, Question
-from .publisher import Fact
-from .worker import Shard
+from .ipc import Answer, Call, Channel, ChannelError, Note, Progress, WorkerOrder
+from .worker import Worker
 
 MAX_NOTES = 50
 
 
-class Servant:
-    """One shard, and the pipe that it is asked through."""
+class WorkerProcess:
+    """One worker, and the channel that it is asked through."""
 
-    def __init__(self, pipe: Pipe) -> None:
-        self._pipe = pipe
+    def __init__(self, sock: socket.socket) -> None:
+        self._worker: Worker | None = None
         self._notes: set[str] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._stack = contextlib.AsyncExitStack()
+        self._failure: Exception | None = None
+        self._over = asyncio.Event()
+        self._channel = Channel(sock, self._heard, self._over.set)
 
     async def run(self) -> None:
-        """Serve until the pipe ends."""
+        """Serve until the channel ends. Raises what went wrong while the clients were made."""
         async with self._stack:
-            with contextlib.suppress(PipeError):
-                order = await self._pipe.receive()
-                shard = self._make(order)
-                self._pipe.send(Answer(0))
-                while True:
-                    self._take(shard, await self._pipe.receive())
+            self._stack.callback(self._channel.close)
+            await self._over.wait()
             for task in list(self._tasks):
                 task.cancel()
             await asyncio.gather(*self._tasks, return_exceptions=True)
+            if self._failure is not None:
+                raise self._failure
 
-    def _make(self, order: Order) -> Shard:
+    def _heard(self, message: WorkerOrder | Call) -> None:
+        try:
+            if isinstance(message, WorkerOrder):
+                self._worker = self._make(message)
+                self._send(Answer(0))
+            elif self._worker is not None and message.number:
+                task = asyncio.get_running_loop().create_task(self._answer(self._worker, message))
+                self._tasks.add(task)
+                task.add_done_callback(self._tasks.discard)
+            elif self._worker is not None:
+                getattr(self._worker, message.name)(*message.args, **message.kwargs)
+        except Exception as error:  # noqa: BLE001 - ends the process, whose last words are read
+            self._failure = error
+            self._over.set()
+
+    def _make(self, order: WorkerOrder) -> Worker:
         part = order.part
-        allow_sockets(part.count + order.scenario.publish.workers)
+        host.allow_sockets(part.count + order.scenario.publish.workers)
         endpoint = Endpoint.parse(order.url, order.path)
         rest = RestClient(endpoint)
         self._stack.push_async_callback(rest.close)
         ledger, outages = Ledger(part.count, part.first), Outages()
+        scenario, tokens_file = order.scenario, order.tokens_file
         profile = make_profile(
-            Stage(
-                order.scenario,
-                endpoint,
-                rest,
-                ledger,
-                outages,
-                order.run_id,
-                order.tokens_file,
-                None,
-                self._note,
-            )
+            Stage(scenario, endpoint, rest, ledger, outages, order.run_id, tokens_file, None, self._note)
         )
         self._stack.push_async_callback(profile.close)
         profile.take(order.brief)
-        plan = publications(order.scenario, order.workload)
-        profile.expect(plan)
+        plan = profile.plan(order.workload)
         entrance = Endpoint.parse(order.entrance, order.path)
-        shard = Shard(order.scenario, part, profile, entrance, ledger, outages, plan, time.monotonic_ns)
-        self._stack.push_async_callback(shard.stop)
-        return shard
+        worker = Worker(order.scenario, part, profile, entrance, ledger, outages, plan, time.monotonic_ns)
+        worker.progress = lambda done: self._send(Progress(done))
+        self._stack.push_async_callback(worker.stop)
+        return worker
 
-    def _take(self, shard: Shard, message: Fact | Question) -> None:
-        if isinstance(message, Fact):
-            shard.published(message)
-            return
-        task = asyncio.get_running_loop().create_task(self._answer(shard, message))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-
-    async def _answer(self, shard: Shard, question: Question) -> None:
-        work: Coroutine[Any, Any, Any]
-        if question.name == "connect":
-            work = shard.connect(lambda done: self._pipe.send(Progress(question.number, done)))
-        elif question.name == "look":
-            work = shard.sample(look=True)
-        else:
-            work = getattr(shard, question.name)(*question.args)
+    async def _answer(self, worker: Worker, call: Call) -> None:
         try:
-            answer = Answer(question.number, await work)
+            answer = Answer(call.number, await getattr(worker, call.name)(*call.args, **call.kwargs))
         except SimulatorError as error:
-            answer = Answer(question.number, failure=str(error))
+            answer = Answer(call.number, failure=str(error))
         except Exception as error:  # noqa: BLE001 - told to the first process, which judges it
-            answer = Answer(question.number, failure=f"{type(error).__name__}: {error}")
-        self._pipe.send(answer)
+            answer = Answer(call.number, failure=f"{type(error).__name__}: {error}")
+        self._send(answer)
 
     def _note(self, text: str) -> None:
         if text not in self._notes and len(self._notes) < MAX_NOTES:
             self._notes.add(text)
-            self._pipe.send(Note(text))
+            self._send(Note(text))
+
+    def _send(self, message: Answer | Progress | Note) -> None:
+        with contextlib.suppress(ChannelError):  # the end of the channel ends the process
+            self._channel.send(message)
 
 
 async def serve(descriptor: int) -> None:
     """Serve the other end of this descriptor."""
-    pipe = await Pipe.over(socket.socket(fileno=descriptor))
-    try:
-        await Servant(pipe).run()
-    finally:
-        pipe.close()
+    await WorkerProcess(socket.socket(fileno=descriptor)).run()
 
 
 if __name__ == "__main__":

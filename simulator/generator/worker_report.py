@@ -1,30 +1,29 @@
 """What one process of the generator says of its clients, while a run goes on and when it is over.
 
 Everything adds up: counts are added, latencies are histograms and bucket counts that are merged, percentiles
-come from the merged ones only. Made by the shards, added up by the crowd.
+come from the merged ones only.
 """
 
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 
 from ..histogram import Histogram
 from ..ledger.disconnects import Absences
 from ..ledger.ledger import Account
-from ..ledger.live import Beat
+from ..ledger.live import LiveCounts
 from ..ledger.outcomes import Tally
-from ..ledger.timeline import Pace
+from ..ledger.timeline import SecondCounts
 from ..profiles.base import Witness
 from ..result import Connections
 from .publisher import Dispatch
 
 MAX_NAMED = 20
 MAX_REASONS = 5
-COUNTED = ("connected", "ready", "away", "events", "accepted", "failed", "late", "cpu_s", "rss_bytes")
 
 
 @dataclass(slots=True)
 class Sample:
-    """One process at this moment, or several added up. cpu_s: used so far. beat: since it was last asked for.
+    """One process at this moment, or several added up. cpu_s: used so far. live: since it was last asked for.
 
     number: of its slice of the clients.
     """
@@ -39,17 +38,17 @@ class Sample:
     late: int = 0
     cpu_s: float = 0.0
     rss_bytes: int = 0
-    beat: Beat = field(default_factory=Beat)
+    live: LiveCounts = field(default_factory=LiveCounts)
 
     def add(self, other: "Sample") -> None:
-        """Add another process."""
-        for name in COUNTED:
-            setattr(self, name, getattr(self, name) + getattr(other, name))
-        self.beat.add(other.beat)
+        for each in fields(self):
+            if each.name not in ("number", "live"):
+                setattr(self, each.name, getattr(self, each.name) + getattr(other, each.name))
+        self.live.add(other.live)
 
 
 @dataclass(slots=True)
-class Roll:
+class ConnectionCounts:
     """What became of the connections of a process; adds up. failures: reasons of those that failed."""
 
     attempted: int = 0
@@ -57,15 +56,13 @@ class Roll:
     refused: int = 0
     failures: Counter[str] = field(default_factory=Counter)
 
-    def add(self, other: "Roll") -> None:
-        """Add another process's connections."""
+    def add(self, other: "ConnectionCounts") -> None:
         self.attempted += other.attempted
         self.established += other.established
         self.refused += other.refused
         self.failures += other.failures
 
     def figures(self, peak: int) -> Connections:
-        """As the result has it."""
         return Connections(
             attempted=self.attempted,
             established=self.established,
@@ -101,7 +98,6 @@ class Books:
         )
 
     def add(self, other: "Books") -> None:
-        """Add another process's books to these."""
         self.total.add(other.total)
         for name, tally in other.by_kind.items():
             self.by_kind.setdefault(name, Tally()).add(tally)
@@ -133,23 +129,22 @@ class Diligence:
 
 
 @dataclass(slots=True)
-class Statement:
+class WorkerReport:
     """All that a process knows when the run is over. diligence: one for each process."""
 
     books: Books
-    pace: Pace
+    seconds: SecondCounts
     absences: Absences
-    roll: Roll
+    connections: ConnectionCounts
     dispatch: Dispatch
     witness: Witness
     diligence: list[Diligence]
 
-    def add(self, other: "Statement") -> None:
-        """Add another process's statement to this one."""
+    def add(self, other: "WorkerReport") -> None:
         self.books.add(other.books)
-        self.pace.add(other.pace)
+        self.seconds.add(other.seconds)
         self.absences.add(other.absences)
-        self.roll.add(other.roll)
+        self.connections.add(other.connections)
         self.dispatch.add(other.dispatch)
         self.witness.add(other.witness)
         self.diligence += other.diligence

@@ -1,9 +1,10 @@
 """Who was owed each message of a room, and what became of every pair and every receipt.
 
 The audience of a message is read from the memberships as the server had acknowledged them at the moment it
-was sent. Pure, vectorised per message; called once by the ledger when the run is over.
+was sent. Pure, vectorised per message.
 """
 
+import functools
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -13,8 +14,6 @@ from .broadcasts import NEVER_NS, NOTHING_RETIRED, Kind, Room, RoomBook, Row, St
 from .outcomes import Class, Tally
 
 Ints = NDArray[np.int64]
-
-
 MAX_NAMED = 20
 
 
@@ -43,7 +42,6 @@ class Judged:
     """Clients that lost messages of a durable room -> when the newest of them was sent."""
 
     def add(self, other: "Judged") -> None:
-        """What was found of other messages."""
         self.tally.add(other.tally)
         self.at_ns += other.at_ns
         self.latency_us += other.latency_us
@@ -54,14 +52,12 @@ class Judged:
 def close_rooms(book: RoomBook, bounds: Bounds) -> dict[Kind, Judged]:
     """Judge every pair and every receipt of all streams, per kind of message."""
     found = {kind: Judged() for kind in Kind}
-    columns = {room: _Columns(room, bounds) for room in book.rooms.values()}
-    returns = _Returns(book.presence)
+    auditor = _Auditor(book, bounds)
     for stream in book.streams.values():
-        audience = _Audience([columns[room] for room in stream.rooms], book.presence, returns)
         for row in stream.rows.values():
-            _Judge(row, audience, found[stream.kind], bounds).judge()
+            auditor.judge(row, found[stream.kind])
         for client, times in stream.repeats.items():
-            _count_belated(found[stream.kind].tally, times, was_away=client in returns.again)
+            _count_belated(found[stream.kind].tally, times, was_away=client in auditor.returns.again)
     return found
 
 
@@ -84,11 +80,12 @@ def retire_rooms(
     and what a durable room holds, for its members may come back for it.
     """
     found = {kind: Judged() for kind in Kind}
-    judging = _Judging(book, bounds)
+    auditor = _Auditor(book, bounds)
     for stream in book.streams.values():
         while limit > 0 and (oldest := _oldest(stream, before_ns)) is not None:
             row = stream.rows[oldest]
-            trial = judging.trial(row)
+            trial = Judged()
+            auditor.judge(row, trial)
             limit -= 1
             if trial.tally.lost and row.sent_ns >= given_up_ns:
                 break
@@ -97,28 +94,30 @@ def retire_rooms(
     return found
 
 
-class _Judging:
+class _Auditor:
     """Judges single messages; the memberships are put into columns once, when first needed."""
 
     def __init__(self, book: RoomBook, bounds: Bounds) -> None:
-        self._book = book
+        self._presence = book.presence
         self._bounds = bounds
-        self._returns: _Returns | None = None
-        self._audiences: dict[tuple[Room, ...], _Audience] = {}
+        self._columns: dict[Room, _Columns] = {}
+        self._audience: tuple[tuple[Room, ...], _Audience] | None = None  # of the stream that is at hand
 
-    def trial(self, row: Row) -> Judged:
-        """What a message comes to by now."""
-        judged = Judged()
-        _Judge(row, self._audience(row.stream.rooms), judged, self._bounds).judge()
-        return judged
+    @functools.cached_property
+    def returns(self) -> "_Returns":
+        """Of all clients."""
+        return _Returns(self._presence)
 
-    def _audience(self, rooms: tuple[Room, ...]) -> "_Audience":
-        if self._returns is None:
-            self._returns = _Returns(self._book.presence)
-        if rooms not in self._audiences:
-            columns = [_Columns(room, self._bounds) for room in rooms]
-            self._audiences[rooms] = _Audience(columns, self._book.presence, self._returns)
-        return self._audiences[rooms]
+    def judge(self, row: Row, into: Judged) -> None:
+        """Add what a message comes to by now."""
+        rooms = row.stream.rooms
+        if self._audience is None or self._audience[0] != rooms:
+            for room in rooms:
+                if room not in self._columns:
+                    self._columns[room] = _Columns(room, self._bounds)
+            columns = [self._columns[room] for room in rooms]
+            self._audience = rooms, _Audience(columns, self._presence, self.returns)
+        _Judge(row, self._audience[1], into, self._bounds).judge()
 
 
 def _oldest(stream: Stream, before_ns: int) -> int | None:
@@ -144,14 +143,14 @@ class _Columns:
     """The memberships of one room as columns."""
 
     def __init__(self, room: Room, bounds: Bounds) -> None:
-        spells = room.spells
-        self.client = np.array([spell.client for spell in spells], dtype=np.int64)
-        self.asked = np.array([spell.asked_ns for spell in spells], dtype=np.int64)
-        self.start = np.array([spell.from_ns for spell in spells], dtype=np.int64)
-        ends = [min(spell.until_ns, bounds.closed_ns) for spell in spells]
+        memberships = room.memberships
+        self.client = np.array([membership.client for membership in memberships], dtype=np.int64)
+        self.asked = np.array([membership.asked_ns for membership in memberships], dtype=np.int64)
+        self.start = np.array([membership.from_ns for membership in memberships], dtype=np.int64)
+        ends = [min(membership.until_ns, bounds.closed_ns) for membership in memberships]
         self.end = np.array(ends, dtype=np.int64)
-        self.gone = np.array([spell.gone_ns for spell in spells], dtype=np.int64)
-        self.durable = {spell.client for spell in spells} if room.durable else set()
+        self.gone = np.array([membership.gone_ns for membership in memberships], dtype=np.int64)
+        self.durable = {membership.client for membership in memberships} if room.durable else set()
 
 
 class _Returns:
@@ -159,8 +158,8 @@ class _Returns:
 
     def __init__(self, presence: Room) -> None:
         starts: dict[int, list[int]] = {}
-        for spell in presence.spells:
-            starts.setdefault(spell.client, []).append(spell.from_ns)
+        for membership in presence.memberships:
+            starts.setdefault(membership.client, []).append(membership.from_ns)
         again = {client: sorted(times)[1:] for client, times in starts.items() if len(times) > 1}
         self.again = again.keys()
         self.client = np.array(sorted(again), dtype=np.int64)
@@ -224,19 +223,20 @@ class _Judge:
         if self.row.stream.kind is Kind.EVENT:
             for client in self.audience.returns.replayed(self.at, self.row.answered_ns):
                 self.row.odd[client] = Class.REPLAYED
-        self._served(owed, until)
+        clients = set(owed.tolist())
+        self._served(owed, until, clients)
         self._missing(owed, until)
-        self._strangers(set(owed.tolist()))
+        self._unowed(clients)
         self.judged.delivered_ns.append(self.at[self.at > 0])
 
-    def _served(self, owed: Ints, until: Ints) -> None:
+    def _served(self, owed: Ints, until: Ints, clients: set[int]) -> None:
         """Pairs that took a receipt, or were overtaken.
 
         What came by recovery, or only in a later stay, says nothing of the speed of pushing: it is not timed.
         """
         tally, row = self.judged.tally, self.row
         at = self.at[owed]
-        odd = {client: kind for client, kind in row.odd.items() if _has(owed, client)}
+        odd = {client: kind for client, kind in row.odd.items() if client in clients}
         for kind in odd.values():
             tally.count(kind)
         plain = np.ones(owed.size, dtype=bool)
@@ -279,12 +279,12 @@ class _Judge:
 
     def _was_away(self, client: int, end_ns: int, sent_ns: int) -> bool:
         if client in self.audience.durable:
-            spell = self.audience.here.get(client)
-            here_ns = spell.from_ns if spell is not None else NEVER_NS
+            membership = self.audience.here.get(client)
+            here_ns = membership.from_ns if membership is not None else NEVER_NS
             return max(here_ns, sent_ns) + self.bounds.grace_ns > self.bounds.closed_ns
         return end_ns < sent_ns + self.bounds.grace_ns
 
-    def _strangers(self, owed: set[int]) -> None:
+    def _unowed(self, owed: set[int]) -> None:
         """Receipts that served no owed pair, and repeats."""
         tally, row = self.judged.tally, self.row
         received = set(np.flatnonzero(self.at > 0).tolist()) | row.odd.keys()
@@ -302,8 +302,3 @@ class _Judge:
     def _entitled(self, client: int) -> bool:
         at_ns = abs(int(self.at[client]))
         return self.audience.entitled(client, at_ns, self.bounds.grace_ns)
-
-
-def _has(sorted_values: Ints, value: int) -> bool:
-    index = int(np.searchsorted(sorted_values, value))
-    return index < sorted_values.size and int(sorted_values[index]) == value

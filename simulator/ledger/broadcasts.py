@@ -2,10 +2,8 @@
 
 For messages with a large audience: live counters (snapshots: versioned, latest wins) and plain broadcast
 events (each must arrive). Receipts may come before the publisher's own answer says which message they
-belong to, so nothing is judged here: `audience` does that when the run is over. Pure: times are monotonic
-nanoseconds.
-
-Called by the profiles' members (hot path: `Row.receive`, well below a microsecond) and by the ledger.
+belong to, so nothing is judged here: `broadcast_audit` does that when the run is over. Pure: times are
+monotonic nanoseconds. `Row.receive` is a hot path, well below a microsecond.
 """
 
 from array import array
@@ -32,7 +30,7 @@ class Kind(Enum):
 
 
 @dataclass(slots=True)
-class Spell:
+class Membership:
     """One stay of a client in a room: owed in [from_ns, until_ns), entitled from `asked_ns` to `gone_ns`.
 
     The two ends differ when a client stopped reading before it was cut off.
@@ -51,8 +49,8 @@ class Room:
 
     name: str
     durable: bool = False
-    spells: list[Spell] = field(default_factory=list)
-    now: dict[int, Spell] = field(default_factory=dict)
+    memberships: list[Membership] = field(default_factory=list)
+    now: dict[int, Membership] = field(default_factory=dict)
 
 
 class Row:
@@ -98,12 +96,13 @@ class Row:
 
     def retire(self) -> None:
         """It was judged and is let go of; who still has it in hand from now on only counts repeats."""
-        grave = self.stream.grave
-        self.at, self.odd, self.asked, self.repeats = grave.at, grave.odd, grave.asked, grave.repeats
-
-    def disown(self) -> None:
-        """The publish failed, so nobody is owed anything; receipts become `unowed`."""
-        self.sent_ns = 0
+        retired_row = self.stream.retired_row
+        self.at, self.odd, self.asked, self.repeats = (
+            retired_row.at,
+            retired_row.odd,
+            retired_row.asked,
+            retired_row.repeats,
+        )
 
     def receive(self, client: int, at_ns: int) -> bool:
         """A push came in at a client; True if it is the first of this message there."""
@@ -172,14 +171,15 @@ class Row:
 
 
 class Stream:
-    """The messages of one claim, or of one room: numbered, each in its row.
+    """The messages of one topic, or of one room: numbered, each in its row.
 
     base: the position every client is taken to hold already; -1 when unknown. retired: messages held up to
-    this number were judged already; `grave` stands for all of them and takes what still comes, as repeats.
+    this number were judged already; `retired_row` stands for all of them and counts what still comes as
+    repeats.
     """
 
     __slots__ = (
-        "_grave",
+        "_retired_row",
         "base",
         "book",
         "held",
@@ -203,36 +203,39 @@ class Stream:
         self.held = array("q", [base]) * book.clients
         self.rows: dict[int, Row] = {}
         self.retired = NOTHING_RETIRED
-        self._grave: Row | None = None
+        self._retired_row: Row | None = None
 
     @property
-    def grave(self) -> Row:
+    def retired_row(self) -> Row:
         """Where receipts of retired messages go: everybody has it, so that each one is a repeat."""
-        if self._grave is None:
-            self._grave = Row(self, NOTHING_RETIRED)
-            self._grave.at = array("q", [1]) * len(self.held)
-        return self._grave
+        if self._retired_row is None:
+            self._retired_row = Row(self, NOTHING_RETIRED)
+            self._retired_row.at = array("q", [1]) * len(self.held)
+        return self._retired_row
 
     @property
     def repeats(self) -> Mapping[int, int]:
         """Receipts of retired messages, by client."""
-        return self._grave.repeats if self._grave is not None else {}
+        return self._retired_row.repeats if self._retired_row is not None else {}
 
     def retire(self, oldest: int) -> None:
         """Let go of the message held under this number, the oldest one; it was judged."""
         self.rows.pop(oldest).retire()
         self.retired = oldest
-        self.book.readmit()
+        self.book.rows_left += 1
 
     def row(self, position: int) -> Row:
         """The row of a position, made when first named; beyond the book's bound a row that leads nowhere."""
         row = self.rows.get(position)
         if row is None:
             if position <= self.retired:
-                return self.grave
+                return self.retired_row
             row = Row(self, position)
-            if self.book.admit():
+            if self.book.rows_left > 0:
+                self.book.rows_left -= 1
                 self.rows[position] = row
+            else:
+                self.book.overflow += 1
         return row
 
     def overtake(self, client: int, first: int, position: int, at_ns: int) -> None:
@@ -260,20 +263,8 @@ class RoomBook:
         self.presence = Room("")
         self.overflow = 0
         self.recent: deque[Row] = deque(maxlen=RECENT_ROWS)
-        self._rows_left = max_rows
+        self.rows_left = max_rows
         self._rooms_of: dict[int, set[Room]] = {}
-
-    def admit(self) -> bool:
-        """Whether there is a place for one more row; takes it."""
-        if self._rows_left <= 0:
-            self.overflow += 1
-            return False
-        self._rows_left -= 1
-        return True
-
-    def readmit(self) -> None:
-        """A row was given up: there is a place for another one."""
-        self._rows_left += 1
 
     def room(self, name: str, *, durable: bool = False) -> Room:
         """The room of that name, made when first named."""
@@ -294,26 +285,26 @@ class RoomBook:
     def ask(self, room: Room, client: int, at_ns: int) -> None:
         """The client asked to be let in; a second question changes nothing."""
         if client not in room.now:
-            spell = Spell(client, at_ns)
-            room.now[client] = spell
-            room.spells.append(spell)
+            membership = Membership(client, at_ns)
+            room.now[client] = membership
+            room.memberships.append(membership)
             self._rooms_of.setdefault(client, set()).add(room)
 
     def enter(self, room: Room, client: int, at_ns: int) -> None:
         """The server acknowledged it: messages sent from here on are owed."""
         self.ask(room, client, at_ns)
-        spell = room.now[client]
-        spell.from_ns = min(spell.from_ns, at_ns)
+        membership = room.now[client]
+        membership.from_ns = min(membership.from_ns, at_ns)
 
     def leave(self, room: Room, client: int, at_ns: int, deaf_since_ns: int = NEVER_NS) -> None:
         """The client left, was dropped, or asked to be let out.
 
         deaf_since_ns: when it stopped reading, if it did: nothing sent from then on was owed.
         """
-        spell = room.now.pop(client, None)
-        if spell is not None:
-            spell.until_ns = min(at_ns, deaf_since_ns)
-            spell.gone_ns = at_ns
+        membership = room.now.pop(client, None)
+        if membership is not None:
+            membership.until_ns = min(at_ns, deaf_since_ns)
+            membership.gone_ns = at_ns
             self._rooms_of[client].discard(room)
 
     def connected(self, client: int, at_ns: int) -> None:

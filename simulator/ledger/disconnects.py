@@ -1,10 +1,10 @@
 """Absences of clients: when each was cut off, back, fed again and caught up; those not back are censored.
 
-Pure: times are monotonic nanoseconds handed in. Called by the swarm and the runner.
+Pure: times are monotonic nanoseconds handed in.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 
 from ..histogram import Histogram
 from ..result import Reconnect, Recovery
@@ -86,10 +86,6 @@ class Outages:
             found.count(outage, closed_ns, hole=hole)
         return found
 
-    def summary(self, holes: Mapping[int, int], closed_ns: int) -> Reconnect:
-        """The figures of the result."""
-        return self.absences(holes, closed_ns).figures()
-
 
 @dataclass(slots=True)
 class Absences:
@@ -129,14 +125,14 @@ class Absences:
             self.full += 1
 
     def add(self, other: "Absences") -> None:
-        """Add another process's absences to these."""
-        for name in ("drops", "full", "reloaded", "silent", "censored", "deaf", "thrown_out"):
-            setattr(self, name, getattr(self, name) + getattr(other, name))
-        for name in ("reconnect", "first_event", "caught_up", "outage"):
-            getattr(self, name).merge(getattr(other, name))
+        for each in fields(self):
+            mine, theirs = getattr(self, each.name), getattr(other, each.name)
+            if isinstance(mine, Histogram):
+                mine.merge(theirs)
+            else:
+                setattr(self, each.name, mine + theirs)
 
     def figures(self) -> Reconnect:
-        """As the result has it."""
         return Reconnect(
             drops=self.drops,
             reconnected=self.reconnect.count,

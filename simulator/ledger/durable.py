@@ -3,8 +3,6 @@
 For messages that a server stores, numbers per user and replays. Every client of a user is owed every seq
 above its baseline (the newest seq when it first came), whether it was connected or not; the truth is read
 back from the server at the end and compared id by id. Pure: times are monotonic nanoseconds handed in.
-
-Called by the profiles' members (receipts) and by the ledger (closing).
 """
 
 from collections import deque

@@ -1,12 +1,12 @@
 """The ledger of a run: what every client was owed, what it got, and how each pair ended.
 
 Two books: `rooms` for messages with a large audience, `mailboxes` for what a server stores and numbers per
-user. The classes and the sums that must hold are in `tally`. Pure; called by the runner and the profiles.
+user. The classes and the sums that must hold are in `outcomes`. Pure.
 """
 
 from collections import deque
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -15,15 +15,13 @@ from .broadcasts import NEVER_NS, Kind, RoomBook
 from .durable import MAX_ARRIVALS, Cause, Closed, Item, Mailbox, Truth
 from .outcomes import Tally
 
-EMPTY: Ints = np.empty(0, dtype=np.int64)
-
 
 @dataclass(slots=True)
 class Samples:
     """Latencies with the times of their receipts; both arrays have the same length."""
 
-    at_ns: Ints = field(default_factory=lambda: EMPTY)
-    latency_us: Ints = field(default_factory=lambda: EMPTY)
+    at_ns: Ints
+    latency_us: Ints
 
 
 @dataclass(slots=True)
@@ -100,28 +98,26 @@ class Ledger:
         return self._account(found, Closed(), {})
 
     def _account(self, judged: dict[Kind, Judged], closed: Closed, holes: dict[int, int]) -> Account:
-        by_kind = {"snapshot": judged[Kind.SNAPSHOT].tally, "event": judged[Kind.EVENT].tally}
-        by_kind["durable"] = closed.tally
+        by_kind = {kind.value: found.tally for kind, found in judged.items()} | {"durable": closed.tally}
         total = Tally()
         for tally in by_kind.values():
             total.add(tally)
-        samples = {"snapshot": _samples(judged[Kind.SNAPSHOT]), "event": _samples(judged[Kind.EVENT])}
-        pairs = np.array(closed.samples, dtype=np.int64).reshape(-1, 2)
-        samples["durable"] = Samples(pairs[:, 0], pairs[:, 1])
+        samples = {
+            kind.value: Samples(np.concatenate(found.at_ns), np.concatenate(found.latency_us))
+            for kind, found in judged.items()
+            if found.at_ns
+        }
+        if closed.samples:
+            pairs = np.array(closed.samples, dtype=np.int64)
+            samples["durable"] = Samples(pairs[:, 0], pairs[:, 1])
         delivered = [column for found in judged.values() for column in found.delivered_ns]
         return Account(
             total=total,
             by_kind={name: tally for name, tally in by_kind.items() if tally.expected or tally.received},
-            samples={name: sample for name, sample in samples.items() if sample.at_ns.size},
+            samples=samples,
             replay_us=np.array(closed.replay_us, dtype=np.int64),
             delivered_ns=np.concatenate([*delivered, np.array(closed.delivered_ns, dtype=np.int64)]),
             lost=[name for found in judged.values() for name in found.lost] + closed.lost,
             overflow=self.rooms.overflow,
             holes=holes,
         )
-
-
-def _samples(found: Judged) -> Samples:
-    if not found.at_ns:
-        return Samples()
-    return Samples(np.concatenate(found.at_ns), np.concatenate(found.latency_us))

@@ -1,8 +1,8 @@
 """What came in since the last second, in one process: receipts by kind and latency, and what is overdue.
 
-A `Watch` reads it off the ledger while the run goes on, looking at every receipt once; beats of several
+A `Watch` reads it off the ledger while the run goes on, looking at every receipt once; counts of several
 processes add up, percentiles included. For people who watch; the ledger judges at the end, not this. Pure:
-times are monotonic nanoseconds. Called once a second by whoever owns the ledger.
+times are monotonic nanoseconds.
 """
 
 from collections import Counter, deque
@@ -20,15 +20,15 @@ NS = 1_000_000_000
 BOUNDS_MS = (1, 2, 5, 10, 25, 50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000)
 """Upper bounds of the latency buckets that are shown to Prometheus."""
 STEP = 1.02
-"""Ratio of neighbouring buckets: percentiles of beats are right within two per cent."""
+"""Ratio of neighbouring buckets: percentiles are right within two per cent."""
 MAX_WATCHED = 5_000
 DURABLE = "durable"
-RECENT_BEATS = 2
+RECENT = 2
 
 
 @dataclass(slots=True)
-class Beat:
-    """Receipts since the last beat.
+class LiveCounts:
+    """Receipts since the last look.
 
     received: by kind of message. counts: by latency, one for each of BOUNDS_MS and one for what was slower;
     replays are received, but their latency is that of an absence and not counted.
@@ -44,8 +44,8 @@ class Beat:
     overdue: int = 0
     lag_ms: float = 0.0
 
-    def add(self, other: "Beat") -> None:
-        """Add another process's beat, or a later one, to this."""
+    def add(self, other: "LiveCounts") -> None:
+        """Add another process's counts, or later ones, to these."""
         self.received.update(other.received)
         self.counts = [mine + theirs for mine, theirs in zip(self.counts, other.counts, strict=True)]
         self.sum_ms += other.sum_ms
@@ -54,7 +54,6 @@ class Beat:
         self.lag_ms = max(self.lag_ms, other.lag_ms)
 
     def record(self, latency_ns: Ints) -> None:
-        """Latencies of receipts."""
         latency_ms = np.maximum(latency_ns, 1_000) / 1e6
         where = np.searchsorted(BOUNDS_MS, latency_ms)
         for place, count in enumerate(np.bincount(where, minlength=len(self.counts)).tolist()):
@@ -74,43 +73,36 @@ class Beat:
         return 0.0
 
 
-@dataclass(slots=True)
-class _Watched:
-    row: Row
-    seen_ns: int = 0
-
-
 class Watch:
     """Looks at a ledger again and again. late_ns: an owed message that takes longer is overdue."""
 
     def __init__(self, ledger: Ledger, late_ns: int) -> None:
         self._ledger = ledger
         self._late_ns = late_ns
-        self._watched: dict[int, _Watched] = {}
+        self._seen_ns: dict[Row, int] = {}
         self._unexplained: list[Item] = []
 
-    def look(self, now_ns: int) -> Beat:
+    def look(self, now_ns: int) -> LiveCounts:
         """Everything that came in since the last look."""
-        beat, audience = Beat(), _Audience(self._ledger)
+        counts, audience = LiveCounts(), _Audience(self._ledger)
         self._take_new()
-        for key, watched in list(self._watched.items()):
-            row = watched.row
+        for row, seen_ns in list(self._seen_ns.items()):
             at = np.frombuffer(row.at, dtype=np.int64)
-            new = (at > watched.seen_ns) & (at <= now_ns)
-            watched.seen_ns = now_ns
+            new = (at > seen_ns) & (at <= now_ns)
+            self._seen_ns[row] = now_ns
             if new.any():
-                beat.received[row.stream.kind.value] += int(np.count_nonzero(new))
+                counts.received[row.stream.kind.value] += int(np.count_nonzero(new))
                 new[[client for client, kind in row.odd.items() if kind is Class.REPLAYED]] = False
-                beat.record(at[new] - row.intended_ns)
+                counts.record(at[new] - row.intended_ns)
             if row.sent_ns < now_ns - self._late_ns:
-                beat.overdue += audience.waiting(row, at)
-                del self._watched[key]
+                counts.overdue += audience.waiting(row, at)
+                del self._seen_ns[row]
             elif row.receipts >= self._ledger.rooms.clients:
-                del self._watched[key]
-        self._take_durable(beat)
-        return beat
+                del self._seen_ns[row]
+        self._take_durable(counts)
+        return counts
 
-    def _take_durable(self, beat: Beat) -> None:
+    def _take_durable(self, counts: LiveCounts) -> None:
         """Durable messages, each with its cause; one whose cause is not known yet is asked again once."""
         causes, arrivals, late = self._ledger.causes, self._ledger.arrivals, self._unexplained
         came = [arrivals.popleft() for _ in range(len(arrivals))]
@@ -122,15 +114,15 @@ class Watch:
             if item.kind is not Class.REPLAYED and item.cause is not None and item.cause in causes
         ]
         if known:
-            beat.received[DURABLE] += len(known)
-            beat.record(np.array(live, dtype=np.int64))
+            counts.received[DURABLE] += len(known)
+            counts.record(np.array(live, dtype=np.int64))
 
     def _take_new(self) -> None:
         """Rows that were published since the last look; those beyond the bound are not watched."""
         recent = self._ledger.rooms.recent
         for row in [recent.popleft() for _ in range(len(recent))]:
-            if len(self._watched) < MAX_WATCHED:
-                self._watched.setdefault(id(row), _Watched(row))
+            if len(self._seen_ns) < MAX_WATCHED:
+                self._seen_ns.setdefault(row, 0)
 
 
 class _Audience:
@@ -152,29 +144,27 @@ class _Audience:
         found = self._since.get(id(room))
         if found is None:
             here = self._presence.now
-            spells = [spell for client, spell in room.now.items() if client in here]
-            since = [max(spell.from_ns, here[spell.client].from_ns) for spell in spells]
-            members = [spell.client for spell in spells]
+            memberships = [membership for client, membership in room.now.items() if client in here]
+            since = [max(membership.from_ns, here[membership.client].from_ns) for membership in memberships]
+            members = [membership.client for membership in memberships]
             found = np.array(members, dtype=np.int64), np.array(since, dtype=np.int64)
             self._since[id(room)] = found
         return found
 
 
-class Pulse:
-    """The beats of a run, one a second for all processes together: totals, and the latencies just now."""
+class LiveTotals:
+    """All live counts of a run, added once a second for all processes together; also the newest alone."""
 
     def __init__(self) -> None:
-        self.total = Beat()
-        self._last: deque[Beat] = deque(maxlen=RECENT_BEATS)
+        self.total = LiveCounts()
+        self._last: deque[LiveCounts] = deque(maxlen=RECENT)
 
-    def add(self, beat: Beat) -> None:
-        """The beat of this second."""
-        self.total.add(beat)
-        self._last.append(beat)
+    def add(self, counts: LiveCounts) -> None:
+        self.total.add(counts)
+        self._last.append(counts)
 
-    def recent(self) -> Beat:
-        """The last beats together."""
-        recent = Beat()
-        for beat in self._last:
-            recent.add(beat)
+    def recent(self) -> LiveCounts:
+        recent = LiveCounts()
+        for counts in self._last:
+            recent.add(counts)
         return recent

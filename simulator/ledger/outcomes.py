@@ -55,7 +55,6 @@ class Tally:
     reread: int = 0
 
     def add(self, other: "Tally") -> None:
-        """Add another tally, for example of another process or another kind of message."""
         for field in fields(self):
             setattr(self, field.name, getattr(self, field.name) + getattr(other, field.name))
 
@@ -82,5 +81,4 @@ class Tally:
         return self.expected == owed and self.received == came
 
     def as_dict(self) -> dict[str, int]:
-        """The counts by name."""
         return asdict(self)

@@ -1,11 +1,11 @@
 """The run by the second: what was published and delivered, how fast, who was there.
 
 Samples of presence are taken while it runs; deliveries and latencies are spread over the seconds at the end,
-from the ledgers' own records (`pace`). Pure. Called by the course.
+from the ledgers' own records. Pure.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -13,12 +13,6 @@ from ..histogram import MAX_CELLS, cells_of, highest_in
 from ..result import FaultMark, Second
 from .broadcast_audit import Ints
 from .ledger import Account
-
-# What came in by the second, and how fast: counts that add up over processes.
-#
-# Latencies are counted in the buckets of the histogram, so that a percentile of a second is one of
-# all
-# processes together. Pure. Called by the shards (fills it) and the timeline (reads it).
 
 NS = 1_000_000_000
 MAX_SECONDS = 7_200
@@ -37,15 +31,18 @@ def per_second(at_ns: Ints, start_ns: int, count: int) -> Ints:
 
 
 @dataclass(slots=True)
-class Pace:
-    """delivered: receipts per second. cells, counts: latencies by `second * MAX_CELLS + bucket`, in order."""
+class SecondCounts:
+    """What came in by the second, and how fast; adds up over processes, percentiles included.
+
+    delivered: receipts per second. cells, counts: latencies by `second * MAX_CELLS + bucket`, in order.
+    """
 
     delivered: Ints
     cells: Ints
     counts: Ints
 
     @classmethod
-    def of(cls, account: Account, start_ns: int, count: int) -> "Pace":
+    def of(cls, account: Account, start_ns: int, count: int) -> "SecondCounts":
         """From one process's ledger; count: seconds from `start_ns` on."""
         delivered = per_second(account.delivered_ns, start_ns, count)
         parts = list(account.samples.values())
@@ -57,12 +54,12 @@ class Pace:
         cells, counts = np.unique(keys, return_counts=True)
         return cls(delivered, cells, counts.astype(np.int64))
 
-    def first(self, count: int) -> "Pace":
+    def first(self, count: int) -> "SecondCounts":
         """The same of the first seconds only."""
         inside = self.cells < count * MAX_CELLS
-        return Pace(self.delivered[:count], self.cells[inside], self.counts[inside])
+        return SecondCounts(self.delivered[:count], self.cells[inside], self.counts[inside])
 
-    def add(self, other: "Pace") -> None:
+    def add(self, other: "SecondCounts") -> None:
         """Add another process's counts to these; both cover the same seconds."""
         self.delivered = self.delivered + other.delivered
         keys = np.concatenate([self.cells, other.cells])
@@ -86,29 +83,21 @@ class Pace:
         return found
 
 
-@dataclass(slots=True)
-class Presence:
-    """Connected and reconnecting clients as sampled, by time."""
-
-    samples: list[tuple[int, int, int]] = field(default_factory=list)
-
-    def add(self, at_ns: int, connected: int, reconnecting: int) -> None:
-        """One sample."""
-        self.samples.append((at_ns, connected, reconnecting))
-
-
 def seconds(
     start_ns: int,
-    pace: Pace,
+    counted: SecondCounts,
     sent_ns: Sequence[int],
-    presence: Presence,
+    presence: Sequence[tuple[int, int, int]],
     faults: Sequence[FaultMark],
 ) -> list[Second]:
-    """The seconds from the start of the load on, as many as the pace has."""
-    count = pace.delivered.size
+    """The seconds from the start of the load on, as many as were counted.
+
+    presence: samples of (time, connected clients, reconnecting clients).
+    """
+    count = counted.delivered.size
     published = per_second(np.array(sent_ns, dtype=np.int64), start_ns, count)
-    latencies = pace.latencies()
-    here = {(at_ns - start_ns) // NS: (connected, away) for at_ns, connected, away in presence.samples}
+    latencies = counted.latencies()
+    here = {(at_ns - start_ns) // NS: (connected, away) for at_ns, connected, away in presence}
     rows: list[Second] = []
     known = (0, 0)
     for t_s in range(count):
@@ -118,7 +107,7 @@ def seconds(
             Second(
                 t_s=t_s,
                 published=int(published[t_s]),
-                delivered=int(pace.delivered[t_s]),
+                delivered=int(counted.delivered[t_s]),
                 p50_ms=p50_ms,
                 p99_ms=p99_ms,
                 connected=known[0],

@@ -3,19 +3,22 @@
 A profile makes the members, publishes, and reads the truth back at the end; the runner does everything else.
 """
 
+import json
 import time
-from collections.abc import Callable, Mapping, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal
 
-from ..generator.publisher import Fact, Outcome
+from ..errors import SetupError
+from ..faults.hostile_clients import HostileInputs
 from ..ledger.disconnects import Outages
 from ..ledger.durable import Truth
 from ..ledger.ledger import Ledger
 from ..result import Conservation
-from ..scenario.loader import Scenario
-from ..scenario.schedule import Publication, Workload
+from ..scenario.models import Scenario
+from ..scenario.schedule import Publication, Workload, publications
 from ..socketio_client import Endpoint
 from ..target.http_client import RestClient
 from .virtual_client import Member
@@ -25,12 +28,42 @@ Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, slots=True)
+class Fact:
+    """A message that was published: all that any process needs to know who is owed it.
+
+    place: number of its room. position: its version there, or the number of its publish. causes:
+    names under which durable messages refer to it.
+    """
+
+    place: int
+    position: int
+    intended_ns: int
+    sent_ns: int
+    answered_ns: int
+    measured: bool
+    causes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How one publish ended. code: why, for refusals and failures. http_us: from writing it to its answer.
+
+    fact: what is owed now, if the publish was accepted and clients are to hear of it.
+    """
+
+    kind: Literal["accepted", "refused", "failed"]
+    code: str = ""
+    http_us: int = 0
+    fact: Fact | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Stage:
     """What a run gives its profile, once in each process of the generator.
 
     ledger, outages: of the clients of this process; the one that publishes may have none.
     run_id: unlike in any other run, for names and idempotency keys on servers that remember.
-    tokens_file, claims_file: one JSON object a line, as the seeding wrote them; None: make users by yourself.
+    tokens_file, rooms_file: one JSON object a line, as the seeding wrote them; None: make users by yourself.
     """
 
     scenario: Scenario
@@ -40,7 +73,7 @@ class Stage:
     outages: Outages
     run_id: str
     tokens_file: Path | None
-    claims_file: Path | None
+    rooms_file: Path | None
     note: Callable[[str], None]
     now_ns: Callable[[], int] = time.monotonic_ns
 
@@ -79,59 +112,75 @@ class Witness:
         self.notes += [note for note in other.notes if note not in self.notes]
 
 
-class Profile(Protocol):
-    """One kind of server.
+def read_lines(path: Path | None) -> list[dict[str, Any]]:
+    """Objects of a file with one JSON object a line; nothing without a path. Raises SetupError."""
+    if path is None:
+        return []
+    try:
+        return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    except OSError as error:
+        raise SetupError(f"Cannot read {path}: {error.strerror}.") from error
+    except ValueError as error:
+        raise SetupError(f"{path} is not one JSON object a line: {error}.") from error
+
+
+class Profile(ABC):
+    """One kind of server; as it is, one that lends nobody an account and has no truth to read back.
 
     A run of one process calls everything on one profile. In a run of several, the first process has one that
     prepares, publishes and reads back; each of the others has one that took the brief of the first, and makes
-    members. at_clients: publishing happens at the clients, so each process does its own.
+    members. at_clients: publishing happens at the clients, so each process does its own. nothing_to_check:
+    why there is no truth but what was published.
     """
 
-    namespace: str
-    headers: dict[str, str]
-    at_clients: bool
+    at_clients = False
+    namespace = "/"
+    nothing_to_check = ""
 
+    def __init__(self, stage: Stage) -> None:
+        self.stage = stage
+        self.headers: dict[str, str] = {}
+
+    @abstractmethod
     async def prepare(self, progress: Progress) -> Workload:
         """Make users and rooms ready and say what can be published. Raises SetupError."""
-        ...
 
-    async def stranger(self) -> Mapping[str, object] | None:
-        """The CONNECT payload of somebody who has an account and is none of the clients; None: there is no
-        such thing. Called after `prepare`, where a run has hostile strangers. Raises SetupError."""
-        ...
+    async def stranger(self) -> HostileInputs:
+        """What hostile strangers may use; asked after `prepare`. Raises SetupError."""
+        return HostileInputs()
 
-    def expect(self, plan: Sequence[Publication]) -> None:
-        """The schedule of the run, the same in every process; called before anything is published."""
-        ...
+    def plan(self, workload: Workload) -> list[Publication]:
+        """The schedule of the run, the same in every process; asked before anything is published."""
+        return publications(self.stage.scenario, workload)
 
     def brief(self, users: range) -> Any:
         """What another process must know to play these users; travels as a pickle."""
-        ...
+        return None
 
     def take(self, brief: Any) -> None:
         """In place of `prepare`: what `brief` gave in another process."""
-        ...
+        return
 
+    @abstractmethod
     def member(self, index: int) -> Member:
-        """The client of that index in this process; called once for each, after `prepare` or `take`."""
-        ...
+        """The client of that index in this process; asked once for each, after `prepare` or `take`."""
 
+    @abstractmethod
     async def publish(self, item: Publication, intended_ns: int) -> Outcome:
         """Publish one item; never raises but when cancelled."""
-        ...
 
     def published(self, fact: Fact) -> None:
         """Tell the ledger of this process what its clients are owed."""
-        ...
+        return
 
     async def reconcile(self, progress: Progress) -> Reconciled:
-        """Read the truth back; called when the traffic has drained."""
-        ...
+        """Read the truth back, when the traffic has drained, and check its laws."""
+        return Reconciled(conservation=Conservation(note=self.nothing_to_check))
 
     def witness(self) -> Witness:
-        """What the clients of this process saw; called once, at the end."""
-        ...
+        """What the clients of this process saw; asked once, at the end."""
+        return Witness()
 
     async def close(self) -> None:
-        """Let go of connections and tasks. Idempotent."""
-        ...
+        """Let go of everything."""
+        return

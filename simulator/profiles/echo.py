@@ -6,47 +6,29 @@ ends are owed to nobody.
 """
 
 import asyncio
-from collections.abc import Mapping, Sequence
-from typing import Any
 
-from ..generator.publisher import Fact, Outcome
 from ..ledger.durable import Cause, Truth
-from ..result import Conservation
 from ..scenario.schedule import Publication, Workload
-from .base import Progress, Reconciled, Stage, Witness
+from .base import Outcome, Profile, Progress, Stage, Witness
 from .virtual_client import Member
 
 EVENT = "echo"
 
 
-class Echo:
+class Echo(Profile):
     """The profile of a server that only echoes."""
 
-    namespace = "/"
     at_clients = True
+    nothing_to_check = "An echo server keeps nothing that could be checked."
 
     def __init__(self, stage: Stage) -> None:
-        self.stage = stage
-        self.headers: dict[str, str] = {}
+        super().__init__(stage)
         self.members: dict[int, EchoMember] = {}
 
     async def prepare(self, progress: Progress) -> Workload:
         """Every client talks to itself."""
-        return Workload(users=self.stage.scenario.clients, owners=[-1], once=False)
-
-    async def stranger(self) -> Mapping[str, object] | None:
-        """Nobody has an account."""
-        return None
-
-    def expect(self, plan: Sequence[Publication]) -> None:
-        """Nothing to note."""
-
-    def brief(self, users: range) -> Any:
-        """Nothing to tell."""
-        return None
-
-    def take(self, brief: Any) -> None:
-        """Nothing was told."""
+        scenario = self.stage.scenario
+        return Workload(scenario.publishers(scenario.clients), barred=[-1], once=False)
 
     def member(self, index: int) -> Member:
         """A client that echoes."""
@@ -59,14 +41,6 @@ class Echo:
         member = self.members[item.user]
         return await member.echo(item, intended_ns, self.stage.scenario.publish.timeout_s)
 
-    def published(self, fact: Fact) -> None:
-        """Each client keeps its own account of what it asked."""
-
-    async def reconcile(self, progress: Progress) -> Reconciled:
-        """Nothing to read back."""
-        note = "An echo server keeps nothing that could be checked."
-        return Reconciled(conservation=Conservation(note=note))
-
     def witness(self) -> Witness:
         """What was asked is what is owed."""
         truth = {
@@ -74,9 +48,6 @@ class Echo:
             for member in self.members.values()
         }
         return Witness(truth)
-
-    async def close(self) -> None:
-        """Nothing to let go of."""
 
 
 class EchoMember(Member):
@@ -91,10 +62,6 @@ class EchoMember(Member):
         self.owed: set[int] = set()
         self._asked = 0
         self._waiting: dict[int, asyncio.Future[int]] = {}
-
-    def auth(self) -> Mapping[str, object] | None:
-        """Nothing."""
-        return None
 
     def lost(self, at_ns: int) -> None:
         """Answers under way are lost with the connection, through no fault of the server."""

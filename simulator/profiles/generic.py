@@ -13,9 +13,8 @@ from typing import Any
 import orjson
 
 from ..errors import SetupError
-from ..generator.publisher import Fact, Outcome
+from ..faults.hostile_clients import HostileInputs
 from ..ledger.broadcasts import Kind, Row
-from ..result import Conservation
 from ..scenario.models import PublishByHttp, PublishBySocket, ServerSpec
 from ..scenario.schedule import Publication, Workload, stream
 from ..socketio_client import (
@@ -26,37 +25,29 @@ from ..socketio_client import (
     ReconnectPolicy,
 )
 from ..target.http_client import RestError
-from .base import Progress, Reconciled, Stage, Witness
+from .base import Fact, Outcome, Profile, Progress, Stage, Witness, read_lines
 from .virtual_client import Member
-from .vouchstorm.fixtures import read_lines
 
-# Templates and pointers of a server description: fill `{names}` into JSON, find a value by JSON
-# pointer.
-# Pure.
-
-Values = Mapping[str, object]
+MAX_CACHED = 8_192
+CONNECT_TIMEOUT_S = 20.0
 
 
-def fill(template: Any, values: Values) -> Any:
+def fill(template: Any, values: Mapping[str, object]) -> Any:
     """The template with every `{name}` replaced; a text that is only one `{name}` takes the value itself.
 
     Names that are not known stay as they are, so that JSON with braces passes.
     """
     if isinstance(template, str):
-        return _fill_text(template, values)
+        if template[:1] == "{" and template[-1:] == "}" and template[1:-1] in values:
+            return values[template[1:-1]]
+        for name, value in values.items():
+            template = template.replace("{" + name + "}", str(value))
+        return template
     if isinstance(template, Mapping):
         return {key: fill(value, values) for key, value in template.items()}
     if isinstance(template, Sequence):
         return [fill(value, values) for value in template]
     return template
-
-
-def _fill_text(text: str, values: Values) -> object:
-    if text.startswith("{") and text.endswith("}") and text[1:-1] in values:
-        return values[text[1:-1]]
-    for name, value in values.items():
-        text = text.replace("{" + name + "}", str(value))
-    return text
 
 
 def mentions(template: Any, name: str) -> bool:
@@ -87,19 +78,26 @@ def find(document: Any, tokens: Sequence[str]) -> Any:
     return document
 
 
-MAX_CACHED = 8_192
-CONNECT_TIMEOUT_S = 20.0
+class _Deaf:
+    """Of the publishing socket, which only sends."""
+
+    def _nothing(self, *_: object, **__: object) -> None:
+        return
+
+    on_connect = on_event = on_refused = on_disconnect = _nothing
 
 
-class Generic:
+class Generic(Profile):
     """The profile of a described server."""
 
-    at_clients = False
+    nothing_to_check = (
+        "A described server is judged by what was published to it; there is nothing else to check."
+    )
 
     def __init__(self, stage: Stage) -> None:
         if stage.scenario.server is None:
             raise SetupError("The generic profile needs a [server] table.")
-        self.stage = stage
+        super().__init__(stage)
         self.spec: ServerSpec = stage.scenario.server
         self.namespace = self.spec.namespace
         self.headers = dict(self.spec.headers)
@@ -122,7 +120,8 @@ class Generic:
         """Nothing to make but the publishing socket."""
         if isinstance(self.spec.publish, PublishBySocket):
             await self._connect_sender()
-        return Workload(users=self.stage.scenario.users, owners=[-1] * len(self.rooms), once=False)
+        scenario = self.stage.scenario
+        return Workload(scenario.publishers(scenario.users), [-1] * len(self.rooms), once=False)
 
     async def _connect_sender(self) -> None:
         scenario = self.stage.scenario
@@ -142,20 +141,15 @@ class Generic:
         except ConnectFailedError as error:
             raise SetupError(f"The publishing socket could not connect: {error}") from error
 
-    async def stranger(self) -> Mapping[str, object] | None:
+    async def stranger(self) -> HostileInputs:
         """One more client than there are, as the template has it."""
-        return self.auth_of(self.stage.scenario.clients + 1)
+        return HostileInputs(self.auth_of(self.stage.scenario.clients + 1))
 
-    def expect(self, plan: Sequence[Publication]) -> None:
-        """Which publish goes to which room: a message's id names its publish."""
-        self._room_of = [item.claim for item in plan]
-
-    def brief(self, users: range) -> Any:
-        """Nothing to tell: each process reads the same description."""
-        return None
-
-    def take(self, brief: Any) -> None:
-        """Nothing was told."""
+    def plan(self, workload: Workload) -> list[Publication]:
+        """A message's id names its publish: so it is noted which of them goes to which room."""
+        plan = super().plan(workload)
+        self._room_of = [item.room for item in plan]
+        return plan
 
     def member(self, index: int) -> Member:
         """Client i of the run is in rooms i, i + 1 ... modulo their number."""
@@ -177,13 +171,11 @@ class Generic:
             "user_id": person.get("user_id", f"user-{number}"),
         }
 
-    # ---------------------------------------------------------------- publishing
-
     async def publish(self, item: Publication, intended_ns: int) -> Outcome:
         """Publish one message to one room."""
         values = {
             "id": f"{self.stage.run_id}-{item.n}",
-            "room": self.names[item.claim],
+            "room": self.names[item.room],
             "n": item.n,
             "stamp": intended_ns,
         }
@@ -192,7 +184,7 @@ class Generic:
         answered_ns = self.stage.now_ns()
         if failure:
             return Outcome("failed", failure)
-        fact = Fact(item.claim, item.n, intended_ns, sent_ns, answered_ns, item.measured)
+        fact = Fact(item.room, item.n, intended_ns, sent_ns, answered_ns, item.measured)
         return Outcome("accepted", http_us=(answered_ns - sent_ns) // 1000, fact=fact)
 
     def published(self, fact: Fact) -> None:
@@ -207,9 +199,7 @@ class Generic:
             if isinstance(publish, PublishByHttp):
                 return await self._post(publish, values)
             return await self._emit(publish, values)
-        except RestError as error:
-            return str(error)
-        except (NotConnectedError, CallTimeoutError) as error:
+        except (RestError, NotConnectedError, CallTimeoutError) as error:
             return str(error)
 
     async def _post(self, publish: PublishByHttp, values: Mapping[str, object]) -> str:
@@ -231,8 +221,6 @@ class Generic:
             await self._sender.call(publish.event, *args, timeout_s=timeout_s)
             return ""
         return "" if self._sender.emit(publish.event, *args) else "not connected"
-
-    # ---------------------------------------------------------------- what members ask
 
     def row_of(self, args: bytes) -> Row | None:
         """The row of a received message, remembered by its bytes; None when it is not one of ours."""
@@ -259,11 +247,6 @@ class Generic:
         if not ours or not n.isdecimal() or int(n) >= len(self._room_of):
             return None
         return self.streams[self._room_of[int(n)]].row(int(n))
-
-    async def reconcile(self, progress: Progress) -> Reconciled:
-        """A described server has no truth of its own to read; what we published is the truth."""
-        note = "A described server is judged by what was published to it; there is nothing else to check."
-        return Reconciled(conservation=Conservation(note=note))
 
     def witness(self) -> Witness:
         """Messages that were not ours."""
@@ -307,7 +290,12 @@ class GenericMember(Member):
         """Ask for everything the description says; owed from the last answer on."""
         self._session_ns = at_ns
         self._recover_left = len(self._cursors)
-        questions = [(join, room) for join in self.profile.spec.join for room in self._rooms_for(join.args)]
+        names = [self.profile.names[room] for room in self.rooms]
+        questions = [
+            (join, name)
+            for join in self.profile.spec.join
+            for name in (names if mentions(join.args, "room") else names[:1])
+        ]
         self._join_left = sum(join.ack for join, _ in questions)
         book = self.ledger.rooms
         for number in self.rooms:
@@ -317,12 +305,6 @@ class GenericMember(Member):
             ack = self._answered if join.ack else None
             self.client.emit(join.event, *fill(join.args, values), ack=ack)
         self._settle(at_ns)
-
-    def _rooms_for(self, args: list[Any]) -> list[str]:
-        """Once per room if the question names it, else once."""
-        if mentions(args, "room"):
-            return [self.profile.names[room] for room in self.rooms]
-        return [self.profile.names[self.rooms[0]]]
 
     def _answered(self, args: bytes, at_ns: int) -> None:
         self._join_left -= 1
@@ -362,19 +344,3 @@ class GenericMember(Member):
             outage.reloaded = True
         self._recover_left -= 1
         self._settle(at_ns)
-
-
-class _Deaf:
-    """The publishing socket's handler: it only sends."""
-
-    def on_connect(self, client: LeanClient, sid: str, at_ns: int) -> None:
-        """Nothing."""
-
-    def on_event(self, client: LeanClient, name: str, args: bytes, at_ns: int) -> None:
-        """Nothing."""
-
-    def on_refused(self, client: LeanClient, body: bytes, at_ns: int) -> None:
-        """Nothing."""
-
-    def on_disconnect(self, client: LeanClient, reason: str, at_ns: int) -> None:
-        """Nothing."""

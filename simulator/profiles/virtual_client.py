@@ -1,8 +1,7 @@
 """One simulated client: between the wire, which calls it, and the books, which it keeps.
 
 Profiles derive from `Member` and say what to send when connecting, what an event means and when the client
-is ready. The base keeps presence and outages right whatever a profile does. Called by `LeanClient` and the
-swarm.
+is ready. The base keeps presence and outages right whatever a profile does.
 """
 
 import asyncio
@@ -48,8 +47,6 @@ class Member:
         self.deaf_since_ns = NEVER_NS
         self._waiter: asyncio.Future[None] | None = None
 
-    # ---------------------------------------------------------------- for profiles to override
-
     def auth(self) -> Mapping[str, object] | None:
         """The CONNECT payload, asked for afresh at each attempt."""
         return None
@@ -73,8 +70,6 @@ class Member:
         """Whether the client knows that it misses something."""
         return False
 
-    # ---------------------------------------------------------------- for profiles to call
-
     def ready(self, at_ns: int) -> None:
         """The client is in its rooms; what is sent from now on is owed."""
         self.here = True
@@ -91,8 +86,6 @@ class Member:
         """Nothing that was missed is missing any more."""
         if self.index in self.outages.open:
             self.outages.caught_up(self.index, at_ns)
-
-    # ---------------------------------------------------------------- from the wire
 
     def on_connect(self, client: LeanClient, sid: str, at_ns: int) -> None:
         """The namespace accepted the client."""
@@ -113,8 +106,6 @@ class Member:
         if not self.leaving and self.ready_ns:
             self.outages.cut(self.index, at_ns)
         self.lost(at_ns)
-
-    # ---------------------------------------------------------------- from the swarm
 
     async def until_ready(self, timeout_s: float) -> bool:
         """Wait until the client is ready for the first time; False at the deadline."""

@@ -1,6 +1,6 @@
-"""Line charts as inline SVG: scales, axes, lines, bands, legends; colours come from the page's style sheet.
+"""Line charts as inline SVG: scales, axes, lines, bands, legends; and the report's figures made of them.
 
-Pure: numbers in, text out. Knows nothing of results. Called by the page.
+Colours come from the style sheet of whoever shows them. Pure: numbers in, text out.
 """
 
 import math
@@ -26,7 +26,7 @@ class Scale:
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One series. tone: 1..4, a colour of the style sheet; filled: down to the axis; dashed: secondary."""
+    """One series. tone: from 1, a colour of the style sheet; filled: down to the axis; dashed: secondary."""
 
     name: str
     points: Points
@@ -62,7 +62,8 @@ class Chart:
     x: Scale
     y: Scale
     lines: Sequence[Line]
-    height: int = 240
+    height: float = 240
+    width: float = WIDTH
     x_label: str = ""
     y_label: str = ""
     bands: Sequence[Band] = field(default_factory=tuple)
@@ -115,9 +116,10 @@ def percentiles(last: float, start_px: float, end_px: float) -> Scale:
 def draw(chart: Chart) -> str:
     """The chart as an SVG element."""
     bottom = chart.height - BOTTOM
+    size = f"{chart.width:g} {chart.height:g}"
     parts = [
-        f'<svg viewBox="0 0 {WIDTH} {chart.height}" role="img" aria-label="{escape(chart.title)}">',
-        *(_band(band, chart.x, bottom) for band in chart.bands),
+        f'<svg width="{chart.width:g}" viewBox="0 0 {size}" role="img" aria-label="{escape(chart.title)}">',
+        *(_band(band, chart.x, bottom, chart.width) for band in chart.bands),
         *_axes(chart, bottom),
         *(_rule(rule, chart, bottom) for rule in chart.rules),
         *(_line(line, chart, bottom) for line in chart.lines),
@@ -137,19 +139,19 @@ def legend(lines: Sequence[Line]) -> str:
 
 
 def _axes(chart: Chart, bottom: float) -> list[str]:
-    parts = []
+    parts, right = [], chart.width - RIGHT
     for value, label in chart.y.ticks:
         at = chart.y.place(value)
-        parts.append(f'<line class="grid" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{at:.1f}" y2="{at:.1f}"/>')
+        parts.append(f'<line class="grid" x1="{LEFT}" x2="{right}" y1="{at:.1f}" y2="{at:.1f}"/>')
         parts.append(f'<text class="tick" x="{LEFT - 8}" y="{at + 4:.1f}" text-anchor="end">{label}</text>')
     for value, label in chart.x.ticks:
         at = chart.x.place(value)
         parts.append(f'<line class="grid" x1="{at:.1f}" x2="{at:.1f}" y1="{TOP}" y2="{bottom}"/>')
         parts.append(f'<text class="tick" x="{at:.1f}" y="{bottom + 16}" text-anchor="middle">{label}</text>')
-    parts.append(f'<line class="axis" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{bottom}" y2="{bottom}"/>')
+    parts.append(f'<line class="axis" x1="{LEFT}" x2="{right}" y1="{bottom}" y2="{bottom}"/>')
     if chart.x_label:
         parts.append(
-            f'<text class="label" x="{WIDTH - RIGHT}" y="{chart.height - 3}" text-anchor="end">'
+            f'<text class="label" x="{right}" y="{chart.height - 3}" text-anchor="end">'
             f"{escape(chart.x_label)}</text>"
         )
     if chart.y_label:
@@ -157,9 +159,9 @@ def _axes(chart: Chart, bottom: float) -> list[str]:
     return parts
 
 
-def _band(band: Band, x: Scale, bottom: float) -> str:
+def _band(band: Band, x: Scale, bottom: float, width: float) -> str:
     start, end, label = x.place(band.start), x.place(band.end), escape(band.label)
-    side, shift = ("end", 0.0) if start > WIDTH * 0.75 else ("start", -1.0)
+    side, shift = ("end", 0.0) if start > width * 0.75 else ("start", -1.0)
     return (
         f'<rect class="fault" x="{start:.1f}" y="{TOP}" width="{max(3.0, end - start):.1f}" '
         f'height="{bottom - TOP}"><title>{label}</title></rect>'
@@ -173,7 +175,7 @@ def _rule(rule: Rule, chart: Chart, bottom: float) -> str:
     if rule.level:
         at = chart.y.place(rule.at)
         return (
-            f'<line class="rule" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{at:.1f}" y2="{at:.1f}"/>'
+            f'<line class="rule" x1="{LEFT}" x2="{chart.width - RIGHT}" y1="{at:.1f}" y2="{at:.1f}"/>'
             f'<text class="rulelabel" x="{LEFT + 6}" y="{at - 5:.1f}">{label}</text>'
         )
     at = chart.x.place(rule.at)
@@ -223,10 +225,6 @@ def short(value: float) -> str:
             return f"{value / limit:.3g}{suffix}"
     return f"{value:.3g}"
 
-
-# The report's figures: percentile curve, timeline with fault marks, reconnect curve. Pure; called by
-# the
-# page.
 
 CURVES = (("fanout", "fan-out, all messages"), ("durable", "bell (durable)"), ("http", "publishing request"))
 STEPS_PER_NINE = 24

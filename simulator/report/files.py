@@ -1,6 +1,13 @@
-"""Results on disk: written whole or not at all, read back with one sentence when they cannot be.
+"""Results on disk: one, a set of them, the outputs that were asked for, and the directory of a run.
 
-Called by the command line. `-` stands for standard output.
+Written whole or not at all, read back with one sentence where they cannot be. `-` stands for standard output.
+
+A run directory holds what is needed to believe a run later, to compare it, and to run it once more:
+
+    scenario.toml   the scenario as resolved, overrides included: `vouchstorm simulate DIR/scenario.toml`
+    run.json        command line, seed, versions, machine, start: written before anything happens
+    run.log         phases, seconds and notes as they came, one line each with the time in UTC
+    result.json     the result; `report.html`, `summary.md` and `junit.xml` are made from it
 """
 
 import json
@@ -18,7 +25,8 @@ from ..host import describe
 from ..progress import Live
 from ..result import Result, from_json, to_json
 from ..run.collect import versions
-from ..scenario.loader import Scenario, scenario_toml
+from ..scenario.loader import scenario_toml
+from ..scenario.models import Scenario
 from .html import render_html
 from .junit import junit_xml
 from .markdown import result_markdown
@@ -87,11 +95,6 @@ def append_text(path: Path, text: str) -> None:
         raise ScenarioError([f"Cannot write {path}: {error.strerror}."]) from error
 
 
-# Sets of results on disk, as `vouchstorm compare` takes them: files, and directories full of them.
-#
-# Refuses what is no result, all complaints at once. Called by the command line.
-
-
 def read_runs(paths: Sequence[Path]) -> list[Result]:
     """The results of files, of run directories, and of what directories hold of both.
 
@@ -123,12 +126,6 @@ def _files(given: Path) -> Iterable[Path]:
     return sorted([*given.glob("*.json"), *given.glob("*/result.json")])
 
 
-# Where a result goes: JSON, HTML, Markdown, JUnit, and a run directory with all of it.
-#
-# All places are tried before the run begins: nobody waits ten minutes to learn that a directory is
-# missing.
-# Called by the command line. `-` stands for standard output, which only one of the outputs may have.
-
 GITHUB_SUMMARY = "GITHUB_STEP_SUMMARY"
 """Where a GitHub job names the file of its summary. Source: GitHub's documentation of workflow commands."""
 
@@ -156,7 +153,10 @@ class Outputs:
         return self.markdown == STDOUT and self.github_summary is None
 
     def check(self) -> None:
-        """Find out before the run whether everything can be written after it. Raises ScenarioError."""
+        """Try all places before the run: nobody waits ten minutes to learn that a directory is missing.
+
+        Raises ScenarioError.
+        """
         if self.json == STDOUT and self._markdown_to_stdout:
             raise ScenarioError(["--json - and --markdown - both want standard output: give one a file."])
         for place in (self.json, self.html, self.markdown, self.junit):
@@ -198,18 +198,6 @@ def github_summary(environ: Mapping[str, str]) -> Path | None:
     """The file of the job summary, in a GitHub job."""
     return Path(environ[GITHUB_SUMMARY]) if environ.get(GITHUB_SUMMARY) else None
 
-
-# The directory of one run: what is needed to believe it later, to compare it, and to run it once
-# more.
-#
-#     scenario.toml   the scenario as resolved, overrides included: `vouchstorm simulate DIR/scenario.toml`
-#     run.json        command line, seed, versions, machine, start: written before anything happens
-#     run.log         phases, seconds and notes as they came, one line each with the time in UTC
-#     result.json     the result; `report.html`, `summary.md` and `junit.xml` are made from it
-#
-# Refuses a directory that holds a run already. Written as the run goes on, so that one that was
-# killed still
-# tells what it was. Called by the command line.
 
 SCENARIO, FACTS, LOG, RESULT = "scenario.toml", "run.json", "run.log", "result.json"
 

@@ -1,7 +1,7 @@
 """A result as JUnit XML, so that any CI shows it as tests: levels, ledger, honesty, conservation.
 
 Pure. INVALID and INTERRUPTED are errors, broken levels failures: a CI that reads only this file draws the
-same conclusion as one that reads the exit code. Called by the command line.
+same conclusion as one that reads the exit code.
 """
 
 import re

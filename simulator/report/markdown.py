@@ -1,6 +1,6 @@
 """Results in Markdown, for a job summary or a pull request: one run, a comparison, a capacity search.
 
-Pure. Every text from outside is escaped, so that no cell can break its table. Called by the command line.
+Pure. Every text from outside is escaped, so that no cell can break its table.
 """
 
 import re

@@ -25,7 +25,7 @@ from prometheus_client.registry import Collector
 from ..errors import SetupError
 from ..ledger.live import BOUNDS_MS
 from ..progress import Live
-from ..scenario.loader import Scenario
+from ..scenario.models import Scenario
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 PHASES = ("setup", "connect", "warmup", "load", "drain", "reconcile")

@@ -1,8 +1,8 @@
-"""What a person sees in the terminal while a run goes on.
+"""What a person sees in the terminal while a run goes on, and when it is over.
 
 In a terminal a view of five lines, drawn anew once a second: no more often, for the generator's event loop
 draws it. Elsewhere a line per phase and one every ten seconds. Everything goes to stderr, so that `--json -`
-has stdout for itself. Called by the command line.
+has stdout for itself. The tables at the end fit 80 columns.
 """
 
 import time
@@ -27,7 +27,7 @@ BAR = 28
 PLAIN_EVERY_S = 10.0
 REDRAW_S = 0.1
 WORDS = {
-    "setup": "Setting up users, claims and server",
+    "setup": "Setting up users, rooms and server",
     "connect": "Connecting clients",
     "warmup": "Warming up",
     "load": "Load",
@@ -185,10 +185,6 @@ def sparkline(values: Sequence[float], room: int = HISTORY) -> str:
     top = max(shown, default=0.0) or 1.0
     return "".join(SPARKS[min(7, int(value / top * 7.999))] for value in shown)
 
-
-# What a person reads in the terminal when a run, or a set of runs, is over.
-#
-# Fits 80 columns. Called by the command line.
 
 TONES = {"PASS": "bold white on green", "FAIL": "bold white on red"}
 MAX_REASONS = 3

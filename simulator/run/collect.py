@@ -1,4 +1,4 @@
-"""From what was measured to the findings of the result. Pure; called by the runner."""
+"""What is collected of a run: readings of both sides, the nodes' counters, the findings made of all."""
 
 import asyncio
 import contextlib
@@ -8,6 +8,8 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
+
+from prometheus_client.parser import text_string_to_metric_families
 
 from .. import host
 from ..generator.publisher import Dispatch
@@ -31,7 +33,7 @@ from ..result import (
     Server,
 )
 from ..result import Ledger as LedgerPart
-from ..scenario.loader import Scenario
+from ..scenario.models import Scenario
 from ..socketio_client import Endpoint
 from ..target.http_client import RestClient, RestError
 from ..target.server import ManagedServer
@@ -131,12 +133,8 @@ def versions() -> dict[str, str]:
     return found
 
 
-# Prometheus counters of the server, node by node: behind a load balancer each scrape meets any of
-# them.
-#
-# Read at two moments, they say what grew. Refuses to compare a process with the one that took its
-# place.
-# Called by the course and its meters.
+# Counters of the server are read node by node: behind a load balancer each scrape meets any of them.
+# A process is never compared with the one that took its place.
 
 TIMEOUT_S = 5.0
 STARTED = "process_start_time_seconds"
@@ -212,26 +210,17 @@ async def _page(node: Endpoint) -> Page | None:
 def parse(text: str) -> Page:
     """A page in the Prometheus text format; of its gauges only the start of the process, and no buckets."""
     sums: dict[str, float] = {}
-    gauges: set[str] = set()
     started_s = None
-    for line in text.splitlines():
-        if line.startswith("#") or not line.strip():
-            words = line.split()
-            if words[1:2] == ["TYPE"] and words[3:] == ["gauge"]:
-                gauges.add(words[2])  # some are named as counters are
-            continue
-        series, _, number = line.rpartition(" ")
-        name = series.partition("{")[0]
-        with contextlib.suppress(ValueError):
-            if name.endswith(("_total", "_count", "_sum")) and name not in gauges:
-                sums[name] = sums.get(name, 0.0) + float(number)
-            elif name == STARTED:
-                started_s = float(number)
+    with contextlib.suppress(ValueError):  # of a page that is broken off, what comes before
+        for family in text_string_to_metric_families(text):
+            for sample in family.samples:
+                # some gauges are named as counters are
+                if sample.name.endswith(("_total", "_count", "_sum")) and family.type != "gauge":
+                    sums[sample.name] = sums.get(sample.name, 0.0) + sample.value
+                elif sample.name == STARTED:
+                    started_s = sample.value
     return Page(sums, started_s)
 
-
-# Readings of both sides at two moments, and what they say of generator and server. Called by the
-# course.
 
 NS = 1_000_000_000
 
@@ -261,7 +250,7 @@ def read(server: ManagedServer | None, shards: Sequence[Sample], metrics: Pages)
     """Read everything now."""
     return Meter(
         at_ns=time.monotonic_ns(),
-        own_cpu_s=host.own_cpu_s(),
+        own_cpu_s=time.process_time(),
         server_cpu_s=server.cpu_s() if server is not None else 0.0,
         server_rss_bytes=server.rss_bytes() if server is not None else 0,
         service_cpu_s=server.cpu_s_by_service() if server is not None else {},
@@ -290,7 +279,7 @@ def generator_of(
             name="publishing",
             loop_lag_ms=own_lag.latency(),
             cpu_share=share,
-            rss_bytes=host.rss_of(host.own_pid()),
+            rss_bytes=host.own_rss_bytes(),
         )
         parts.append(own)
     cpu_share, events = sum(part.cpu_share for part in parts), after.events - before.events

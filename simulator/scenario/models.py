@@ -1,6 +1,6 @@
 """The tables of a scenario file: every field says its unit, range, default and what 0 or null means.
 
-Pure data, frozen; unknown keys are refused. Put together by `scenario`.
+Pure data, frozen; unknown keys are refused. Profiles may add tables of their own: see `profiles.registry`.
 """
 
 from typing import Annotated, Any, Literal, Self
@@ -29,22 +29,10 @@ class Transports(Table):
 
 
 class Live(Table):
-    """Which live updates a client gets: `all`, or those of `watches` claims it watches."""
+    """Which live updates a client gets: `all`, or those of `watches` rooms it watches."""
 
     scope: Literal["all", "watched"] = "all"
     watches: int = Field(3, ge=1, le=200)
-
-
-class Claims(Table):
-    """What is validated. count: 0 = as many as the schedule needs so that traffic does not dry out.
-
-    quorum: validations per claim that the schedule plans at most, and the claim's own quorum.
-    popularity_zipf: exponent of the popularity; 0 = all the same, 1 = a few get most.
-    """
-
-    count: int = Field(0, ge=0, le=100_000)
-    quorum: int = Field(5, ge=1, le=100_000)
-    popularity_zipf: float = Field(0.8, ge=0, le=5)
 
 
 class Publish(Table):
@@ -59,28 +47,6 @@ class Publish(Table):
     workers: int = Field(64, ge=1, le=4_096)
     timeout_s: float = Field(10.0, gt=0, le=300)
     late_ms: float = Field(100.0, gt=0, le=60_000)
-
-
-class Personas(Table):
-    """Mix of validators, as relative shares; `profiles/vouchstorm/personas.py` says what each does."""
-
-    reliable: float = Field(0.7, ge=0)
-    contrarian: float = Field(0.05, ge=0)
-    careless: float = Field(0.1, ge=0)
-    brigade: float = Field(0.05, ge=0)
-    lurker: float = Field(0.1, ge=0)
-
-    @model_validator(mode="after")
-    def _somebody(self) -> Self:
-        if self.reliable + self.contrarian + self.careless <= 0:
-            raise ValueError("reliable, contrarian or careless must be above 0: somebody has to validate")
-        return self
-
-    @property
-    def everyday_share(self) -> float:
-        """The share of users who validate in the ordinary course."""
-        everyday = self.reliable + self.contrarian + self.careless
-        return everyday / (everyday + self.brigade + self.lurker)
 
 
 class Phases(Table):
@@ -168,7 +134,7 @@ class Timed(Table):
 
 
 class TimedFault(Timed):
-    """A trouble of a fraction of the clients; `breakages` has those of services."""
+    """A trouble of a fraction of the clients."""
 
     fraction: float = Field(1.0, gt=0, le=1)
 
@@ -217,12 +183,7 @@ class HalfOpen(TimedFault):
 Fault = Annotated[Drop | Flap | Slow | HalfOpen, Field(discriminator="kind")]
 
 
-# The tables of faults that break services, lines and manners: what, when, for how long.
-#
-# Pure data, frozen; unknown keys are refused. `target` names a service, or several by a pattern such
-# as
-# `node-*`. Carried out by `sabotage`; the troubles of clients are in `tables`.
-
+# `target` of a fault names a service, or several by a pattern such as `node-*`.
 SERVER = "server"
 """The target of a run as a whole, as far as clients see it."""
 
@@ -278,7 +239,7 @@ class Deploy(Timed):
 
 
 class Reload(Timed):
-    """SIGHUP: a supervisor replaces its workers by itself, which is taken to last `for_s`."""
+    """SIGHUP: a stack replaces its nodes by itself, one by one, which is taken to last `for_s`."""
 
     kind: Literal["reload"]
     target: str = Field(SERVER, min_length=1, max_length=100)
@@ -338,16 +299,6 @@ class Hostile(Timed):
 Signal = Kill | Restart | Deploy | Reload | Pause
 Network = Delay | Bandwidth | Line
 Breakage = Signal | Network | Hostile
-
-
-# How to speak to any Socket.IO v4 server, as TOML: the `[server]` table of a scenario or of a profile
-# file.
-#
-# Pure data, validated whole. Texts are templates: `{client}`, `{room}`, `{token}`, `{user_id}` when
-# connecting
-# and joining; `{id}`, `{room}`, `{n}` when publishing. A template that is only one name keeps the
-# value's type.
-# Read by the scenario and by the generic profile.
 
 Json = Any
 Pointer = Annotated[
@@ -424,7 +375,11 @@ class Recover(Table):
 
 
 class ServerSpec(Table):
-    """A server as the generic profile sees it."""
+    """Any Socket.IO v4 server, as the generic profile sees it.
+
+    Texts are templates: `{client}`, `{room}`, `{token}`, `{user_id}` when connecting and joining; `{id}`,
+    `{room}`, `{n}` when publishing. A template that is only one name keeps the value's type.
+    """
 
     path: str = Field("/socket.io/", pattern=r"^/\S*$")
     namespace: str = Field("/", pattern=r"^/\S*$")
@@ -435,3 +390,69 @@ class ServerSpec(Table):
     recover: Recover | None = None
     publish: Annotated[PublishBySocket | PublishByHttp, Field(discriminator="via")]
     receive: Receive
+
+
+HELD_S = 300.0
+"""What is not settled after that time is lost, and rare."""
+AnyFault = Annotated[Fault | Breakage, Field(discriminator="kind")]
+
+
+class Scenario(Table):
+    """One run, fully described. clients: sockets; users = clients / sockets_per_user, rounded up."""
+
+    name: str = Field("unnamed", min_length=1, max_length=64, pattern=r"^[a-z0-9][a-z0-9-]*$")
+    question: str = Field("", description="What the run answers, in one sentence.")
+    profile: str
+    seed: int = Field(1, ge=0, le=2**31 - 1)
+    clients: int = Field(300, ge=1, le=200_000)
+    sockets_per_user: int = Field(1, ge=1, le=100)
+    processes: int = Field(
+        1, ge=0, le=64, description="Processes that hold the clients; 0: one per 5,000, up to the free cores."
+    )
+    duration_s: float = Field(30.0, gt=0, le=86_400)
+    transports: Transports = Transports()
+    live: Live = Live()
+    publish: Publish = Publish()
+    phases: Phases = Phases()
+    reconnect: Reconnect = Reconnect()
+    tokens: Tokens = Tokens()
+    windows: Windows = Windows()
+    honesty: HonestyBounds = HonestyBounds()
+    faults: tuple[AnyFault, ...] = ()
+    services: dict[str, NamedService] = Field({}, description="What faults may break at a --url target.")
+    slo: dict[str, float] = Field({}, description="Limits by name; see simulator/thresholds.py.")
+    server: ServerSpec | None = None
+
+    @property
+    def users(self) -> int:
+        """How many users the clients belong to."""
+        return -(-self.clients // self.sockets_per_user)
+
+    @property
+    def publishes(self) -> int:
+        """How many publishes the constant schedule holds, warm-up included."""
+        return round((self.duration_s + self.phases.warmup_s) * self.publish.rate_per_s)
+
+    @property
+    def publishes_held(self) -> int:
+        """How many of them the ledger holds at most: what is settled is let go of, unless
+        the server promises to keep it for those who are away."""
+        keeps_all = self.server is not None and self.server.rooms.durable
+        return self.publishes if keeps_all else min(self.publishes, round(HELD_S * self.publish.rate_per_s))
+
+    @property
+    def popularity_zipf(self) -> float:
+        """Exponent of the rooms' popularity; 0 = all the same, 1 = a few get most."""
+        return 0.0
+
+    def publishers(self, users: int) -> list[int]:
+        """Which of so many users publish in the ordinary course."""
+        return list(range(users))
+
+    def needs(self) -> dict[str, int]:
+        """What a server started for the run must hold, by the placeholders of its commands."""
+        return {"users": self.users, "seed": self.seed}
+
+    def profile_problems(self) -> list[str]:
+        """What only the profile knows to be wrong, a sentence each."""
+        return []

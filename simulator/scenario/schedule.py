@@ -1,7 +1,7 @@
-"""What is published when, by whom, on what, and which clients are cut off when: all of it before the run.
+"""What is published when, by whom, where, and which clients are cut off when: all of it before the run.
 
 Open model: times are `start + n * period`, or a seeded Poisson process, counted from the start of the warm-up
-and never from an answer. One seed gives one schedule. Pure; called by the runner.
+and never from an answer. One seed gives one schedule. Pure.
 """
 
 import itertools
@@ -12,32 +12,27 @@ from dataclasses import dataclass
 from math import gcd
 from typing import Literal, get_args
 
-from ..profiles.vouchstorm.personas import EVERYDAY, answer, cast, truth_of_claim
 from ..result import FaultMark
-from .loader import Scenario
-from .models import Drop, Flap, HalfOpen, Slow, TimedFault
+from .models import Drop, Flap, HalfOpen, Scenario, Slow, TimedFault
 
 TransportName = Literal["websocket", "polling", "upgrade"]
 UNLIMITED = 2**31
 BURST_SHARE = 0.3
-"""When the brigade strikes, as a share of the load: away from the middle, where faults often are."""
+"""When a burst comes, as a share of the load: away from the middle, where faults often are."""
 
 
 @dataclass(frozen=True, slots=True)
 class Publication:
-    """One publish. at_s: seconds from the start of the warm-up; user, claim: numbers from 0.
+    """One publish. at_s: seconds from the start of the warm-up; user, room: numbers from 0.
 
-    measured: outside the warm-up, so its latency counts. key: the same in every run of this seed.
+    measured: outside the warm-up, so its latency counts.
     """
 
     n: int
     at_s: float
     user: int
-    claim: int
-    action: str
-    persona: str
+    room: int
     measured: bool
-    key: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,21 +51,16 @@ class Trouble:
 class Workload:
     """What the schedule draws from.
 
-    owners: the owner of each claim, -1 when nobody is; a user never validates an own claim.
-    per_claim: validations planned per claim at most. once: a user acts on a claim once.
+    publishers: users who publish in the ordinary course. barred: of each room, the user who never publishes
+    there, -1 where there is none. per_room: publishes planned per room at most. once: a user publishes to a
+    room once. burst: users who publish all at one moment to one room, the least popular that stands open.
     """
 
-    users: int
-    owners: Sequence[int]
-    per_claim: int = UNLIMITED
+    publishers: Sequence[int]
+    barred: Sequence[int]
+    per_room: int = UNLIMITED
     once: bool = True
-
-
-def claims_needed(scenario: Scenario) -> int:
-    """How many claims the scenario uses: as named, or enough that traffic does not dry out."""
-    if scenario.claims.count:
-        return scenario.claims.count
-    return -(-scenario.publishes * 6 // (5 * scenario.validations_per_claim)) + 2
+    burst: Sequence[int] = ()
 
 
 def stream(seed: int, name: str) -> random.Random:
@@ -78,39 +68,34 @@ def stream(seed: int, name: str) -> random.Random:
     return random.Random(f"{seed}:{name}")
 
 
-def publications(scenario: Scenario, workload: Workload) -> list[Publication]:
-    """The whole schedule in order of time; shorter than asked for only if the workload runs dry."""
-    rng = stream(scenario.seed, "schedule")
-    people = cast(workload.users, scenario.personas.model_dump(), stream(scenario.seed, "personas"))
-    draws = _Draws(scenario, workload, people, rng)
-    span_s = scenario.phases.warmup_s + scenario.duration_s
-    planned: list[tuple[float, int, int, str]] = []
-    for at_s in _times(scenario, span_s, rng):
+def publications(
+    scenario: Scenario, workload: Workload, rng: random.Random | None = None
+) -> list[Publication]:
+    """The whole schedule in order of time; shorter than asked for only if the workload runs dry.
+
+    rng: the stream `schedule`, where the caller has drawn something about each room from it already.
+    """
+    if rng is None:
+        rng = stream(scenario.seed, "schedule")
+        for _ in workload.barred:  # so that a seed means the same schedule to every profile
+            rng.random()
+    draws = _Draws(scenario.popularity_zipf, workload, rng)
+    warmup_s = scenario.phases.warmup_s
+    planned: list[tuple[float, int, int]] = []
+    for at_s in _times(scenario, warmup_s + scenario.duration_s, rng):
         pair = draws.pair()
         if pair is None:
             break
-        user, claim = pair
-        planned.append((at_s, user, claim, people[user]))
-    planned += draws.burst(scenario.phases.warmup_s + scenario.duration_s * BURST_SHARE)
+        planned.append((at_s, *pair))
+    planned += draws.burst(warmup_s + scenario.duration_s * BURST_SHARE)
     planned.sort(key=lambda item: item[0])
-    warmup_s = scenario.phases.warmup_s
     return [
-        Publication(
-            n,
-            at_s,
-            user,
-            claim,
-            answer(persona, draws.truths[claim], rng),
-            persona,
-            at_s >= warmup_s,
-            f"{scenario.seed}-{n}",
-        )
-        for n, (at_s, user, claim, persona) in enumerate(planned)
+        Publication(n, at_s, user, room, at_s >= warmup_s) for n, (at_s, user, room) in enumerate(planned)
     ]
 
 
 def at_once(plan: Sequence[Publication]) -> int:
-    """The most publishes that are due at the same moment, beyond the first: the brigade."""
+    """The most publishes that are due at the same moment, beyond the first: a burst."""
     return max(Counter(item.at_s for item in plan).values(), default=1) - 1
 
 
@@ -194,56 +179,51 @@ def _times(scenario: Scenario, span_s: float, rng: random.Random) -> Iterator[fl
 
 
 class _Draws:
-    """Draws (user, claim) pairs: claims by popularity among those not full, users without repetition."""
+    """Draws (user, room) pairs: rooms by popularity among those not full, users without repetition."""
 
-    def __init__(
-        self, scenario: Scenario, workload: Workload, people: Sequence[str], rng: random.Random
-    ) -> None:
+    def __init__(self, zipf: float, workload: Workload, rng: random.Random) -> None:
         self.rng = rng
         self.workload = workload
-        self.validators = [user for user, name in enumerate(people) if name in EVERYDAY]
-        self.brigade = [user for user, name in enumerate(people) if name == "brigade"]
-        claims = len(workload.owners)
-        self.truths = [truth_of_claim(rng) for _ in range(claims)]
-        ranks = list(range(claims))
+        rooms = len(workload.barred)
+        ranks = list(range(rooms))
         rng.shuffle(ranks)
-        zipf = scenario.claims.popularity_zipf
         self.weight = [1.0 / (rank + 1) ** zipf for rank in ranks]
-        self.left = [workload.per_claim] * claims
-        self.users = [self._users_of(claim) for claim in range(claims)]
+        self.left = [workload.per_room] * rooms
+        self.users = [self._users_of(room) for room in range(rooms)]
         self._refresh()
 
     def pair(self) -> tuple[int, int] | None:
-        """The next pair, None when no claim can take another validation."""
+        """The next pair, None when no room can take another publish."""
         while self.open:
             for _ in range(16):
-                claim = self.rng.choices(self.open, cum_weights=self.cumulative)[0]
-                if self.left[claim] <= 0:
+                room = self.rng.choices(self.open, cum_weights=self.cumulative)[0]
+                if self.left[room] <= 0:
                     continue
-                user = next(self.users[claim], None)
+                user = next(self.users[room], None)
                 if user is not None:
-                    self.left[claim] -= 1
-                    return user, claim
-                self.left[claim] = 0
+                    self.left[room] -= 1
+                    return user, room
+                self.left[room] = 0
             self._refresh()
         return None
 
-    def burst(self, at_s: float) -> list[tuple[float, int, int, str]]:
-        """The brigade's attack on the least popular claim that still stands open."""
-        if not self.brigade or not self.workload.once:
+    def burst(self, at_s: float) -> list[tuple[float, int, int]]:
+        """What the users of the burst publish, to the least popular room that still stands open."""
+        if not self.workload.burst:
             return []
-        standing = [claim for claim, left in enumerate(self.left) if left > 0] or [0]
-        target = min(standing, key=lambda claim: self.weight[claim])
-        owner = self.workload.owners[target]
-        return [(at_s, user, target, "brigade") for user in self.brigade if user != owner]
+        standing = [room for room, left in enumerate(self.left) if left > 0] or [0]
+        target = min(standing, key=lambda room: self.weight[room])
+        barred = self.workload.barred[target]
+        return [(at_s, user, target) for user in self.workload.burst if user != barred]
 
     def _refresh(self) -> None:
-        self.open = [claim for claim, left in enumerate(self.left) if left > 0]
-        self.cumulative = list(itertools.accumulate(self.weight[claim] for claim in self.open))
+        self.open = [room for room, left in enumerate(self.left) if left > 0]
+        self.cumulative = list(itertools.accumulate(self.weight[room] for room in self.open))
 
-    def _users_of(self, claim: int) -> Iterator[int]:
-        """Users who may act on a claim, in an order of its own; each once, unless repeating is allowed."""
-        count = len(self.validators)
+    def _users_of(self, room: int) -> Iterator[int]:
+        """Users who may publish to a room, in an order of its own; each once, unless repeating is allowed."""
+        publishers = self.workload.publishers
+        count = len(publishers)
         if not count:
             return
         start, stride = self.rng.randrange(count), self.rng.randrange(1, count + 1)
@@ -251,6 +231,6 @@ class _Draws:
             stride += 1
         steps = range(count) if self.workload.once else itertools.count()
         for step in steps:
-            user = self.validators[(start + step * stride) % count]
-            if user != self.workload.owners[claim]:
+            user = publishers[(start + step * stride) % count]
+            if user != self.workload.barred[room]:
                 yield user

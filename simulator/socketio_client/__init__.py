@@ -1,8 +1,4 @@
-"""The simulator's wire room: a lean Socket.IO v4 client (Engine.IO 4, protocol 5) for swarms of thousands.
-
-    errors, endpoint, policy, handler     words
-    engineio, socketio, websocket, http   framing without I/O
-    client, ...                           thin asyncio shells
+"""A lean Socket.IO v4 client (Engine.IO 4, protocol 5) for swarms of thousands.
 
 A run makes one `Endpoint`, one `HeartbeatSweep`, one handler, and a `LeanClient` for each simulated user:
 
@@ -15,12 +11,12 @@ A run makes one `Endpoint`, one `HeartbeatSweep`, one handler, and a `LeanClient
     await client.stop()
 """
 
-from .client import Auth, LeanClient, ReconnectPolicy, TransportName
-from .codec.websocket import Familiar
+from .client import ClientHandler, ClientState, LeanClient, ReconnectPolicy
+from .codec.websocket import ReadCache
 from .endpoint import Endpoint
 from .errors import CallTimeoutError, ConnectFailedError, NotConnectedError, ProtocolError, WireError
 from .heartbeat import HeartbeatSweep
-from .session import ClientCounters, ClientHandler, ClientState
+from .session import Auth, ClientCounters, TransportName
 
 __all__ = [
     "Auth",
@@ -30,11 +26,11 @@ __all__ = [
     "ClientState",
     "ConnectFailedError",
     "Endpoint",
-    "Familiar",
     "HeartbeatSweep",
     "LeanClient",
     "NotConnectedError",
     "ProtocolError",
+    "ReadCache",
     "ReconnectPolicy",
     "TransportName",
     "WireError",

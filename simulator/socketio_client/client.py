@@ -1,7 +1,7 @@
 """The lean Socket.IO client: one simulated user's connection, kept alive as a reconnect policy says.
 
 A state machine around one `Session` at a time; memory and CPU are small enough for ten thousand in a process.
-Called by the swarm; holds no task of its own while connected, and one timer only while it waits.
+Holds no task of its own while connected, and one timer only while it waits.
 """
 
 import asyncio
@@ -11,20 +11,22 @@ import random
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from enum import Enum
 from types import MappingProxyType
-from typing import Any, Final, Literal
+from typing import Any, Final, Protocol
 
 from .codec.http import encode_headers
 from .codec.socketio import load_arguments
-from .codec.websocket import Familiar
-from .connector import Caller
+from .codec.websocket import ReadCache
+from .connector import Connector
 from .endpoint import Endpoint
 from .errors import CallTimeoutError, ConnectFailedError, NotConnectedError
 from .heartbeat import HeartbeatSweep
-from .session import AckCallback, ClientCounters, ClientHandler, ClientState, Session, Waiting
+from .session import AckCallback, Auth, ClientCounters, Session, TransportName, Waiting
 from .transport import LinkFailure
 
-# When a client that lost its connection, or never got one, tries again. Pure; called by `LeanClient`.
+NO_HEADERS: Final[Mapping[str, str]] = MappingProxyType({})
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,10 +90,49 @@ class ReconnectPolicy:
         return hint_s + spread_s * rng.random()
 
 
-TransportName = Literal["websocket", "polling", "upgrade"]
-Auth = Callable[[], Mapping[str, object] | None]
-NO_HEADERS: Final[Mapping[str, str]] = MappingProxyType({})
-logger = logging.getLogger(__name__)
+class ClientState(Enum):
+    """Where a client is in its life.
+
+    idle -> connecting (TCP, HTTP, Engine.IO) -> open (CONNECT sent) -> connected -> waiting (for its next
+    try) -> connecting ...; stopped: by `stop()`, or for good because its policy gave up.
+    """
+
+    IDLE = "idle"
+    CONNECTING = "connecting"
+    OPEN = "open"
+    CONNECTED = "connected"
+    WAITING = "waiting"
+    STOPPED = "stopped"
+
+
+class ClientHandler(Protocol):
+    """The owner of clients; one may serve any number of them. at_ns: `time.monotonic_ns()`, once per read.
+
+    Calls come from the event loop, never concurrently, in wire order. A handler must not block and must not
+    raise: raising costs only that one call, which is counted in `handler_errors` and logged.
+    """
+
+    def on_connect(self, client: "LeanClient", sid: str, at_ns: int) -> None:
+        """The namespace accepted the client; `sid` is its Socket.IO id."""
+
+    def on_event(self, client: "LeanClient", name: str, args: bytes, at_ns: int) -> None:
+        """An event came.
+
+        args: raw JSON text of the arguments without the enclosing brackets, neither parsed nor checked: a
+        one-argument event gives that argument's document, no argument gives b"". Events that a server sends
+        ahead of its CONNECT answer come before `on_connect`, as in the JavaScript client. Of an event with
+        binary attachments the placeholders stay in `args`; the bytes are counted and dropped.
+        """
+
+    def on_refused(self, client: "LeanClient", body: bytes, at_ns: int) -> None:
+        """The namespace refused the client (CONNECT_ERROR); `body` is the JSON text of the reason."""
+
+    def on_disconnect(self, client: "LeanClient", reason: str, at_ns: int) -> None:
+        """A connected client lost its connection; called exactly once for each `on_connect`.
+
+        reason: `client stop`, `client drop`, `client offline`, `server disconnect`, `ping timeout`,
+        `transport close`, `transport error` or `protocol error`; details are in `client.last_failure`.
+        """
 
 
 def no_auth() -> None:
@@ -114,14 +155,14 @@ class LeanClient:
         "_timer",
         "_waiters",
         "auth",
-        "caller",
         "connect_timeout_s",
+        "connector",
         "counters",
-        "familiar",
         "handler",
         "last_failure",
         "namespace",
         "policy",
+        "read_cache",
         "rng",
         "sid",
         "state",
@@ -144,7 +185,7 @@ class LeanClient:
         policy: ReconnectPolicy,
         connect_timeout_s: float = 20.0,
         sweep: HeartbeatSweep | None = None,
-        familiar: Familiar | None = None,
+        read_cache: ReadCache | None = None,
         tag: Any = None,
     ) -> None:
         """Nothing connects before `start()`.
@@ -153,7 +194,7 @@ class LeanClient:
         auth: called afresh for each connection, so a cursor in it is the newest. rng: may be shared by all
         clients of a process (one is 2.5 KiB). connect_timeout_s: from the first SYN to the CONNECT answer.
         sweep: finds dead peers; give all clients of a process the same one, else each has its own timer.
-        familiar: remembers what was read for others as well; for clients of one namespace of a process.
+        read_cache: remembers what was read for others as well; for clients of one namespace of a process.
         source_ip: an address of this machine to connect from. Raises ValueError on a namespace, header,
         transport or source address that cannot be meant.
         """
@@ -167,12 +208,12 @@ class LeanClient:
         self.transport = transport
         self.namespace = namespace
         self.auth = auth
-        self.caller = Caller(endpoint, encode_headers(headers), source_ip, rng)
+        self.connector = Connector(endpoint, encode_headers(headers), source_ip, rng)
         self.rng = rng
         self.policy = policy
         self.connect_timeout_s = connect_timeout_s
         self.sweep = sweep if sweep is not None else HeartbeatSweep()
-        self.familiar = familiar
+        self.read_cache = read_cache
         self.tag = tag
         self.counters = ClientCounters()
         self.state = ClientState.IDLE
@@ -188,7 +229,7 @@ class LeanClient:
     @property
     def cookies(self) -> Mapping[str, str]:
         """The cookies the server, or a load balancer before it, has set so far."""
-        return self.caller.cookies
+        return self.connector.cookies
 
     # -- life ------------------------------------------------------------------------------------------
 
@@ -332,7 +373,6 @@ class LeanClient:
     # -- from the session ---------------------------------------------------------------------------------
 
     def session_opened(self) -> None:
-        """Engine.IO is open and CONNECT is on its way."""
         self.state = ClientState.OPEN
 
     def session_connected(self, sid: str, at_ns: int) -> None:
@@ -351,7 +391,6 @@ class LeanClient:
         self._tell(self.handler.on_connect, sid, at_ns)
 
     def session_refused(self, session: Session, body: bytes, at_ns: int) -> None:
-        """The namespace refused us; the session leaves by itself."""
         if session is not self._session:
             return
         _, was_connected = self._detach()
@@ -366,7 +405,6 @@ class LeanClient:
         self._tell(self.handler.on_refused, body, at_ns)
 
     def session_lost(self, session: Session, failure: LinkFailure, at_ns: int) -> None:
-        """The connection is gone, or never came about."""
         if session is not self._session:
             return
         _, was_connected = self._detach()
@@ -383,7 +421,6 @@ class LeanClient:
             self._tell(self.handler.on_disconnect, failure.reason, at_ns)
 
     def session_left(self, session: Session) -> None:
-        """A session is over and done with."""
         if session is self._leaving:
             self._leaving = None
 

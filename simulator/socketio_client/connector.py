@@ -1,7 +1,6 @@
-"""Who is calling: the address, headers, cookies and source address that all connections of a client share.
+"""Dials sockets and writes request heads, with the address, headers, cookies and source of one client.
 
-Dials sockets and writes request heads. Keeps the cookies a load balancer hands out (sticky sessions) across
-reconnects, as a browser does. Called by the links of one client.
+Keeps the cookies a load balancer hands out (sticky sessions) across reconnects, as a browser does.
 """
 
 import asyncio
@@ -23,8 +22,8 @@ _RESET_ON_CLOSE: Final = struct.pack("ii", 1, 0)
 MAX_COOKIES: Final = 50
 
 
-class Caller:
-    """One simulated user's identity on the network. header_lines: encoded, each with its CRLF.
+class Connector:
+    """What all connections of a client share. header_lines: encoded, each with its CRLF.
 
     receive_buffer_bytes: SO_RCVBUF of every socket, set before it connects; None: the kernel's choice.
     """
@@ -146,6 +145,13 @@ def reset(transport: asyncio.Transport) -> None:
         with contextlib.suppress(OSError):  # already closed by the peer: nothing left to reset
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
     transport.abort()
+
+
+async def settled(dial_task: asyncio.Task[None] | None) -> None:
+    """Wait until a dial that was cancelled has ended, and a transport that was closed has said so."""
+    if dial_task is not None:
+        await asyncio.wait([dial_task])
+    await asyncio.sleep(0)  # connection_lost comes in the next turn of the loop
 
 
 def end(transport: asyncio.Transport) -> None:

@@ -1,7 +1,7 @@
 """Where the server is: an URL and an Engine.IO path, taken apart once and shared by all clients of a run.
 
 Refuses what a client could only discover late: a wrong scheme, a missing host, credentials or a query in
-the URL. Called by the runner (from `--url`) and by tests.
+the URL.
 """
 
 import ssl

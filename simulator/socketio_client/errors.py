@@ -6,8 +6,8 @@
     +-- NotConnectedError    an acknowledgement was asked for on a client that is not (or no longer) connected
     +-- CallTimeoutError     the acknowledgement did not come in time
 
-Raised by the framing rooms and by the few awaiting methods of `LeanClient`; a running client never raises
-into the event loop, it counts, remembers `last_failure` and follows its reconnect policy.
+A running client never raises into the event loop: it counts, remembers `last_failure` and follows its
+reconnect policy.
 """
 
 

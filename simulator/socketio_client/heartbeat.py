@@ -1,7 +1,6 @@
 """Finds dead peers for all clients of a process with one timer: a wheel of buckets, one look per deadline.
 
-Called by `session`; owned by whoever runs the clients. A ping only moves a session's `deadline_ns`; the wheel
-finds out when it comes by.
+A ping only moves a session's `deadline_ns`; the wheel finds out when it comes by.
 """
 
 import asyncio

@@ -1,7 +1,7 @@
 """The long-polling transport: a GET that always hangs, and POSTs one after another.
 
 Keeps order both ways: one GET and one POST at a time, later packets wait in a bounded outbox. For an upgrade
-it can fall silent between two requests without losing anything. Called by `session` and `upgrade`.
+it can fall silent between two requests without losing anything.
 """
 
 import asyncio
@@ -19,28 +19,28 @@ from .codec.engineio import (
     split_payload,
 )
 from .codec.http import Response, ResponseReader
-from .connector import Caller, end, reset
+from .connector import Connector, end, reset, settled
 from .errors import ProtocolError
 from .transport import LinkFailure, LinkOwner
 from .websocket import http_refusal
 
-# One keep-alive HTTP connection that carries one request at a time; long polling uses two of them.
-#
-# Dials when needed. A request that a reused connection lost before the first byte of an answer is
-# sent once
-# more on a fresh one, as browsers do: the server had closed the idle connection in the meantime.
-# Called by `polling_link`.
-
+MAX_PACKETS_PER_POST: Final = 16  # python-engineio refuses more
+MAX_OUTBOX_BYTES: Final = 256 * 1024
 OnResponse = Callable[[Response, int], None]
 OnFailure = Callable[[LinkFailure, int], None]
 
 
 class HttpChannel:
-    """on_response(response, at_ns) for each request, or on_failure(failure, at_ns) once and never again."""
+    """One keep-alive HTTP connection that carries one request at a time, dialled when needed.
+
+    on_response(response, at_ns) for each request, or on_failure(failure, at_ns) once and never again. A
+    request that a reused connection lost before the first byte of an answer is sent once more on a fresh one,
+    as browsers do: the server had closed the idle connection in the meantime.
+    """
 
     __slots__ = (
-        "_caller",
         "_closed",
+        "_connector",
         "_dial_task",
         "_fresh",
         "_on_failure",
@@ -51,8 +51,8 @@ class HttpChannel:
         "_wire",
     )
 
-    def __init__(self, caller: Caller, on_response: OnResponse, on_failure: OnFailure) -> None:
-        self._caller = caller
+    def __init__(self, connector: Connector, on_response: OnResponse, on_failure: OnFailure) -> None:
+        self._connector = connector
         self._on_response = on_response
         self._on_failure = on_failure
         self._wire: _Wire | None = None
@@ -71,7 +71,7 @@ class HttpChannel:
     def request(self, method: str, target: str, body: bytes = b"") -> None:
         """Send a request; only when not busy."""
         assert not self._request  # noqa: S101 - one request at a time is what keeps the order
-        self._request = self._caller.request(method, target, body)
+        self._request = self._connector.request(method, target, body)
         self._reader = ResponseReader()
         transport = None if self._wire is None else self._wire.transport
         if transport is None or transport.is_closing():
@@ -85,7 +85,7 @@ class HttpChannel:
 
     async def _dialled(self, wire: "_Wire") -> None:
         try:
-            await self._caller.dial(lambda: wire)
+            await self._connector.dial(lambda: wire)
         except (OSError, ValueError) as error:  # ValueError: a host name that cannot be encoded
             self._fail("transport error", f"cannot connect: {error}")
         finally:
@@ -102,7 +102,6 @@ class HttpChannel:
         transport.write(self._request)
 
     def received(self, wire: "_Wire", data: bytes, at_ns: int) -> None:
-        """Bytes of the response."""
         if wire is not self._wire or self._closed:
             return
         if self._reader is None:  # some proxies say 408 before they close an idle connection
@@ -119,7 +118,7 @@ class HttpChannel:
     def _answered(self, response: Response, at_ns: int) -> None:
         self._fresh = False
         self._request, self._reader = b"", None
-        self._caller.remember(response)
+        self._connector.remember(response)
         if not response.keep_alive:
             self._drop_wire()
         self._on_response(response, at_ns)
@@ -158,7 +157,6 @@ class HttpChannel:
             transport.pause_reading()
 
     def resume_reading(self) -> None:
-        """Take them again."""
         self._paused = False
         transport = None if self._wire is None else self._wire.transport
         if transport is not None and not transport.is_closing():
@@ -182,11 +180,7 @@ class HttpChannel:
             finish(wire.transport)
 
     async def settled(self) -> None:
-        """Wait until what `close` or `abort` began is done."""
-        task = self._dial_task
-        if task is not None:
-            await asyncio.wait([task])
-        await asyncio.sleep(0)  # a closed transport says connection_lost in the next turn of the loop
+        await settled(self._dial_task)
 
 
 class _Wire(asyncio.Protocol):
@@ -199,30 +193,23 @@ class _Wire(asyncio.Protocol):
         self.transport: asyncio.Transport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """asyncio: connected."""
         self.transport = cast(asyncio.Transport, transport)
         self._channel.connected(self, self.transport)
 
     def data_received(self, data: bytes) -> None:
-        """asyncio: bytes came."""
         self._channel.received(self, data, time.monotonic_ns())
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """asyncio: the connection ended."""
         self.transport = None
         self._channel.disconnected(self, exc)
-
-
-MAX_PACKETS_PER_POST: Final = 16  # python-engineio refuses more
-MAX_OUTBOX_BYTES: Final = 256 * 1024
 
 
 class PollingLink:
     """Two HTTP channels and an outbox."""
 
     __slots__ = (
-        "_caller",
         "_closing",
+        "_connector",
         "_done",
         "_gets",
         "_max_post_bytes",
@@ -235,12 +222,12 @@ class PollingLink:
         "owner",
     )
 
-    def __init__(self, caller: Caller, owner: LinkOwner) -> None:
-        self._caller = caller
+    def __init__(self, connector: Connector, owner: LinkOwner) -> None:
+        self._connector = connector
         self.owner = owner
-        self._gets = HttpChannel(caller, self._polled, self._failed)
-        self._posts = HttpChannel(caller, self._posted, self._failed)
-        self._target = caller.endpoint.target("polling")
+        self._gets = HttpChannel(connector, self._polled, self._failed)
+        self._posts = HttpChannel(connector, self._posted, self._failed)
+        self._target = connector.endpoint.target("polling")
         self._sid: str | None = None
         self._max_post_bytes = DEFAULT_MAX_PAYLOAD_BYTES
         self._outbox: list[bytes] = []
@@ -256,11 +243,10 @@ class PollingLink:
     def handshaken(self, handshake: Handshake) -> None:
         """From now on requests carry the sid."""
         self._sid = handshake.sid
-        self._target = self._caller.endpoint.target("polling", handshake.sid)
+        self._target = self._connector.endpoint.target("polling", handshake.sid)
         self._max_post_bytes = handshake.max_payload_bytes
 
     def send(self, packet: bytes) -> bool:
-        """Put a packet into the outbox; False if it is full or there is no session."""
         if self._sid is None or self._done or self._closing:
             return False
         if self._outbox_bytes + len(packet) > MAX_OUTBOX_BYTES:
@@ -338,11 +324,9 @@ class PollingLink:
         return self._outbox
 
     def pause_reading(self) -> None:
-        """Leave the answers of polls in the kernel."""
         self._gets.pause_reading()
 
     def resume_reading(self) -> None:
-        """Take them again."""
         self._gets.resume_reading()
 
     def close(self) -> None:
@@ -358,12 +342,10 @@ class PollingLink:
             self.owner.link_lost(self, failure, at_ns)
 
     def abort(self) -> None:
-        """Reset both connections; nothing is called afterwards."""
         self._done = True
         self._gets.abort()
         self._posts.abort()
 
     async def settled(self) -> None:
-        """Wait until what `close` or `abort` began is done."""
         await self._gets.settled()
         await self._posts.settled()

@@ -1,78 +1,35 @@
 """One connection's life: Engine.IO handshake and heartbeats, namespace CONNECT, events, acknowledgements.
 
-Made by `LeanClient` for every attempt and thrown away with it. Knows no policy: what it sees it tells its
-client, and a connection that breaks the protocol it ends. Acknowledges events that ask for it with nothing.
+Made for every attempt and thrown away with it. Knows no policy: what it sees it tells its owner, and a
+connection that breaks the protocol it ends. Acknowledges events that ask for it with nothing.
 """
 
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
-from enum import Enum
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import Any, Final, Literal, Protocol
 
 from .codec import engineio, socketio
 from .codec.engineio import Handshake
 from .codec.socketio import split_event
+from .codec.websocket import ReadCache
+from .connector import Connector
 from .errors import NotConnectedError, ProtocolError
+from .heartbeat import HeartbeatSweep
 from .polling import PollingLink
 from .transport import Link, LinkFailure
-from .upgrade import Upgrade
 from .websocket import WebsocketLink
 
-if TYPE_CHECKING:
-    from .client import LeanClient
-
-
-# What a client tells its owner, and what it counts.
-#
-# One handler object may serve any number of clients: each call names the client, and `client.tag` is
-# free for
-# the owner. Calls come from the event loop, never concurrently, in wire order; a handler must not
-# block and
-# must not raise. Raising costs only that one call: it is counted in `handler_errors` and logged.
-
-
-class ClientState(Enum):
-    """Where a client is in its life.
-
-    idle -> connecting (TCP, HTTP, Engine.IO) -> open (CONNECT sent) -> connected -> waiting (for its next
-    try) -> connecting ...; stopped: by `stop()`, or for good because its policy gave up.
-    """
-
-    IDLE = "idle"
-    CONNECTING = "connecting"
-    OPEN = "open"
-    CONNECTED = "connected"
-    WAITING = "waiting"
-    STOPPED = "stopped"
-
-
-class ClientHandler(Protocol):
-    """The owner of clients. at_ns: `time.monotonic_ns()` when the bytes came in, once per read."""
-
-    def on_connect(self, client: "LeanClient", sid: str, at_ns: int) -> None:
-        """The namespace accepted the client; `sid` is its Socket.IO id."""
-
-    def on_event(self, client: "LeanClient", name: str, args: bytes, at_ns: int) -> None:
-        """An event came.
-
-        args: raw JSON text of the arguments without the enclosing brackets, neither parsed nor checked: a
-        one-argument event gives that argument's document, no argument gives b"". Events that a server sends
-        ahead of its CONNECT answer come before `on_connect`, as in the JavaScript client. Of an event with
-        binary attachments the placeholders stay in `args`; the bytes are counted and dropped.
-        """
-
-    def on_refused(self, client: "LeanClient", body: bytes, at_ns: int) -> None:
-        """The namespace refused the client (CONNECT_ERROR); `body` is the JSON text of the reason."""
-
-    def on_disconnect(self, client: "LeanClient", reason: str, at_ns: int) -> None:
-        """A connected client lost its connection; called exactly once for each `on_connect`.
-
-        reason: `client stop`, `client drop`, `client offline`, `server disconnect`, `ping timeout`,
-        `transport close`, `transport error` or `protocol error`; details are in `client.last_failure`.
-        """
+TransportName = Literal["websocket", "polling", "upgrade"]
+Auth = Callable[[], Mapping[str, object] | None]
+AckCallback = Callable[[bytes, int], None]
+Waiting = AckCallback | asyncio.Future[bytes]
+LEAVE_GRACE_S: Final = 1.0
+ROOT_PREFIX: Final = socketio.event_prefix("/")
+MAX_PENDING_ACKS: Final = 4096
+logger = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
@@ -108,17 +65,8 @@ class ClientCounters:
     upgrade_failures: int = 0
 
     def add(self, other: "ClientCounters") -> None:
-        """Add another client's counters to these."""
         for field in fields(self):
             setattr(self, field.name, getattr(self, field.name) + getattr(other, field.name))
-
-
-# Acknowledgements that one connection still waits for. Bounded; called by `session`.
-
-AckCallback = Callable[[bytes, int], None]
-Waiting = AckCallback | asyncio.Future[bytes]
-MAX_PENDING_ACKS: Final = 4096
-logger = logging.getLogger(__name__)
 
 
 class PendingAcks:
@@ -168,8 +116,116 @@ class PendingAcks:
                 one.set_exception(NotConnectedError("the connection ended before the acknowledgement came"))
 
 
-LEAVE_GRACE_S: Final = 1.0
-ROOT_PREFIX: Final = socketio.event_prefix("/")
+class EventHandler(Protocol):
+    """Where events go."""
+
+    def on_event(self, client: Any, name: str, args: bytes, at_ns: int) -> None:
+        """An event came; see `ClientHandler`."""
+
+
+class SessionOwner(Protocol):
+    """The client of a session: what it wants, and what it is told."""
+
+    transport: TransportName
+    namespace: str
+    auth: Auth
+    connector: Connector
+    sweep: HeartbeatSweep
+    read_cache: ReadCache | None
+    counters: ClientCounters
+
+    @property
+    def handler(self) -> EventHandler:
+        """Told of every event."""
+
+    def session_opened(self) -> None:
+        """Engine.IO is open and CONNECT is on its way."""
+
+    def session_connected(self, sid: str, at_ns: int) -> None:
+        """The namespace accepted us."""
+
+    def session_refused(self, session: "Session", body: bytes, at_ns: int) -> None:
+        """The namespace refused us; the session leaves by itself."""
+
+    def session_lost(self, session: "Session", failure: LinkFailure, at_ns: int) -> None:
+        """The connection is gone, or never came about."""
+
+    def session_left(self, session: "Session") -> None:
+        """A session is over and done with."""
+
+
+class _Upgrade:
+    """From long polling to websocket without loss or reorder; owns the websocket until the switch.
+
+    `2probe` -> `3probe` -> both poll channels silent -> `5` -> what was waiting. A probe that fails leaves
+    polling as it was. switched(link): called in place of the old link, before any packet of the new one.
+    failed(): polling goes on.
+    """
+
+    __slots__ = ("_failed", "_over", "_polling", "_probed", "_switched", "_websocket")
+
+    def __init__(
+        self,
+        connector: Connector,
+        polling: PollingLink,
+        sid: str,
+        switched: Callable[[WebsocketLink], None],
+        failed: Callable[[], None],
+        read_cache: ReadCache | None = None,
+    ) -> None:
+        self._polling = polling
+        self._switched = switched
+        self._failed = failed
+        self._websocket = WebsocketLink(connector, self, sid, read_cache)
+        self._probed = False
+        self._over = False
+
+    def start(self) -> None:
+        self._websocket.open()
+
+    def link_ready(self, link: Link, at_ns: int) -> None:
+        link.send(engineio.PROBE_PING)
+
+    def packet(self, packet: bytes, at_ns: int) -> None:
+        """Nothing but the answer to the probe may come."""
+        if packet == engineio.PROBE_PONG and not self._probed:
+            self._probed = True
+            self._polling.silence(self._switch)
+        else:
+            self._give_up()
+
+    def binary(self, payload: bytes, at_ns: int) -> None:
+        self._give_up()
+
+    def link_lost(self, link: Link, failure: LinkFailure, at_ns: int) -> None:
+        self._give_up()
+
+    def _switch(self) -> None:
+        if self._over:
+            return
+        self._over = True
+        websocket = self._websocket
+        websocket.send(engineio.UPGRADE_PACKET)
+        for packet in self._polling.retire():
+            websocket.send(packet)
+        self._switched(websocket)
+
+    def _give_up(self) -> None:
+        if self._over:
+            return
+        self._over = True
+        self._websocket.abort()
+        self._polling.speak()
+        self._failed()
+
+    def cancel(self) -> None:
+        """The session is over: stop probing and say nothing."""
+        if not self._over:
+            self._over = True
+            self._websocket.abort()
+
+    async def settled(self) -> None:
+        await self._websocket.settled()
 
 
 class Session:
@@ -194,7 +250,7 @@ class Session:
         "deadline_ns",
     )
 
-    def __init__(self, client: "LeanClient") -> None:
+    def __init__(self, client: SessionOwner) -> None:
         self._client = client
         namespace = client.namespace
         self._event_prefix = ROOT_PREFIX if namespace == "/" else socketio.event_prefix(namespace)
@@ -202,7 +258,7 @@ class Session:
         self._attachments = 0  # binary messages still owed to _pending
         self._pending: socketio.Packet | None = None
         self._acks: PendingAcks | None = None  # most clients never ask for one
-        self._upgrade: Upgrade | None = None
+        self._upgrade: _Upgrade | None = None
         self._grace: asyncio.TimerHandle | None = None  # set while leaving
         self._left: asyncio.Future[None] | None = None
         self._patience_ns = 0
@@ -212,13 +268,12 @@ class Session:
         self.deadline_ns = 0
         self.bucket = -1
         self._link: Link = (
-            WebsocketLink(client.caller, self, familiar=client.familiar)
+            WebsocketLink(client.connector, self, read_cache=client.read_cache)
             if client.transport == "websocket"
-            else PollingLink(client.caller, self)
+            else PollingLink(client.connector, self)
         )
 
     def open(self) -> None:
-        """Begin to connect."""
         self._link.open()
 
     # -- from the link -------------------------------------------------------------------------------
@@ -231,13 +286,13 @@ class Session:
         if self._attachments:
             self._control(packet, at_ns)
             return
-        familiar = self._client.familiar
-        if familiar is not None and (known := familiar.events.get(packet)) is not None:
+        read_cache = self._client.read_cache
+        if read_cache is not None and (known := read_cache.events.get(packet)) is not None:
             self._event(known[0], known[1], at_ns)
         elif packet.startswith(self._event_prefix):
             event = split_event(packet, self._array_at)
-            if familiar is not None:
-                familiar.note_event(packet, event)
+            if read_cache is not None:
+                read_cache.note_event(packet, event)
             self._event(event[0], event[1], at_ns)
         else:
             self._control(packet, at_ns)
@@ -262,7 +317,6 @@ class Session:
             self._message(packet, at_ns)
 
     def link_lost(self, link: Link, failure: LinkFailure, at_ns: int) -> None:
-        """The transport is gone."""
         self.finish()
         self._client.session_lost(self, failure, at_ns)
 
@@ -341,13 +395,13 @@ class Session:
 
     def _begin_upgrade(self, sid: str) -> None:
         if isinstance(self._link, PollingLink):
-            self._upgrade = Upgrade(
-                self._client.caller,
+            self._upgrade = _Upgrade(
+                self._client.connector,
                 self._link,
                 sid,
                 self._upgraded,
                 self._upgrade_failed,
-                self._client.familiar,
+                self._client.read_cache,
             )
             self._upgrade.start()
 
@@ -381,7 +435,6 @@ class Session:
         return ack_id
 
     def forget_ack(self, ack_id: int) -> None:
-        """Nobody waits for this acknowledgement any more."""
         if self._acks is not None:
             self._acks.forget(ack_id)
 
@@ -485,7 +538,6 @@ class _Leaving:
         """Too late."""
 
     def link_lost(self, link: Link, failure: LinkFailure, at_ns: int) -> None:
-        """The end that was waited for."""
         self._session.finish()
 
 

@@ -2,7 +2,6 @@
 
 Read through `Protocol.data_received`: uvloop reads into one buffer for the whole process, and
 `BufferedProtocol` was measured slower (6.6 against 5.9 us a message, most of it the kernel).
-Called by `session`, and by `upgrade` for the probe.
 """
 
 import asyncio
@@ -17,14 +16,14 @@ from .codec.websocket import (
     PING,
     PONG,
     TEXT,
-    Familiar,
     FrameReader,
+    ReadCache,
     accept_for,
     decode_close,
     encode_close,
     encode_frame,
 )
-from .connector import Caller, end, reset
+from .connector import Connector, end, reset, settled
 from .errors import ProtocolError
 from .transport import LinkFailure, LinkOwner
 
@@ -35,8 +34,8 @@ class WebsocketLink(asyncio.Protocol):
     """owner may be exchanged at any time: a probe that succeeded changes hands."""
 
     __slots__ = (
-        "_caller",
         "_closing",
+        "_connector",
         "_dial_task",
         "_done",
         "_frames",
@@ -49,13 +48,17 @@ class WebsocketLink(asyncio.Protocol):
     )
 
     def __init__(
-        self, caller: Caller, owner: LinkOwner, sid: str | None = None, familiar: Familiar | None = None
+        self,
+        connector: Connector,
+        owner: LinkOwner,
+        sid: str | None = None,
+        read_cache: ReadCache | None = None,
     ) -> None:
         """sid: of the polling session to upgrade; None begins a session of its own."""
         self.owner = owner
-        self._caller = caller
-        self._target = caller.endpoint.target("websocket", sid)
-        self._frames = FrameReader(familiar=familiar)
+        self._connector = connector
+        self._target = connector.endpoint.target("websocket", sid)
+        self._frames = FrameReader(read_cache=read_cache)
         self._reader: ResponseReader | None = None  # only until the handshake is through
         self._key = b""
         self._transport: asyncio.Transport | None = None
@@ -65,24 +68,22 @@ class WebsocketLink(asyncio.Protocol):
         self._done = False
 
     def open(self) -> None:
-        """Begin to connect."""
         self._dial_task = asyncio.get_running_loop().create_task(self._dialled())
 
     async def _dialled(self) -> None:
         try:
-            await self._caller.dial(lambda: self)
+            await self._connector.dial(lambda: self)
         except (OSError, ValueError) as error:  # ValueError: a host name that cannot be encoded
             self._fail(LinkFailure("transport error", f"cannot connect: {error}"))
         finally:
             self._dial_task = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """asyncio: connected; ask for the WebSocket."""
         self._transport = cast(asyncio.Transport, transport)
         if self._done:
             self._transport.abort()
             return
-        request, self._key = self._caller.upgrade_request(self._target)
+        request, self._key = self._connector.upgrade_request(self._target)
         self._target = ""
         self._reader = ResponseReader(MAX_REFUSAL_BYTES)
         self._transport.write(request)
@@ -119,7 +120,7 @@ class WebsocketLink(asyncio.Protocol):
         if response is None:
             return b""
         self._reader = None
-        self._caller.remember(response)
+        self._connector.remember(response)
         refusal = _refusal(response, self._key)
         if refusal is not None:
             self._fail(refusal)
@@ -143,32 +144,26 @@ class WebsocketLink(asyncio.Protocol):
         """Nothing to note: a websocket needs neither sid nor bounds."""
 
     def send(self, packet: bytes) -> bool:
-        """Send one text packet; False if the write buffer is full or the handshake is not through."""
         if not self._writable or self._transport is None or self._closing:
             return False
         self._transport.write(encode_frame(TEXT, packet))
         return True
 
     def pause_writing(self) -> None:
-        """asyncio: the write buffer is full."""
         self._writable = False
 
     def resume_writing(self) -> None:
-        """asyncio: the write buffer drained."""
         self._writable = self._reader is None
 
     def pause_reading(self) -> None:
-        """Leave incoming bytes in the kernel."""
         if self._transport is not None and not self._transport.is_closing():
             self._transport.pause_reading()
 
     def resume_reading(self) -> None:
-        """Take them again."""
         if self._transport is not None and not self._transport.is_closing():
             self._transport.resume_reading()
 
     def close(self) -> None:
-        """Send a close frame; `link_lost` follows when the server answered it."""
         if self._transport is None or self._reader is not None:
             self._fail(LinkFailure("transport close", "closed before it was open"))
         elif not self._closing:
@@ -176,7 +171,6 @@ class WebsocketLink(asyncio.Protocol):
             self._transport.write(encode_close())
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """asyncio: the connection ended."""
         self._transport = None
         response = self._reader.end() if self._reader is not None and exc is None else None
         if response is not None:  # a refusal whose body ends with the connection
@@ -195,7 +189,6 @@ class WebsocketLink(asyncio.Protocol):
         self.owner.link_lost(self, failure, time.monotonic_ns())
 
     def abort(self) -> None:
-        """Reset the connection now; nothing is called afterwards."""
         self._done = True
         if self._dial_task is not None and self._dial_task is not asyncio.current_task():
             self._dial_task.cancel()
@@ -203,11 +196,7 @@ class WebsocketLink(asyncio.Protocol):
             reset(self._transport)
 
     async def settled(self) -> None:
-        """Wait until what `close` or `abort` began is done."""
-        task = self._dial_task
-        if task is not None:
-            await asyncio.wait([task])
-        await asyncio.sleep(0)  # a closed transport says connection_lost in the next turn of the loop
+        await settled(self._dial_task)
 
 
 def _refusal(response: Response, key: bytes) -> LinkFailure | None:

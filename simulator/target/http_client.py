@@ -2,7 +2,6 @@
 
 For publishing at a steady rate from the process that also measures: a request costs about a tenth of a
 millisecond of CPU. Refuses answers above a size bound. Follows no redirects, knows no cookies.
-Called by the profiles.
 """
 
 import asyncio
@@ -14,7 +13,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..socketio_client import Endpoint
+from ..socketio_client.codec.http import Response, ResponseReader
+from ..socketio_client.errors import ProtocolError
 
+READ_BYTES = 65_536
 MAX_ANSWER_BYTES = 16 * 2**20
 MAX_IDLE = 256
 
@@ -94,21 +96,35 @@ class RestClient:
     async def _exchange(self, message: bytes, method: str) -> Reply:
         while True:
             line = await self._line()
+            answer = ResponseReader(MAX_ANSWER_BYTES, bodiless=method == "HEAD")
             try:
                 sent_ns = time.monotonic_ns()
                 line.writer.write(message)
-                head = await line.reader.readuntil(b"\r\n\r\n")
-            except (OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError) as error:
+                response = await _read(line.reader, answer)
+            except BaseException as error:
                 line.writer.transport.abort()
-                if line.used and not getattr(error, "partial", b""):
-                    continue  # the server closed a kept connection before it saw this request
-                raise RestError(
-                    f"the server closed the connection ({error or type(error).__name__})"
-                ) from error
-            except BaseException:
-                line.writer.transport.abort()
-                raise
-            return await self._answer(line, head, method, sent_ns)
+                if isinstance(error, ProtocolError):
+                    raise RestError(f"the answer broke off or is no HTTP ({error})") from error
+                if not isinstance(error, OSError):
+                    raise
+                response, reason = None, str(error)
+            else:
+                reason = "it ended"
+            if response is not None:
+                return self._reply(line, response, sent_ns, clean=not answer.rest)
+            line.writer.transport.abort()
+            if not line.used or answer.started:
+                said = "the answer broke off" if answer.started else "the server closed the connection"
+                raise RestError(f"{said} ({reason})")
+            # else the server closed a kept connection before it saw this request
+
+    def _reply(self, line: _Line, response: Response, sent_ns: int, *, clean: bool) -> Reply:
+        if response.keep_alive and clean:
+            line.used = True
+            self._idle.append(line)
+        else:
+            line.writer.transport.abort()
+        return Reply(response.status, response.body, sent_ns, time.monotonic_ns())
 
     async def _line(self) -> _Line:
         while self._idle:
@@ -125,57 +141,10 @@ class RestClient:
             raise RestError(f"cannot connect to {endpoint.authority} ({error.strerror or error})") from error
         return _Line(reader, writer)
 
-    async def _answer(self, line: _Line, head: bytes, method: str, sent_ns: int) -> Reply:
-        try:
-            status, headers = _parse_head(head)
-            body = await _read_body(line.reader, status, headers, method)
-        except BaseException as error:
-            line.writer.transport.abort()
-            if isinstance(
-                error, ValueError | OSError | asyncio.IncompleteReadError | asyncio.LimitOverrunError
-            ):
-                raise RestError(f"the answer broke off or is no HTTP ({error})") from error
-            raise
-        answered_ns = time.monotonic_ns()
-        if headers.get("connection", "").lower() == "close":
-            line.writer.transport.abort()
-        else:
-            line.used = True
-            self._idle.append(line)
-        return Reply(status, body, sent_ns, answered_ns)
 
-
-def _parse_head(head: bytes) -> tuple[int, dict[str, str]]:
-    first, *rest = head.decode("latin-1").rstrip("\r\n").split("\r\n")
-    version, status, *_ = first.split(" ")
-    if not version.startswith("HTTP/1."):
-        raise ValueError("not HTTP/1")
-    pairs = (line.partition(":") for line in rest)
-    return int(status), {name.strip().lower(): value.strip() for name, _, value in pairs}
-
-
-async def _read_body(
-    reader: asyncio.StreamReader, status: int, headers: Mapping[str, str], method: str
-) -> bytes:
-    if method == "HEAD" or status in (204, 304):
-        return b""
-    if headers.get("transfer-encoding", "").lower() == "chunked":
-        return await _read_chunks(reader)
-    length = int(headers.get("content-length", "0"))
-    if not 0 <= length <= MAX_ANSWER_BYTES:
-        raise ValueError("too large")
-    return await reader.readexactly(length) if length else b""
-
-
-async def _read_chunks(reader: asyncio.StreamReader) -> bytes:
-    body = bytearray()
-    while True:
-        size = int((await reader.readline()).split(b";")[0], 16)
-        if size == 0:
-            while (await reader.readline()).strip():
-                pass
-            return bytes(body)
-        if len(body) + size > MAX_ANSWER_BYTES:
-            raise ValueError("too large")
-        body += await reader.readexactly(size)
-        await reader.readexactly(2)
+async def _read(stream: asyncio.StreamReader, answer: ResponseReader) -> Response | None:
+    """The response; None: the server closed before it was whole. Raises ProtocolError, OSError."""
+    while data := await stream.read(READ_BYTES):
+        if response := answer.feed(data):
+            return response
+    return answer.end()

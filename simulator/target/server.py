@@ -10,7 +10,7 @@ import os
 import signal
 import tempfile
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -28,11 +28,11 @@ TAIL_LINES = 15
 
 @dataclass(frozen=True, slots=True)
 class Commands:
-    """How to make a server for a run. Words may hold the placeholders {data_dir}, {users}, {claims},
-    {quorum}, {seed}, {tokens_file} and {claims_file}.
+    """How to make a server for a run. Words may hold the placeholders {data_dir}, {tokens_file} and
+    {rooms_file}, and those of `Scenario.needs`: {users}, {seed}, what the profile adds.
 
     serve: prints one line of JSON with `"ready": true` and `"url"` on stdout when it accepts connections.
-    seed: writes the users' tokens and the claims, one JSON object a line, then ends; empty: no seeding.
+    seed: writes the users' tokens and the rooms, one JSON object a line, then ends; empty: no seeding.
     status: prints a JSON document whose `services` is a list of {name, pid, url, alive}; empty: the ready
     line's `pids` and `nodes` hold for good. env: added to this process's environment.
     """
@@ -43,16 +43,6 @@ class Commands:
     status: Sequence[str] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Needs:
-    """What a run needs to find in the server."""
-
-    users: int
-    claims: int
-    quorum: int
-    seed: int
-
-
 class ManagedServer:
     """`async with ManagedServer(commands, needs) as server:` seeds and starts it, and stops it at the end.
 
@@ -61,7 +51,7 @@ class ManagedServer:
     """
 
     def __init__(
-        self, commands: Commands, needs: Needs, *, cpus: set[int] | None = None, timeout_s: float
+        self, commands: Commands, needs: Mapping[str, int], *, cpus: set[int] | None = None, timeout_s: float
     ) -> None:
         self._commands = commands
         self._needs = needs
@@ -72,12 +62,12 @@ class ManagedServer:
         self._tail: deque[str] = deque(maxlen=TAIL_LINES)
         self._stopping = False
         self._words: dict[str, str] = {}
+        self._tasks: list[asyncio.Task[None]] = []
         self.url = ""
-        self.node = ""
         self.ready: dict[str, Any] = {}
         self.died = ""
         self.tokens_file = Path()
-        self.claims_file = Path()
+        self.rooms_file = Path()
         self.gone = asyncio.Event()
         self.peak_rss_bytes = 0
         self._cpu: host.FamilyCpu | None = None
@@ -105,11 +95,8 @@ class ManagedServer:
 
     def cpu_s_by_service(self) -> dict[str, float]:
         """The same per service that the ready line named; one that was started again since is left out."""
-        return {
-            name: used_s
-            for name, cpu in self._service_cpu.items()
-            if cpu.alive() and (used_s := cpu.total_s())
-        }
+        used = {name: cpu.total_s() for name, cpu in self._service_cpu.items() if cpu.alive()}
+        return {name: used_s for name, used_s in used.items() if used_s}
 
     def rss_bytes(self) -> int:
         """Resident memory now, workers included."""
@@ -117,19 +104,21 @@ class ManagedServer:
 
     async def _start(self) -> None:
         data_dir = Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="vouchstorm-run-")))
-        self.tokens_file, self.claims_file = data_dir / "tokens.jsonl", data_dir / "claims.jsonl"
-        words = self._words = {
+        self.tokens_file, self.rooms_file = data_dir / "tokens.jsonl", data_dir / "rooms.jsonl"
+        self._words = {name: str(value) for name, value in self._needs.items()} | {
             "data_dir": str(data_dir),
-            "users": str(self._needs.users),
-            "claims": str(self._needs.claims),
-            "quorum": str(self._needs.quorum),
-            "seed": str(self._needs.seed),
             "tokens_file": str(self.tokens_file),
-            "claims_file": str(self.claims_file),
+            "rooms_file": str(self.rooms_file),
         }
         if self._commands.seed:
-            await self._seed([_fill(word, words) for word in self._commands.seed])
-        await self._serve([_fill(word, words) for word in self._commands.serve])
+            await self._seed()
+        await self._serve(self._filled(self._commands.serve))
+
+    def _filled(self, command: Sequence[str]) -> list[str]:
+        words = list(command)
+        for name, value in self._words.items():
+            words = [word.replace("{" + name + "}", value) for word in words]
+        return words
 
     @property
     def tells_status(self) -> bool:
@@ -138,23 +127,23 @@ class ManagedServer:
 
     async def status(self) -> dict[str, Any]:
         """What runs now, as the status command says. Raises SetupError when it does not answer."""
-        command = [_fill(word, self._words) for word in self._commands.status]
-        process = await self._spawn(command, DEVNULL)
+        command = self._filled(self._commands.status)
+        child = await self._spawn(command, DEVNULL)
         try:
-            said = json.loads(await process.output(STATUS_TIMEOUT_S))
+            said = json.loads(await child.output(STATUS_TIMEOUT_S))
         except (TimeoutError, ValueError) as error:
             raise SetupError(f"{' '.join(command)} did not say what runs.") from error
         return said if isinstance(said, dict) else {}
 
-    async def _seed(self, command: list[str]) -> None:
-        process = await self._spawn(command, STDOUT)
+    async def _seed(self) -> None:
+        child = await self._spawn(self._filled(self._commands.seed), STDOUT)
         try:
-            output = await process.output(self._timeout_s)
+            output = await child.output(self._timeout_s)
         except TimeoutError as error:
             raise SetupError(f"Seeding took longer than {self._timeout_s:g} s.") from error
-        if process.returncode != 0:
+        if child.returncode != 0:
             said = output.decode(errors="replace").strip().splitlines()[-3:]
-            raise SetupError(f"Seeding failed with status {process.returncode}: {' / '.join(said)}")
+            raise SetupError(f"Seeding failed with status {child.returncode}: {' / '.join(said)}")
 
     async def _serve(self, command: list[str]) -> None:
         child = self._process = await self._spawn(command, PIPE)
@@ -163,8 +152,8 @@ class ManagedServer:
         self._cpu = host.FamilyCpu(process.pid)
         if self._cpus:
             host.pin(process.pid, self._cpus)
-        group = await self._stack.enter_async_context(_Tasks())
-        group.start(self._collect(process.stderr))
+        self._stack.push_async_callback(self._cancel_tasks)
+        self._start_task(self._collect(process.stderr))
         try:
             await asyncio.wait_for(self._ready(process), READY_TIMEOUT_S)
         except TimeoutError as error:
@@ -172,9 +161,9 @@ class ManagedServer:
         pids = self.ready.get("pids")
         named = {str(name): int(pid) for name, pid in pids.items() if pid} if isinstance(pids, dict) else {}
         self._service_cpu = {name: host.FamilyCpu(pid) for name, pid in named.items()}
-        group.start(self._collect(process.stdout))
-        group.start(self._watch(child))
-        group.start(self._sample())
+        self._start_task(self._collect(process.stdout))
+        self._start_task(self._watch(child))
+        self._start_task(self._sample())
 
     async def _spawn(self, command: list[str], stderr: int) -> AsyncChild:
         try:
@@ -189,7 +178,7 @@ class ManagedServer:
             with contextlib.suppress(ValueError):
                 said = json.loads(line)
                 if isinstance(said, dict) and said.get("ready") and isinstance(said.get("url"), str):
-                    self.ready, self.url, self.node = said, said["url"], str(said.get("node", ""))
+                    self.ready, self.url = said, said["url"]
                     return
             self._tail.append(line.decode(errors="replace").rstrip())
         status = await process.wait()
@@ -219,6 +208,14 @@ class ManagedServer:
                 self._cpu.look(members)
             await asyncio.sleep(SAMPLE_S)
 
+    def _start_task(self, work: Coroutine[Any, Any, None]) -> None:
+        self._tasks.append(asyncio.get_running_loop().create_task(work))
+
+    async def _cancel_tasks(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
     async def _stop(self) -> None:
         """Ask it to end, then make it; at once when this is cancelled."""
         self._stopping = True
@@ -227,32 +224,7 @@ class ManagedServer:
         try:
             await self._process.end(STOP_TIMEOUT_S, group=True)
         except asyncio.CancelledError:
-            for pid in host.family(self._process.pid):  # in whatever group
+            for each in host.family(self._process.pid):  # in whatever group
                 with contextlib.suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGKILL)
+                    os.kill(each.pid, signal.SIGKILL)
             raise
-
-
-def _fill(word: str, values: Mapping[str, str]) -> str:
-    for name, value in values.items():
-        word = word.replace("{" + name + "}", value)
-    return word
-
-
-class _Tasks:
-    """Owned tasks that are cancelled at the end."""
-
-    def __init__(self) -> None:
-        self._tasks: set[asyncio.Task[None]] = set()
-
-    async def __aenter__(self) -> "_Tasks":
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-
-    def start(self, work: "asyncio._CoroutineLike[None]") -> None:
-        """Run a coroutine until it ends or the block does."""
-        self._tasks.add(asyncio.get_running_loop().create_task(work))

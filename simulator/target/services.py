@@ -1,7 +1,7 @@
 """The services of a target that faults can name: where they run, where they answer, whether they are back.
 
 A target that the run started tells of them in its ready line and by its status command; of any other one the
-scenario's [services] name a process, an address, a proxy. Called by `sabotage`.
+scenario's [services] name a process, an address, a proxy.
 """
 
 import asyncio
@@ -11,7 +11,6 @@ import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlsplit
 
 from ..errors import SetupError
@@ -42,25 +41,27 @@ class Services:
     """By name. `refresh` before a fault, for a service that was started again is another process."""
 
     def __init__(self, named: Mapping[str, NamedService], server: ManagedServer | None) -> None:
-        self._named = named
+        self._named = {name: spec for name, spec in named.items() if spec.pid or spec.pid_file is not None}
         self._server = server
-        self._known: dict[str, Service] = {}
-        if server is not None:
-            self._known = {each.name: each for each in _announced(server)}
+        self._known = {each.name: each for each in _announced(server)} if server is not None else {}
 
     @property
     def names(self) -> list[str]:
         """What there is to break, in alphabetical order."""
-        return sorted({*self._known, *(name for name, each in self._named.items() if _has_process(each))})
+        return sorted({*self._known, *self._named})
 
     def matching(self, target: str) -> list[str]:
-        """The names that a target means: one, or those that fit its pattern."""
-        return [name for name in self.names if fnmatch.fnmatchcase(name, target)]
+        """The names that a target means: one, or those that fit its pattern.
+
+        A server that keeps others is not meant by a pattern.
+        """
+        hidden = {SERVER} if len(self.names) > 1 and target != SERVER else set()
+        return [name for name in self.names if name not in hidden and fnmatch.fnmatchcase(name, target)]
 
     def find(self, name: str) -> Service:
         """What is known of a service now. Raises SetupError when nothing is."""
         spec = self._named.get(name)
-        if spec is not None and _has_process(spec):
+        if spec is not None:
             return Service(name, _pid_of(name, spec), spec.url, spec.restarts)
         if name not in self._known:
             raise SetupError(f"There is no service {name} to break.")
@@ -73,6 +74,8 @@ class Services:
         rows = (await self._server.status()).get("services", [])
         alive = {str(row["name"]): row for row in rows if row.get("alive")}
         for name, service in self._known.items():
+            if name == SERVER:
+                continue  # it is who answers
             row = alive.get(name)
             self._known[name] = replace(service, pid=int(row["pid"]) if row else 0)
 
@@ -143,23 +146,14 @@ def check_signals(service: Service) -> None:
 
 def _announced(server: ManagedServer) -> Iterable[Service]:
     facts = server.ready
+    yield Service(SERVER, server.pid, server.url)
     pids = facts.get("pids")
     if not isinstance(pids, dict):
-        yield Service(SERVER, server.pid, server.url)
         return
-    urls = _urls(facts)
-    for name, pid in pids.items():
-        yield Service(str(name), int(pid or 0), urls.get(str(name), ""), server.tells_status)
-
-
-def _urls(facts: Mapping[str, Any]) -> dict[str, str]:
     urls = {str(node["name"]): str(node["url"]) for node in facts.get("nodes", [])}
     urls |= {name: str(facts[name]) for name in ("redis", "mongodb") if facts.get(name)}
-    return urls
-
-
-def _has_process(spec: NamedService) -> bool:
-    return spec.pid is not None or spec.pid_file is not None
+    for name, pid in pids.items():
+        yield Service(str(name), int(pid or 0), urls.get(str(name), ""), server.tells_status)
 
 
 def _pid_of(name: str, spec: NamedService) -> int:

@@ -20,17 +20,17 @@ from backend.app.seeding import SeedSize
 from backend.app.settings import load_settings
 from backend.stack.plan import Role
 from backend.stack.processes import StackProcesses
-from simulator.generator.worker import Shard
+from simulator.generator.worker import Worker
 from simulator.profiles.vouchstorm.api import read_claims, read_users
 from simulator.profiles.vouchstorm.invariants import ClaimFact, UserFact
 from simulator.profiles.vouchstorm.profile import Vouchstorm
+from simulator.profiles.vouchstorm.scenario import VouchstormScenario
 from simulator.progress import Live, Silent
 from simulator.result import Findings
 from simulator.run.collect import findings_of
-from simulator.run.phases import Course, Place
-from simulator.scenario.loader import Scenario, build
+from simulator.run.phases import LoadRun, RunOptions
+from simulator.scenario.loader import build
 from simulator.scenario.models import Windows
-from simulator.scenario.schedule import claims_needed
 from simulator.target.http_client import RestClient
 from tests.chaos.faults import Fault
 from tests.chaos.scene import Scene
@@ -125,7 +125,8 @@ async def run_under(fault: Fault, seed: int, data_dir: Path) -> Row:
     async with fault.stage(data_dir, seed) as scene:
         tokens, claims = await _seed(scene, scenario, data_dir)
         cue = Cue()
-        course = Course(scenario, Place(scene.stack.plan.url, None, None, tokens, claims, False), cue)
+        options = RunOptions(scenario, scene.stack.plan.url, tokens_file=tokens, claims_file=claims)
+        course = LoadRun(options, cue)
         breaking = asyncio.create_task(_break(fault, scene, cue, course))
         try:
             findings = findings_of(await course.run())
@@ -136,15 +137,15 @@ async def run_under(fault: Fault, seed: int, data_dir: Path) -> Row:
         return _row(fault, seed, course, findings, moments, await _truth(course))
 
 
-async def _seed(scene: Scene, scenario: Scenario, data_dir: Path) -> tuple[Path, Path]:
+async def _seed(scene: Scene, scenario: VouchstormScenario, data_dir: Path) -> tuple[Path, Path]:
     tokens, claims = data_dir / "tokens.jsonl", data_dir / "claims.jsonl"
     settings = load_settings(data_dir=data_dir, store_url=scene.store_url)
-    size = SeedSize(scenario.users, claims_needed(scenario), quorum=scenario.claims.quorum)
+    size = SeedSize(scenario.users, scenario.claims_needed, quorum=scenario.claims.quorum)
     await seed_store(settings, size, scenario.seed, tokens, claims, lambda *_: None)
     return tokens, claims
 
 
-async def _break(fault: Fault, scene: Scene, cue: Cue, course: Course) -> Moments:
+async def _break(fault: Fault, scene: Scene, cue: Cue, course: LoadRun) -> Moments:
     await cue.due.wait()
     moments = Moments(began_ns=time.monotonic_ns())
     before = {name: child.pid for name, child in scene.stack.children.items()}
@@ -159,7 +160,7 @@ async def _break(fault: Fault, scene: Scene, cue: Cue, course: Course) -> Moment
     return moments
 
 
-def _excuse(course: Course, moments: Moments) -> None:
+def _excuse(course: LoadRun, moments: Moments) -> None:
     """Live counts since the fault began, until all was whole again, may not reach who is cut off.
 
     However long a busy machine took for that; at least as long as the fault itself asks for.
@@ -193,7 +194,7 @@ async def _until(condition: Callable[[], bool]) -> None:
         await asyncio.sleep(POLL_S)
 
 
-async def _truth(course: Course) -> Truth:
+async def _truth(course: LoadRun) -> Truth:
     rest, profile = RestClient(course.endpoint), _profile(course)
     try:
         claims = await read_claims(rest, [claim.claim_id for claim in profile.claims], _unseen)
@@ -206,17 +207,17 @@ def _unseen(done: int, of: int) -> None:
     """Progress nobody looks at."""
 
 
-def _shard(course: Course) -> Shard:
+def _shard(course: LoadRun) -> Worker:
     """A run of so few clients has one, in this process."""
-    (shard,) = course.crowd.shards
-    return cast(Shard, shard)
+    (worker,) = course.pool.workers
+    return cast(Worker, worker)
 
 
-def _profile(course: Course) -> Vouchstorm:
+def _profile(course: LoadRun) -> Vouchstorm:
     return cast(Vouchstorm, course.profile)
 
 
-def _row(fault: Fault, seed: int, course: Course, findings: Findings, moments: Moments, truth: Truth) -> Row:
+def _row(fault: Fault, seed: int, course: LoadRun, findings: Findings, moments: Moments, truth: Truth) -> Row:
     ledger, reconnect = findings.ledger, findings.reconnect
     stored = {row.id for claim in truth.claims for row in claim.validations}
     row = Row(
@@ -266,7 +267,7 @@ def _breaches(row: Row, findings: Findings) -> Iterator[str]:
         yield f"the run did not come to its end ({findings.generator.overrun or 'the server was gone'})"
 
 
-def _stragglers(course: Course, moments: Moments) -> Iterator[str]:
+def _stragglers(course: LoadRun, moments: Moments) -> Iterator[str]:
     """Who never caught up, to begin the search with; seconds from the beginning of the fault."""
     for outage in _shard(course).outages.all:
         if not outage.caught_up_ns:
@@ -276,7 +277,7 @@ def _stragglers(course: Course, moments: Moments) -> Iterator[str]:
             yield f"client {outage.client} was cut off at {cut_s:.1f} s and {came}, without catching up"
 
 
-def _acknowledged(course: Course) -> set[str]:
+def _acknowledged(course: LoadRun) -> set[str]:
     """Ids of the validations that were answered with success."""
     causes = _shard(course).ledger.causes
     return {cause.removeprefix("validation:") for cause in causes if cause.startswith("validation:")}
@@ -294,7 +295,7 @@ def _twice(truth: Truth) -> int:
     return effects.total() - len(effects)
 
 
-def _recovered_s(course: Course, moments: Moments) -> float | None:
+def _recovered_s(course: LoadRun, moments: Moments) -> float | None:
     outages = _shard(course).outages.all
     if any(not outage.caught_up_ns for outage in outages):
         return None

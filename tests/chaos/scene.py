@@ -3,7 +3,7 @@
 A stage is an async context manager that yields a running `Scene`: with a flaky proxy on one of the stack's
 paths, with a clock of its own in one node, with the store on a disk of a few megabytes, with three MongoDB
 members, or embedded. Variations change the plan of the stack before it starts; no code of the product knows
-of them. Called by `chaos_run`; what breaks is in `chaos_faults`.
+of them.
 """
 
 import asyncio

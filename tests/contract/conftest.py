@@ -88,12 +88,12 @@ async def store(build: BuildStore) -> AsyncIterator[Store]:
 async def users(store: Store) -> list[User]:
     """ann, ben, cid and the owner of claims, all stored."""
     made = [a_user(name) for name in ("ann", "ben", "cid", "owner")]
-    await store.create_users(made, "hash")
+    await store.users.create_users(made, "hash")
     return made
 
 
 @pytest.fixture
 async def claim(store: Store) -> Claim:
     """A stored open claim of `owner`, quorum 3."""
-    made, _ = await store.create_claim(a_claim())
+    made, _ = await store.claims.create_claim(a_claim())
     return made

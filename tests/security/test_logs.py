@@ -89,3 +89,10 @@ async def test_the_health_and_metrics_pages_hold_no_secret(talkative: Node) -> N
     text = "".join(pages)
     assert not [account.token for account in accounts if account.token in text]
     assert SECRET not in text
+
+
+async def test_nobody_can_poll_in_place_of_a_socket_by_what_the_log_says(talkative: Node) -> None:
+    async with Rest(talkative.url) as rest, connected(talkative.url, await rest.account()) as socket:
+        transport = socket.client.eio.sid
+    assert transport
+    assert transport not in talkative.log()

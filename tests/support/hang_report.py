@@ -36,12 +36,19 @@ def pytest_timeout_set_timer(item: pytest.Item, settings: Any) -> Iterator[None]
         return
 
     def alarm(number: int, frame: FrameType | None) -> None:
-        signal.setitimer(signal.ITIMER_REAL, AGAIN_S)
         item.add_report_section("hang", "tasks", tasks_report())
         item.add_report_section("hang", "logs", logs_report(item))
+        signal.setitimer(signal.ITIMER_REAL, AGAIN_S)
         fail(number, frame)
 
     signal.signal(signal.SIGALRM, alarm)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> None:
+    # pytest-timeout does so after the report is made; an alarm within that would end the whole run.
+    if call.excinfo is not None:
+        item.ihook.pytest_timeout_cancel_timer(item=item)
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -6,8 +6,8 @@ from ..contracts import rest
 from ..contracts.errors import Code
 from ..services.accounts import Session
 from ..services.container import Services
-from .deps import CALLER_CODES, AppServices, CallerDep
-from .middleware import RatesDep, client_of
+from .deps import CALLER_CODES, AppServices, CallerDep, RatesDep
+from .middleware import client_of
 from .problems import documented
 from .serializers import user_view
 
@@ -61,8 +61,8 @@ async def logout(caller: CallerDep, services: AppServices) -> Response:
 async def me(caller: CallerDep, services: AppServices) -> rest.MeOut:
     """The caller, with where their bell stands."""
     user = caller.user
-    unread_count = await services.store.unread_count(user.id)
-    badges = await services.store.badges([user.id])
+    unread_count = await services.store.notifications.unread_count(user.id)
+    badges = await services.store.users.badges([user.id])
     public = user_view(user, badges.get(user.id, []))
     return rest.MeOut(
         **dict(public),
@@ -74,7 +74,7 @@ async def me(caller: CallerDep, services: AppServices) -> rest.MeOut:
 
 async def _session(services: Services, session: Session) -> rest.SessionOut:
     user = session.user
-    badges = await services.store.badges([user.id]) if user.progress.badges else {}
+    badges = await services.store.users.badges([user.id]) if user.progress.badges else {}
     return rest.SessionOut(
         user=user_view(user, badges.get(user.id, [])),
         token=session.token.token,

@@ -1,4 +1,4 @@
-"""`/api/claims`: post, find, page."""
+"""`/api/claims` and `/api/claims/{claim_id}/validations`: post and read claims, answer them."""
 
 import logging
 
@@ -23,6 +23,9 @@ from .problems import documented
 from .serializers import claim_view, validation_view
 
 router = APIRouter(tags=["claims"])
+validations_router = APIRouter(tags=["validations"])
+
+_log = logging.getLogger(__name__)
 
 
 @router.get(
@@ -82,13 +85,6 @@ async def post_claim(
 async def get_claim(claim_id: PathId, services: AppServices) -> rest.ClaimOut:
     """One claim."""
     return claim_view(await services.claims.get(ClaimId(claim_id)))
-
-
-# `/api/claims/{claim_id}/validations`: answer a claim, and read the answers.
-
-_log = logging.getLogger(__name__)
-
-validations_router = APIRouter(tags=["validations"])
 
 
 @validations_router.post(

@@ -11,7 +11,7 @@ from ..domain.records import User
 from ..errors import RefusedError
 from ..services.container import Services
 from ..services.tokens import TokenClaims
-from .middleware import RatesDep
+from .middleware import RestRates
 
 _ID_PATTERN = r"^[A-Za-z0-9_-]+$"
 _PRINTABLE = r"^[\x20-\x7e]+$"
@@ -36,7 +36,14 @@ async def services_of(request: Request) -> Services:
     return services
 
 
+async def rates_of(request: Request) -> RestRates:
+    """The node's limits, as `router.install` left them."""
+    rates: RestRates = request.app.state.rates
+    return rates
+
+
 AppServices = Annotated[Services, Depends(services_of)]
+RatesDep = Annotated[RestRates, Depends(rates_of)]
 
 
 async def authenticated(

@@ -1,12 +1,12 @@
 """`/docs` and `/openapi.json`: the REST room described, for people and for generators.
 
 The page is FastAPI's own, which loads its script and style from another origin; its policy names exactly the
-origins that this version of FastAPI uses.
+origins that this version of FastAPI uses. The document is corrected where the framework cannot say it.
 """
 
 import inspect
-from collections.abc import Iterator
 from functools import cache
+from itertools import chain
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -20,6 +20,11 @@ from .problems import MEDIA_TYPE
 router = APIRouter(include_in_schema=False)
 
 OPENAPI_PATH = "/openapi.json"
+_PROBLEM_REF = "#/components/schemas/Problem"
+_DESCRIPTION = """\
+Claims, validations, consensus, notifications. Errors are RFC 9457 problem documents with a stable `code`.
+Live events travel over Socket.IO: see [`/asyncapi.yaml`](/asyncapi.yaml).
+"""
 
 
 @router.get("/docs")
@@ -50,28 +55,12 @@ def _policy() -> str:
     )
 
 
-# The OpenAPI document of the routes, corrected where the framework cannot say what we do.
-#
-# Pure. Called by `router.Api` for `/docs` and by `openapi.py` for the committed file.
-
-_PROBLEM_REF = "#/components/schemas/Problem"
-_DESCRIPTION = """\
-Claims, validations, consensus, notifications. Errors are RFC 9457 problem documents with a stable `code`.
-Live events travel over Socket.IO: see [`/asyncapi.yaml`](/asyncapi.yaml).
-"""
-
-
 def document(app: FastAPI) -> dict[str, Any]:
     """The OpenAPI document of an application's routes, with problems under their own media type."""
     schema = get_openapi(title=app.title, version=app.version, description=_DESCRIPTION, routes=app.routes)
-    for response in _responses(schema):
+    operations = chain.from_iterable(methods.values() for methods in schema["paths"].values())
+    for response in chain.from_iterable(operation["responses"].values() for operation in operations):
         content = response.get("content", {})
         if content.get("application/json", {}).get("schema", {}).get("$ref") == _PROBLEM_REF:
             content[MEDIA_TYPE] = content.pop("application/json")
     return schema
-
-
-def _responses(schema: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    for operations in schema["paths"].values():
-        for operation in operations.values():
-            yield from operation["responses"].values()

@@ -1,6 +1,5 @@
-"""`/healthz`, `/readyz`, `/metrics`: for orchestrators, load balancers and Prometheus."""
+"""What runs here: `/healthz`, `/readyz` and `/metrics` for machines, `/` and `/asyncapi.yaml` for people."""
 
-from functools import cache
 from typing import Literal
 
 from fastapi import APIRouter, Response
@@ -14,6 +13,7 @@ from .deps import AppServices
 from .problems import documented
 
 router = APIRouter(tags=["health"])
+service_router = APIRouter(tags=["service"])
 
 
 class AliveOut(Out):
@@ -57,11 +57,6 @@ async def metrics(services: AppServices) -> Response:
     return Response(services.metrics.render(), headers={"Content-Type": CONTENT_TYPE})
 
 
-# `/` and `/asyncapi.yaml`: what runs here and how to speak to it.
-
-service_router = APIRouter(tags=["service"])
-
-
 @service_router.get("/", responses=documented())
 async def service(services: AppServices) -> rest.ServiceOut:
     """Name, version, and where the sockets, the documentation and the web UI are."""
@@ -84,9 +79,4 @@ async def service_head() -> Response:
 )
 async def asyncapi_document() -> Response:
     """The socket events, as an AsyncAPI document."""
-    return Response(_asyncapi(), media_type="application/yaml")
-
-
-@cache
-def _asyncapi() -> str:
-    return asyncapi()
+    return Response(asyncapi(), media_type="application/yaml")

@@ -25,8 +25,8 @@ async def leaderboard(
 ) -> rest.Leaderboard:
     """Users by trust score, then by validations."""
     first_rank, position = _split(cursor)
-    page = await services.store.leaderboard(limit, position)
-    badges = await services.store.badges([user.id for user in page.items if user.progress.badges])
+    page = await services.store.users.leaderboard(limit, position)
+    badges = await services.store.users.badges([user.id for user in page.items if user.progress.badges])
     items = [
         rest.RankOut(rank=rank, user=user_view(user, badges.get(user.id, [])))
         for rank, user in enumerate(page.items, first_rank)

@@ -34,14 +34,14 @@ async def list_notifications(
         raise RefusedError("Give after_seq or before_seq, not both.", Code.INVALID_INPUT)
     user_id = caller.user.id
     # The position is read before the rows: whoever continues from it gets a row twice rather than never.
-    last_seqs = await services.store.last_seqs([user_id])
-    rows = await services.store.notifications(
+    last_seqs = await services.store.notifications.last_seqs([user_id])
+    rows = await services.store.notifications.notifications(
         user_id, after_seq=after_seq, before_seq=before_seq, unread_only=unread, limit=limit + 1
     )
     return rest.NotificationPage(
         items=[notification_view(row) for row in rows[:limit]],
         last_seq=last_seqs.get(user_id, 0),
-        unread_count=await services.store.unread_count(user_id),
+        unread_count=await services.store.notifications.unread_count(user_id),
         more=len(rows) > limit,
     )
 
@@ -49,7 +49,7 @@ async def list_notifications(
 @router.get("/api/notifications/unread-count", responses=documented(*CALLER_CODES, Code.STORE_UNAVAILABLE))
 async def unread_count(caller: CallerDep, services: AppServices) -> rest.UnreadOut:
     """The number on the bell."""
-    return rest.UnreadOut(unread_count=await services.store.unread_count(caller.user.id))
+    return rest.UnreadOut(unread_count=await services.store.notifications.unread_count(caller.user.id))
 
 
 @router.post(

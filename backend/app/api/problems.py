@@ -1,7 +1,7 @@
 """Errors to HTTP, in one table: every refusal leaves as an RFC 9457 problem document with a stable code.
 
 Knows our own errors, those of the framework and those of request validation. What nobody expected becomes a
-500 that says nothing but the request id (`limits.py` catches it). Called by `router.install`.
+500 that says nothing but the request id.
 """
 
 import logging
@@ -54,14 +54,11 @@ def problem_response(
 ) -> Response:
     """The problem document of a code, with the headers that its status asks for."""
     status = STATUS[code]
-    title = code.value.replace("_", " ").capitalize()
     current = request_id.get()
-    problem = Problem(
-        type=f"urn:vouchstorm:problem:{code.value}",
-        title=title,
-        status=status,
-        detail=detail or _SENTENCES.get(code, f"{title}."),
-        code=code.value,
+    problem = Problem.of(
+        code.value,
+        status,
+        detail or _SENTENCES.get(code),
         instance=None if current is None else f"urn:vouchstorm:request:{current}",
         errors=list(errors) or None,
     )

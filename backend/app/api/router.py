@@ -1,12 +1,11 @@
 """Puts the REST room together: routes, problem handlers, middleware, in the one order that works.
 
-From the outside in: envelope (id, headers, latency), traces where they are wanted, CORS, rates (per address),
-limits (body, last-resort 500), routes; so that even a refused or a broken request carries the headers and is
-counted. Called by `main`.
+From the outside in: envelope (id, headers, latency, span), CORS, rates (per address), limits (body,
+last-resort 500), routes; so that even a refused or a broken request carries the headers and is
+counted.
 """
 
-from collections.abc import Callable, Iterator
-from contextlib import AbstractAsyncContextManager
+from collections.abc import Iterator
 from typing import Any
 
 from fastapi import APIRouter, FastAPI
@@ -20,7 +19,6 @@ from . import auth, claims, docs, health, leaderboard, notifications, users
 from .docs import document
 from .middleware import Cors, Envelope, Limits, Rates, RestRates
 from .problems import add_problem_handlers
-from .traced import Traced
 from .webui import find_web_ui, web_ui_router
 
 _ROUTERS = (
@@ -36,25 +34,23 @@ _ROUTERS = (
     docs.router,
 )
 
-Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
-
 
 class Api(FastAPI):
     """The FastAPI application of one node, with its own OpenAPI document."""
 
     def openapi(self) -> dict[str, Any]:
+        """The document, made once."""
         if self.openapi_schema is None:
             self.openapi_schema = document(self)
         return self.openapi_schema
 
 
-def new_api(lifespan: Lifespan | None = None) -> Api:
+def new_api() -> Api:
     """An application that has the routes' documentation and nothing installed yet."""
     return Api(
         title="Vouchstorm",
         version=__version__,
-        lifespan=lifespan,
-        # Its own spans would have whole URLs; ours are in `traced.py`.
+        # Its own spans would have whole URLs; ours are in `middleware.Envelope`.
         telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},
         openapi_url=None,  # `docs.py` serves it, with its own headers
         generate_unique_id_function=lambda route: route.name,
@@ -93,6 +89,4 @@ def install(
     app.add_middleware(Rates, rates=rates)
     if services.settings.cors_origins:
         app.add_middleware(Cors, origins=services.settings.cors_origins)
-    if tracing is not None:
-        app.add_middleware(Traced, tracing=tracing)
-    app.add_middleware(Envelope, metrics=services.metrics, ids=services.ids)
+    app.add_middleware(Envelope, metrics=services.metrics, ids=services.ids, tracing=tracing)

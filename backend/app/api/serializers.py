@@ -58,29 +58,9 @@ def claim_view(claim: Claim) -> rest.ClaimOut:
 
 def validation_view(validation: Validation) -> rest.ValidationOut:
     """One row; weights and keys stay inside."""
-    return rest.ValidationOut(
-        id=validation.id,
-        claim_id=validation.claim_id,
-        user_id=validation.user_id,
-        validator_name=validation.validator_name,
-        action=validation.action,
-        comment=validation.comment,
-        version=validation.version,
-        created_at=validation.created_at,
-    )
+    return rest.ValidationOut.model_validate(validation, from_attributes=True)
 
 
 def notification_view(notification: Notification) -> rest.NotificationOut:
     """One row of the bell, for its own user only."""
-    return rest.NotificationOut(
-        id=notification.id,
-        seq=notification.seq,
-        type=notification.type,
-        title=notification.title,
-        message=notification.message,
-        priority=notification.priority,
-        action_url=notification.action_url,
-        data=notification.data,
-        read=notification.read,
-        created_at=notification.created_at,
-    )
+    return rest.NotificationOut.model_validate(notification, from_attributes=True)

@@ -1,4 +1,4 @@
-"""`/api/users`: what everybody may see of a user."""
+"""`/api/users`: what everybody may see of a user. `/api/badges`: the catalogue."""
 
 from fastapi import APIRouter
 
@@ -12,6 +12,7 @@ from .problems import documented
 from .serializers import user_view
 
 router = APIRouter(tags=["users"])
+badges_router = APIRouter(tags=["badges"])
 
 
 @router.get(
@@ -20,16 +21,11 @@ router = APIRouter(tags=["users"])
 )
 async def get_user(user_id: PathId, services: AppServices) -> rest.UserOut:
     """One user with their badges."""
-    user = await services.store.user(UserId(user_id))
+    user = await services.store.users.user(UserId(user_id))
     if user is None:
         raise RefusedError("There is no such user.", Code.USER_NOT_FOUND)
-    badges = await services.store.badges([user.id])
+    badges = await services.store.users.badges([user.id])
     return user_view(user, badges.get(user.id, []))
-
-
-# `/api/badges`: the catalogue.
-
-badges_router = APIRouter(tags=["badges"])
 
 
 @badges_router.get("/api/badges", responses=documented())

@@ -1,7 +1,4 @@
-"""The AsyncAPI 3 document of the socket events, and the small YAML writer that prints it.
-
-Refuses nothing and reads no files; `generate` writes the text to `docs/asyncapi.yaml`.
-"""
+"""The AsyncAPI 3 document of the socket events, the JSON Schemas of the payloads, and a small YAML writer."""
 
 import json
 import re
@@ -12,10 +9,6 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from . import CONTRACT_VERSION, SOCKETIO_PATH, events, rest
-
-# JSON Schemas of the payload classes, as the generated documents use them.
-#
-# Pure reading of the contract modules; called by `asyncapi` and `generate` only.
 
 REF = "#/components/schemas/"
 _BASES = {events.Incoming, events.Outgoing, rest.Body, rest.Out, BaseModel}

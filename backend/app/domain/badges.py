@@ -2,10 +2,8 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from .records import Progress
+from .records import Progress
 
 TRUSTED_SCORE = 80
 STREAK_LENGTH = 10
@@ -16,7 +14,7 @@ class Badge:
     id: str
     name: str
     description: str
-    earned: "Callable[[Progress], bool]"
+    earned: Callable[[Progress], bool]
 
 
 CATALOG: tuple[Badge, ...] = (
@@ -47,6 +45,6 @@ CATALOG: tuple[Badge, ...] = (
 BY_ID: dict[str, Badge] = {badge.id: badge for badge in CATALOG}
 
 
-def newly_earned(progress: "Progress") -> list[Badge]:
+def newly_earned(progress: Progress) -> list[Badge]:
     """Badges that this progress deserves and does not hold yet, in catalogue order."""
     return [badge for badge in CATALOG if badge.id not in progress.badges and badge.earned(progress)]

@@ -6,37 +6,18 @@ all that makes a crash harmless: applying a plan again changes nothing.
 """
 
 import uuid
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any
 
-from ..contracts.types import (
-    Action,
-    ClaimId,
-    NotificationId,
-    NotificationType,
-    Priority,
-    UserId,
-    ValidationId,
-)
+from ..contracts.types import Action, ClaimId, NotificationId, UserId, ValidationId
 from .badges import newly_earned
 from .consensus import Decision
-from .records import Notification, Progress, TrustChange
+from .notifications import Draft, badge_draft, consensus_draft, trust_draft, validation_draft
+from .records import Claim, Notification, Progress, TrustChange, Validation
 from .trust import TrustPolicy, clamp, owner_step, validator_step
 
 _NOTIFICATION_NAMESPACE = uuid.UUID("6d1f2f0e-7b83-4f2e-9e57-0c9c2f6a1b11")
-
-
-@dataclass(frozen=True, slots=True)
-class Draft:
-    """A notification before it has its seq."""
-
-    type: NotificationType
-    title: str
-    message: str
-    priority: Priority
-    action_url: str | None
-    data: dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,33 +80,9 @@ def advance(progress: Progress, effect: Effect, policy: TrustPolicy, now: dateti
     """Apply one effect to one user's progress. Notifications come numbered from `progress.last_seq + 1`."""
     step = _step(progress, effect, policy)
     badges = newly_earned(step.progress)
-    drafts = [
-        *step.drafts,
-        *(
-            Draft(
-                NotificationType.BADGE_EARNED,
-                "Badge earned",
-                f"You earned the badge “{badge.name}”.",
-                Priority.MEDIUM,
-                f"/users/{effect.user_id}",
-                {"badge_id": badge.id, "badge_name": badge.name},
-            )
-            for badge in badges
-        ),
-    ]
+    drafts = [*step.drafts, *(badge_draft(effect.user_id, badge.id, badge.name) for badge in badges)]
     notifications = tuple(
-        Notification(
-            id=notification_id(effect.key, index),
-            user_id=effect.user_id,
-            seq=progress.last_seq + 1 + index,
-            type=draft.type,
-            title=draft.title,
-            message=draft.message,
-            priority=draft.priority,
-            action_url=draft.action_url,
-            data=draft.data,
-            created_at=now,
-        )
+        draft.row(notification_id(effect.key, index), effect.user_id, progress.last_seq + 1 + index, now)
         for index, draft in enumerate(drafts)
     )
     earned = tuple(badge.id for badge in badges)
@@ -166,9 +123,10 @@ def _settled_step(progress: Progress, effect: Settled, policy: TrustPolicy) -> _
         progress.trust_score,
         clamp(progress.trust_score + points),
     )
-    drafts = [_consensus_draft(effect)]
+    whose = "Your claim" if effect.action is None else "A claim you validated"
+    drafts = [consensus_draft(effect.claim_id, effect.claim_title, effect.decision, whose)]
     if change.change:
-        drafts.append(_trust_draft(effect, change))
+        drafts.append(trust_draft(effect.user_id, change.old_score, change.new_score, effect.claim_id))
     return _Step(replace(moved, trust_score=change.new_score), tuple(drafts), change)
 
 
@@ -178,35 +136,21 @@ def _streak(streak: int, action: Action, consensus: Action) -> int:
     return streak + 1 if action is consensus else 0
 
 
-def _consensus_draft(effect: Settled) -> Draft:
-    decision = effect.decision
-    whose = "Your claim" if effect.action is None else "A claim you validated"
-    return Draft(
-        NotificationType.CONSENSUS_REACHED,
-        "Consensus reached",
-        f"{whose} “{effect.claim_title}” is {decision.status.value} ({decision.percentage:.1f} %).",
-        Priority.HIGH,
-        f"/claims/{effect.claim_id}",
-        {
-            "claim_id": effect.claim_id,
-            "action": decision.action.value,
-            "percentage": decision.percentage,
-            "status": decision.status.value,
-        },
+def plan_validation(claim: Claim, validation: Validation) -> list[Effect]:
+    """Effects of one accepted validation: the owner is told, the author's count grows."""
+    draft = validation_draft(
+        claim.id, claim.title, validation.id, validation.validator_name, validation.action
     )
+    return [
+        Told(f"validation:{validation.id}:received", claim.owner_id, draft),
+        Validated(f"validation:{validation.id}:made", validation.user_id, claim.id, validation.id),
+    ]
 
 
-def _trust_draft(effect: Settled, change: TrustChange) -> Draft:
-    return Draft(
-        NotificationType.TRUST_SCORE_UPDATED,
-        "Trust score updated",
-        f"Your trust score went from {change.old_score} to {change.new_score}.",
-        Priority.LOW,
-        f"/users/{effect.user_id}",
-        {
-            "claim_id": effect.claim_id,
-            "old_score": change.old_score,
-            "new_score": change.new_score,
-            "change": change.change,
-        },
-    )
+def plan_consensus(claim: Claim, decision: Decision, participants: Iterable[Validation]) -> list[Effect]:
+    """Effects of one consensus: once for the owner, once per participant."""
+    told = [(claim.owner_id, None), *((row.user_id, row.action) for row in participants)]
+    return [
+        Settled(f"consensus:{claim.id}:{user_id}", user_id, claim.id, claim.title, decision, action)
+        for user_id, action in told
+    ]

@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from typing import Any, Literal, TextIO
 
 request_id: ContextVar[str | None] = ContextVar("request_id", default=None)
-"""Id of the HTTP request that the current task answers; set by `api/limits.py`."""
+"""Id of the HTTP request that the current task answers."""
 
 MAX_CHARS = 32_768
 """What is longer is cut: some of it may have been sent by a stranger."""

@@ -2,7 +2,7 @@
 
 Labels never hold ids of users, claims or sockets: a value outside the vocabularies below is counted under
 `other` (`unknown` for events). Every series exists before its first event, so that a rate never misses it.
-Nothing here knows HTTP or sockets; every room is handed the one `Metrics` of its node.
+The children of a label are made at start, so that the hot path is one dictionary look-up.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -23,13 +23,6 @@ from prometheus_client.registry import Collector
 from ..contracts.errors import Code
 from ..contracts.events import CLIENT_EVENTS, SERVER_EVENTS
 from ..contracts.types import Action, ClaimStatus, DeliveryClass, NotificationType
-
-# Kinds of metrics beside the library's own: labels with a closed vocabulary, and values read at the
-# scrape.
-#
-# Children are made at start, so that a series exists before its first event and the hot path is one
-# dictionary
-# look-up. Used by `metrics.py` only.
 
 OTHER = "other"
 

@@ -1,10 +1,8 @@
 """OpenTelemetry spans of a node, sent to an OTLP/HTTP endpoint; only where VOUCHSTORM_TRACES_URL is set.
 
-This module alone imports OpenTelemetry, and only when `open_tracing` is called: off, we load nothing of it,
-and nobody asks whether it is on. (FastAPI and redis-py load its API for themselves; `api/router.py` keeps
-FastAPI silent.) What is traced is decided by whoever is put in the place of the untraced thing
-(`api/traced.py`, `services/traced_engine.py`, `realtime/traced.py`). No span has a query string, a title, a
-message or a token. A collector that does not answer costs spans, never a request. Built by `main`.
+This module alone imports OpenTelemetry, and only when `open_tracing` is called; `Tracing` does nothing.
+(FastAPI and redis-py load its API for themselves; `api/router.py` keeps FastAPI silent.) No span has a query
+string, a title, a message or a token. A collector that does not answer costs spans, never a request.
 """
 
 import asyncio
@@ -12,9 +10,9 @@ import logging
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from ..errors import SetupError
 from .logs import request_id
@@ -23,7 +21,6 @@ if TYPE_CHECKING:
     from opentelemetry.context import Context
     from opentelemetry.sdk.trace import TracerProvider
     from opentelemetry.sdk.trace.export import SpanExporter
-    from opentelemetry.trace import Span
 
 log = logging.getLogger(__name__)
 
@@ -44,7 +41,50 @@ class Mark:
     since_ns: int
 
 
+class Span(Protocol):
+    """What a block may say of its span."""
+
+    def update_name(self, name: str) -> None: ...
+
+    def set_attribute(self, key: str, value: Fact) -> None: ...
+
+
+class _NoSpan:
+    def update_name(self, name: str) -> None: ...
+
+    def set_attribute(self, key: str, value: Fact) -> None: ...
+
+
+_NO_SPAN = nullcontext(_NoSpan())
+
+
 class Tracing:
+    """No spans: what a node has where nobody traces."""
+
+    def start(self) -> None:
+        """Begin to export."""
+
+    async def stop(self) -> None:
+        """Export what waits."""
+
+    def span(
+        self, name: str, caller: Mapping[str, str] | None = None, **facts: Fact
+    ) -> AbstractContextManager[Span]:
+        """A span around a block, child of the one around it.
+
+        caller: headers of an outside caller whose `traceparent`, if it is one, names the parent instead.
+        """
+        return _NO_SPAN
+
+    def mark(self) -> Mark | None:
+        """Where the trace of the current task stands; None where nobody traces."""
+        return None
+
+    def ended(self, name: str, since: Mark, **facts: Fact) -> None:
+        """A span from a mark to now, of the trace that was marked."""
+
+
+class OtlpTracing(Tracing):
     """The spans of one node. Nothing is exported before `start`."""
 
     def __init__(self, provider: "TracerProvider", exporter: "SpanExporter") -> None:
@@ -53,14 +93,12 @@ class Tracing:
         self._tracer = provider.get_tracer("vouchstorm")
 
     def start(self) -> None:
-        """Start the exporter's thread."""
         from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
         processor = BatchSpanProcessor(self._exporter, max_queue_size=SPANS_WAITING)
         self._provider.add_span_processor(processor)
 
     async def stop(self) -> None:
-        """Send what waits, for `STOP_TIMEOUT_S` at most; the rest is lost."""
         thread = threading.Thread(target=self._provider.shutdown, name="last spans", daemon=True)
         thread.start()
         await asyncio.to_thread(thread.join, STOP_TIMEOUT_S)
@@ -68,11 +106,7 @@ class Tracing:
             log.warning("the collector of traces does not answer, the last spans are lost")
 
     @contextmanager
-    def span(self, name: str, caller: Mapping[str, str] | None = None, **facts: Fact) -> Iterator["Span"]:
-        """A span around a block, child of the one around it.
-
-        caller: headers of an outside caller whose `traceparent`, if it is one, names the parent instead.
-        """
+    def span(self, name: str, caller: Mapping[str, str] | None = None, **facts: Fact) -> Iterator[Span]:
         from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
         context = None if caller is None else TraceContextTextMapPropagator().extract(caller)
@@ -91,13 +125,11 @@ class Tracing:
                 raise
 
     def mark(self) -> Mark:
-        """Where the trace of the current task stands."""
         from opentelemetry.context import get_current
 
         return Mark(get_current(), request_id.get(), time.time_ns())
 
     def ended(self, name: str, since: Mark, **facts: Fact) -> None:
-        """A span from a mark to now, of the trace that was marked."""
         attributes = _with_request(facts, since.request_id)
         self._tracer.start_span(name, since.context, attributes=attributes, start_time=since.since_ns).end()
 
@@ -122,4 +154,4 @@ def open_tracing(url: str, node: str, version: str, exporter: "SpanExporter | No
         ) from error
     facts = {"service.name": "vouchstorm", "service.instance.id": node, "service.version": version}
     provider = TracerProvider(resource=Resource.create(facts), shutdown_on_exit=False)
-    return Tracing(provider, exporter or OTLPSpanExporter(endpoint=url, timeout=EXPORT_TIMEOUT_S))
+    return OtlpTracing(provider, exporter or OTLPSpanExporter(endpoint=url, timeout=EXPORT_TIMEOUT_S))

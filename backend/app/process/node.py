@@ -24,7 +24,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from ..contracts.rest import Problem
 from ..errors import SetupError
 from ..main import Application, create_app
-from ..realtime.http_upgrade import short_way
+from ..realtime.http_upgrade import upgrade_protocol
 from ..realtime.websocket import TCP_USER_TIMEOUT_MS, FanoutProtocol
 from ..settings import Settings
 
@@ -254,7 +254,7 @@ async def serve_node(
     url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
     deadlines = RequestDeadlines(settings.request_deadline_s, MAX_AWAITED)
     application.services.metrics.http_abandoned.source = lambda: deadlines.ended
-    http = short_way(application.realtime.door, application.realtime.engine)
+    http = upgrade_protocol(application.realtime.admission, application.realtime.engine)
     config = uvicorn.Config(
         application,
         ws=FanoutProtocol,

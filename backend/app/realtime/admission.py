@@ -1,8 +1,8 @@
-"""The door of a node: everybody who wants a socket comes here first, before any work is done for them.
+"""Admission to a node: who wants a socket is counted and queued here before any work is done for them.
 
-Counts sockets by address (`caps.py`), lets a bounded number of handshakes be at work and a bounded number
-wait (`admission.py`), and begins only a few of them per turn of the event loop, so that a storm does not
-hold up who is connected. A visitor comes by the short way (`short_way.py`) or as an ASGI request (`asgi`).
+Counts sockets by address (`SocketCounts`), lets a bounded number of handshakes be at work and a bounded
+number wait (`HandshakeQueue`), and begins only a few of them per turn of the event loop, so that a storm does
+not hold up who is connected.
 """
 
 import asyncio
@@ -11,24 +11,19 @@ from collections import OrderedDict, deque
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Generic, Protocol, TypeVar
-
-# Who may begin a handshake now, who waits, who is turned away. Pure: the time is passed in.
-#
-# A bounded number of handshakes is at work, a bounded number waits. Whoever waits is served in turn
-# by
-# address, first come first served within one address: an address that floods waits for itself. When
-# the queue
-# is full, the newest of the address that waits most is turned away, which is the newcomer itself only
-# if its
-# own address waits most. Every step costs the same however many wait.
 
 T = TypeVar("T", bound=Hashable)
 
 
-class Admission(Generic[T]):
-    """The queue in front of a node. Tickets are whatever the caller knows its visitors by."""
+class HandshakeQueue(Generic[T]):
+    """Who may begin a handshake now, who waits, who is turned away. Pure: the time is passed in.
+
+    Who waits is served in turn by address, in order within one address: an address that floods waits for
+    itself. When the queue is full, the newest of the address that waits most is turned away. Every step costs
+    the same however many wait.
+    """
 
     def __init__(self, at_once: int, queue: int, wait_s: float) -> None:
         """at_once: handshakes at work, 0: any number. queue: waiting. wait_s: longest wait."""
@@ -42,20 +37,10 @@ class Admission(Generic[T]):
         self._by_length: dict[int, OrderedDict[str, None]] = {}
         self._longest = 0
 
-    # -------------------------------------------------------------- coming
-
     @property
     def free(self) -> bool:
         """May one more handshake be at work?"""
         return not self._at_once or self.at_work < self._at_once
-
-    def begin(self) -> None:
-        """One is at work; whoever begins has to be `done` once."""
-        self.at_work += 1
-
-    def done(self) -> None:
-        """One is no longer at work."""
-        self.at_work -= 1
 
     def wait(self, ticket: T, address: str, now_s: float) -> T | None:
         """Let it wait. Whom that pushes out, perhaps itself; None if there was room."""
@@ -72,8 +57,6 @@ class Admission(Generic[T]):
         self.leave(newest, largest)
         return newest
 
-    # -------------------------------------------------------------- going in
-
     def next(self) -> T | None:
         """Who begins now, already counted as at work; None if nobody waits or all hands are full."""
         if not self.waiting or not self.free:
@@ -85,8 +68,6 @@ class Admission(Generic[T]):
             self._lines[address] = line  # to the end: the next address has its turn
         self.at_work += 1
         return ticket
-
-    # -------------------------------------------------------------- going away
 
     def leave(self, ticket: T, address: str) -> bool:
         """It does not wait any more. False if it did not wait."""
@@ -110,14 +91,12 @@ class Admission(Generic[T]):
                 found.append((ticket, address))
         return found
 
-    # -------------------------------------------------------------- which line is longest
-
     def _left(self, address: str, line: OrderedDict[T, float]) -> None:
         self.waiting -= 1
         self._relist(address, len(line) + 1, len(line))
 
     def _relist(self, address: str, before: int, now: int) -> None:
-        """Lengths change by one: so does the longest."""
+        # Lengths change by one: so does the longest.
         if before:
             of_before = self._by_length[before]
             del of_before[address]
@@ -127,15 +106,6 @@ class Admission(Generic[T]):
             self._by_length.setdefault(now, OrderedDict())[address] = None
         if now > self._longest or self._longest not in self._by_length:
             self._longest = now
-
-
-# How many sockets an address and a node may have. Pure.
-#
-# A socket is counted from the moment it asks to come in until its connection is gone; it is
-# *unsettled* until
-# it has authenticated, or until it is clear that it may stay without. Sockets per user are counted
-# where users
-# are known: in the gateway.
 
 
 class Refusal(StrEnum):
@@ -149,35 +119,43 @@ class Refusal(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
-    """Most sockets at a time; 0: no limit."""
+class AdmissionLimits:
+    """node, address: most sockets at a time, and most that are unsettled; 0: no limit.
+
+    at_once, queue, wait_s: see `HandshakeQueue`. retry_s: spread of Retry-After, at least 1.
+    """
 
     node: int = 0
     node_unsettled: int = 0
     address: int = 0
     address_unsettled: int = 0
+    at_once: int = 0
+    queue: int = 0
+    wait_s: float = 5.0
+    retry_s: int = 1
 
 
-class _Counts:
-    __slots__ = ("sockets", "unsettled")
-
-    def __init__(self) -> None:
-        self.sockets = 0
-        self.unsettled = 0
+@dataclass(slots=True)
+class Count:
+    sockets: int = 0
+    unsettled: int = 0
 
 
-class Caps:
-    """The sockets of a node, counted. Costs the same however many there are."""
+class SocketCounts:
+    """The sockets of a node, counted from asking to come in until the connection is gone.
 
-    def __init__(self, limits: Limits) -> None:
+    A socket is *unsettled* until it has authenticated, or until it is clear that it may stay without.
+    """
+
+    def __init__(self, limits: AdmissionLimits) -> None:
         self._limits = limits
-        self._node = _Counts()
-        self._addresses: dict[str, _Counts] = {}
+        self.node = Count()
+        self.addresses: dict[str, Count] = {}
 
     def come(self, address: str) -> Refusal | None:
         """Count one unsettled socket, or say why not; `go` must follow only if it was counted."""
-        limits, node = self._limits, self._node
-        here = self._addresses.get(address)
+        limits, node = self._limits, self.node
+        here = self.addresses.get(address)
         if here is not None:
             if 0 < limits.address <= here.sockets:
                 return Refusal.ADDRESS_SOCKETS
@@ -188,7 +166,7 @@ class Caps:
         if 0 < limits.node_unsettled <= node.unsettled:
             return Refusal.NODE_UNSETTLED
         if here is None:
-            here = self._addresses[address] = _Counts()
+            here = self.addresses[address] = Count()
         for counts in (node, here):
             counts.sockets += 1
             counts.unsettled += 1
@@ -197,37 +175,18 @@ class Caps:
     def settle(self, address: str, *, settled: bool) -> None:
         """A counted socket may stay, or (False) has lost that."""
         step = -1 if settled else 1
-        self._node.unsettled += step
-        self._addresses[address].unsettled += step
+        self.node.unsettled += step
+        self.addresses[address].unsettled += step
 
     def go(self, address: str, *, settled: bool) -> None:
         """A counted socket is gone."""
-        here = self._addresses[address]
-        for counts in (self._node, here):
+        here = self.addresses[address]
+        for counts in (self.node, here):
             counts.sockets -= 1
             counts.unsettled -= not settled
         if not here.sockets:
-            del self._addresses[address]
+            del self.addresses[address]
 
-    @property
-    def sockets(self) -> int:
-        return self._node.sockets
-
-    @property
-    def unsettled(self) -> int:
-        return self._node.unsettled
-
-    def of(self, address: str) -> tuple[int, int]:
-        """(sockets, unsettled ones) of an address."""
-        here = self._addresses.get(address)
-        return (here.sockets, here.unsettled) if here is not None else (0, 0)
-
-
-# Whose connection this is: the address that limits are counted by. Pure.
-#
-# The peer's own address, unless the peer is a proxy that we trust: then the last address in
-# X-Forwarded-For
-# that is no such proxy. What comes before it, the client may have written itself.
 
 UNKNOWN = "unknown"
 """Peers without an address: Unix sockets."""
@@ -251,14 +210,14 @@ class Proxies:
             return True
         if not self._networks:
             return False
-        try:
-            parsed = ip_address(address)
-        except ValueError:
-            return False
-        return any(parsed in network for network in self._networks)
+        parsed = _parsed(address)
+        return parsed is not None and any(parsed in network for network in self._networks)
 
     def client(self, peer: str | None, forwarded_for: Sequence[bytes]) -> str:
-        """The address to count by. forwarded_for: values of that header, in order."""
+        """The address to count by: of the last hop that is no trusted proxy; before it, anything is forged.
+
+        forwarded_for: values of that header, in order.
+        """
         address = peer or UNKNOWN
         if forwarded_for and self.trusts(address):
             for hop in reversed(b",".join(forwarded_for).decode("latin-1").split(",")):
@@ -278,25 +237,27 @@ def _network(name: str) -> IPv4Network | IPv6Network | None:
         return None
 
 
+def _parsed(address: str) -> IPv4Address | IPv6Address | None:
+    try:
+        return ip_address(address)
+    except ValueError:
+        return None
+
+
 def _without_port(hop: str) -> str | None:
     """The address of `1.2.3.4`, `1.2.3.4:5`, `::1`, `[::1]:5`; None for anything else."""
     if hop.startswith("["):
         hop = hop[1:].partition("]")[0]
     elif hop.count(":") == 1:
         hop = hop.partition(":")[0]
-    try:
-        return str(ip_address(hop))
-    except ValueError:
-        return None
+    parsed = _parsed(hop)
+    return str(parsed) if parsed is not None else None
 
 
 def _grouped(address: str) -> str:
     if ":" not in address:
         return address
-    try:
-        parsed = ip_address(address.partition("%")[0])
-    except ValueError:
-        return address
+    parsed = _parsed(address.partition("%")[0])
     if not isinstance(parsed, IPv6Address):
         return address
     if parsed.ipv4_mapped is not None:
@@ -311,38 +272,23 @@ PATIENCE_S = 1.0
 SWEEP_S = 0.2
 
 
-@dataclass(frozen=True, slots=True)
-class DoorRules:
-    """at_once, queue, wait_s: see `Admission`. retry_s: spread of Retry-After, at least 1."""
+class Pending(Protocol):
+    """A connection that asked for a socket and has no answer yet."""
 
-    limits: Limits
-    at_once: int
-    queue: int
-    wait_s: float
-    retry_s: int
+    def admit(self, permit: "Permit") -> None: ...
 
-
-class Visitor(Protocol):
-    """Who waits at the door."""
-
-    def enter(self, permit: "Permit") -> None:
-        """Begin the handshake."""
-        ...
-
-    def turn_away(self, refusal: Refusal, retry_after_s: int) -> None:
-        """Say no."""
-        ...
+    def refuse(self, refusal: Refusal, retry_after_s: int) -> None: ...
 
 
 class Permit:
     """One socket's place in the counts, from asking to the end of its connection."""
 
-    __slots__ = ("_door", "address", "at_work", "gone", "settled", "visitor")
+    __slots__ = ("_admission", "address", "at_work", "gone", "pending", "settled")
 
-    def __init__(self, door: "Door", address: str, visitor: Visitor) -> None:
-        self._door = door
+    def __init__(self, admission: "Admission", address: str, pending: Pending) -> None:
+        self._admission = admission
         self.address = address
-        self.visitor: Visitor | None = visitor
+        self.pending: Pending | None = pending
         self.at_work = False
         self.settled = False
         self.gone = False
@@ -351,7 +297,7 @@ class Permit:
         """The socket authenticated or may stay without (False: has lost that). Idempotent."""
         if settled is not self.settled and not self.gone:
             self.settled = settled
-            self._door.caps.settle(self.address, settled=settled)
+            self._admission.counts.settle(self.address, settled=settled)
         if settled:
             self.done()
 
@@ -359,56 +305,56 @@ class Permit:
         """The handshake is no work any more, however it went. Idempotent."""
         if self.at_work:
             self.at_work = False
-            self._door.admission.done()
-            self._door.advance()
+            self._admission.queue.at_work -= 1
+            self._admission.advance()
 
     def leave(self) -> None:
         """The connection is gone, or never came to be. Idempotent."""
         if self.gone:
             return
         self.gone = True
-        if self.visitor is not None:
-            self._door.admission.leave(self, self.address)
-            self.visitor = None
-        self._door.caps.go(self.address, settled=self.settled)
+        if self.pending is not None:
+            self._admission.queue.leave(self, self.address)
+            self.pending = None
+        self._admission.counts.go(self.address, settled=self.settled)
         self.done()
 
 
-class Door:
-    """The door of one node."""
+class Admission:
+    """Lets in who wants a socket of one node."""
 
     def __init__(
         self,
-        rules: DoorRules,
+        limits: AdmissionLimits,
         proxies: Proxies,
         rng: random.Random,
         on_refusal: Callable[[Refusal], None] = lambda refusal: None,
     ) -> None:
         self.proxies = proxies
-        self.caps = Caps(rules.limits)
-        self.admission: Admission[Permit] = Admission(rules.at_once, rules.queue, rules.wait_s)
-        self._retry_s = rules.retry_s
+        self.counts = SocketCounts(limits)
+        self.queue: HandshakeQueue[Permit] = HandshakeQueue(limits.at_once, limits.queue, limits.wait_s)
+        self._retry_s = limits.retry_s
         self._rng = rng
         self._on_refusal = on_refusal
         self._begun = 0
         self._turn: asyncio.Handle | None = None
         self._opened: deque[tuple[float, Permit]] = deque()
 
-    def come(self, address: str, visitor: Visitor) -> Permit | None:
-        """Let the visitor in, have it wait, or turn it away: it is told which, perhaps before this returns.
+    def come(self, address: str, pending: Pending) -> Permit | None:
+        """Admit the connection, have it wait, or refuse it: it is told which, perhaps before this returns.
 
-        None: it was turned away.
+        None: it was refused.
         """
-        refusal = self.caps.come(address)
+        refusal = self.counts.come(address)
         if refusal is not None:
-            self._refuse(visitor, refusal)
+            self._refuse(pending, refusal)
             return None
-        permit = Permit(self, address, visitor)
-        if self.admission.free and not self.admission.waiting and self._begun < PER_TURN:
-            self.admission.begin()
+        permit = Permit(self, address, pending)
+        if self.queue.free and not self.queue.waiting and self._begun < PER_TURN:
+            self.queue.at_work += 1
             self._begin(permit)
         else:
-            pushed_out = self.admission.wait(permit, address, self._now_s())
+            pushed_out = self.queue.wait(permit, address, self._now_s())
             self._next_turn()
             if pushed_out is not None:
                 self._send_away(pushed_out)
@@ -416,22 +362,22 @@ class Door:
 
     def advance(self) -> None:
         """Let in who waits, as far as there is room in this turn of the loop."""
-        while self.admission.waiting and self._begun < PER_TURN:
-            permit = self.admission.next()
+        while self.queue.waiting and self._begun < PER_TURN:
+            permit = self.queue.next()
             if permit is None:
                 return
             self._begin(permit)
-        if self.admission.waiting and self.admission.free:
+        if self.queue.waiting and self.queue.free:
             self._next_turn()
 
     def _begin(self, permit: Permit) -> None:
-        visitor, permit.visitor = permit.visitor, None
+        pending, permit.pending = permit.pending, None
         permit.at_work = True
         self._begun += 1
         self._next_turn()
         self._opened.append((self._now_s() + PATIENCE_S, permit))
-        if visitor is not None:
-            visitor.enter(permit)
+        if pending is not None:
+            pending.admit(permit)
 
     def _next_turn(self) -> None:
         if self._turn is None:
@@ -442,20 +388,16 @@ class Door:
         self._begun = 0
         self.advance()
 
-    # -------------------------------------------------------------- saying no
-
     def _send_away(self, permit: Permit) -> None:
-        visitor, permit.visitor = permit.visitor, None
+        pending, permit.pending = permit.pending, None
         permit.leave()
-        if visitor is not None:
-            self._refuse(visitor, Refusal.BUSY)
+        if pending is not None:
+            self._refuse(pending, Refusal.BUSY)
 
-    def _refuse(self, visitor: Visitor, refusal: Refusal) -> None:
+    def _refuse(self, pending: Pending, refusal: Refusal) -> None:
         self._on_refusal(refusal)
         # Spread out: those who are refused together must not come back together.
-        visitor.turn_away(refusal, self._rng.randint(1, self._retry_s))
-
-    # -------------------------------------------------------------- time
+        pending.refuse(refusal, self._rng.randint(1, self._retry_s))
 
     def _now_s(self) -> float:
         return asyncio.get_running_loop().time()
@@ -464,7 +406,7 @@ class Door:
         """Take the silent off the books and send away who has waited too long."""
         while self._opened and self._opened[0][0] <= now_s:
             self._opened.popleft()[1].done()
-        for permit, _ in self.admission.late(now_s):
+        for permit, _ in self.queue.late(now_s):
             self._send_away(permit)
 
     async def run(self) -> None:

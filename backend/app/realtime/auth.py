@@ -1,7 +1,4 @@
-"""The tokens that connected sockets came with: the notice before they expire, their end, and kicks.
-
-Called by the gateway, by the service that logs out, and by the bus for the kicks of other nodes.
-"""
+"""The tokens that connected sockets came with: the notice before they expire, their end, and kicks."""
 
 import asyncio
 from collections import OrderedDict
@@ -10,26 +7,22 @@ from typing import TypeVar
 
 from ..contracts import events
 from ..contracts.errors import Code
-from ..contracts.types import UserId
 from ..services.container import Services
 from ..services.tokens import TokenClaims
 from .bus.messages import Kick
-from .handlers import Peer, Roster, control
+from .handlers import Peer, Peers, control
 from .timers import Deadlines
-
-# Kicks of the last minute: for sockets that are being let in while their token is revoked. Pure.
-#
-# The store says whether a token is revoked, at the moment it is read. What comes after that moment
-# and before
-# the socket is known by its user would miss it; it is looked up here.
 
 KEPT_S = 60.0
 """Longer than any look-up of the store may take."""
 KEPT_KICKS = 100_000
 
 
-class KickedLately:
-    """Remembers kicked tokens for KEPT_S, the newest KEPT_KICKS of them."""
+class RecentKicks:
+    """Remembers kicked tokens for KEPT_S, the newest KEPT_KICKS of them.
+
+    For sockets that are being let in: what the store said of their token may be older than the kick.
+    """
 
     def __init__(self) -> None:
         self._until_s: OrderedDict[str, float] = OrderedDict()
@@ -59,11 +52,11 @@ T = TypeVar("T")
 class TokenWatch:
     """Ends the sockets whose token has come to its end."""
 
-    def __init__(self, services: Services, deadlines: Deadlines, peers: Roster) -> None:
+    def __init__(self, services: Services, deadlines: Deadlines, peers: Peers) -> None:
         self._services = services
         self._deadlines = deadlines
         self._peers = peers
-        self._kicked = KickedLately()
+        self._kicked = RecentKicks()
         self._rechecks = 0
         self.on_kick: Callable[[Kick], None] | None = None
         """Told of each kick that began here: the other nodes have to hear of it."""
@@ -118,16 +111,13 @@ class TokenWatch:
     def kick_here(self, kick: Kick) -> None:
         """As `kick`, on this node only: those that are let in right now, too."""
         self._kicked.note(kick, _now_s())
-        for peer in [*self._peers.values()] if kick.jti is None else self._peers_of(kick.user_id):
+        # Who is about to join finds out by `_kicked`.
+        joined = self._services.websocket.sockets_of(kick.user_id)
+        for peer in [*self._peers.values()] if kick.jti is None else self._peers.at(joined):
             if peer.user_id == kick.user_id and kick.jti in (None, peer.jti):
                 self._peers.end(
                     peer, Code.TOKEN_REVOKED, "This token was logged out; connect with a new one."
                 )
-
-    def _peers_of(self, user_id: UserId) -> list[Peer]:
-        """Who has joined as this user; who is about to finds out by `_kicked`."""
-        sids = self._services.websocket.sockets_of(user_id)
-        return [self._peers[sid] for sid in sids if sid in self._peers]
 
     async def recheck(self) -> int:
         """End whose token or user is gone by now; how many. After a gap of the bus a kick may be missing.
@@ -140,7 +130,7 @@ class TokenWatch:
         for start in range(0, len(peers), RECHECK_BATCH):
             batch = peers[start : start + RECHECK_BATCH]
             asked = [(peer.user_id, peer.jti) for peer in batch if peer.user_id and peer.jti]
-            found = await self._services.store.newcomers(asked)
+            found = await self._services.store.users.newcomers(asked)
             for peer, (_, jti), newcomer in zip(batch, asked, found, strict=True):
                 if (newcomer.revoked or newcomer.last_seq is None) and peer.jti == jti:
                     ended += 1

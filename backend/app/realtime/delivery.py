@@ -17,28 +17,35 @@ from ..contracts.rooms import user_room
 from ..contracts.types import UserId
 from ..domain.records import Notification
 from ..errors import UnavailableError, VouchstormError
-from ..ports import History, Newcomer, Push, Store
+from ..ports import History, Push, Store
 from ..services.websocket_service import notification_push
 from .engine import Session
 from .fanout import Fanout
 from .websocket import Message, encode
 
-# Questions that wait at the same time are asked together: a storm costs a few reads, not thousands.
-#
-# While one read is under way the next batch gathers, so a lone question waits for nobody, and no
-# answer is
-# older than its question. Used by the rooms that read the store for each socket that comes.
+log = logging.getLogger(__name__)
+
+HOLE_WAIT_S = 0.1
+"""How long a missing seq may still be on its way before it is read from the store."""
+RETRY_S = 1.0
+JOIN_BUFFER = 2_000
+"""Live messages kept for a socket while its replay is read; with more than that it is read again."""
+JOIN_READS = 4
+HELD_LIMIT = 2_000
+"""Live messages kept behind a hole; what is beyond comes from the store with the hole."""
+BATCH = 500
 
 Q = TypeVar("Q")
 A = TypeVar("A")
-
-BATCH = 500
 
 Own = Callable[[Coroutine[Any, Any, None]], None]
 
 
 class Gathered(Generic[Q, A]):
-    """Asks `read` for many at once.
+    """Questions that wait at the same time are asked together: a storm costs a few reads, not thousands.
+
+    While one read is under way the next batch gathers: a lone question waits for nobody, and no answer is
+    older than its question.
 
     read: the answers in the order of the questions; what it raises, everybody of that batch is told.
     """
@@ -90,57 +97,6 @@ def _own_copy(error: Exception) -> Exception:
     return error
 
 
-# What the store knows of the users of coming sockets, read for many sockets at once. Called by
-# `channels`
-# and the gateway.
-
-
-class NewestSeqs:
-    """Asks the store for the newest seq of users."""
-
-    def __init__(self, store: Store, own: Own) -> None:
-        self._store = store
-        self._gathered: Gathered[UserId, int] = Gathered(self._read, own)
-
-    async def of(self, user_id: UserId) -> int:
-        """The user's newest seq, as the store had it after this was asked; 0 for a user without any.
-
-        Raises UnavailableError.
-        """
-        return await self._gathered.ask(user_id)
-
-    async def _read(self, users: Sequence[UserId]) -> list[int]:
-        newest = await self._store.last_seqs(list(set(users)))
-        return [newest.get(user_id, 0) for user_id in users]
-
-
-class Newcomers:
-    """Asks the store for all that a connect has to know, in one read for all who come at the same time."""
-
-    def __init__(self, store: Store, own: Own) -> None:
-        self._store = store
-        self._gathered: Gathered[tuple[UserId, str], Newcomer] = Gathered(self._read, own)
-
-    async def look_up(self, user_id: UserId, jti: str) -> Newcomer:
-        """As the store had it after this was asked. Raises UnavailableError."""
-        return await self._gathered.ask((user_id, jti))
-
-    async def _read(self, asked: Sequence[tuple[UserId, str]]) -> list[Newcomer]:
-        return await self._store.newcomers(asked)
-
-
-log = logging.getLogger(__name__)
-
-HOLE_WAIT_S = 0.1
-"""How long a missing seq may still be on its way before it is read from the store."""
-RETRY_S = 1.0
-JOIN_BUFFER = 2_000
-"""Live messages kept for a socket while its replay is read; with more than that it is read again."""
-JOIN_READS = 4
-HELD_LIMIT = 2_000
-"""Live messages kept behind a hole; what is beyond comes from the store with the hole."""
-
-
 @dataclass(slots=True)
 class Joined:
     """How a socket joined: see `contracts.events.Authenticated`. `buffered` arrived during the replay."""
@@ -182,16 +138,6 @@ class Arrival:
     newest: int | None = None
 
 
-@dataclass(slots=True)
-class ChannelCounts:
-    replayed: int = 0
-    recovered: int = 0
-    unrecovered: int = 0
-    repeated: int = 0
-    holes: int = 0
-    behind: int = 0
-
-
 def encode_notification(notification: Notification) -> Message:
     """A stored notification as it goes to a socket."""
     return encode_push(notification_push(notification))
@@ -209,17 +155,21 @@ class Channels:
         store: Store,
         fanout: Fanout,
         replay_limit: int,
-        own: Callable[[Coroutine[Any, Any, None]], None],
+        own: Own,
     ) -> None:
+        """own: runs a coroutine as a task that somebody holds."""
         self.on_user: Callable[[UserId, bool], None] | None = None
         """Told (user, True) when a user's first socket comes, (user, False) when the last is gone."""
         self._store = store
-        self._newest = NewestSeqs(store, own)
+        self._newest: Gathered[UserId, int] = Gathered(self._read_newest, own)
         self._fanout = fanout
         self._replay_limit = replay_limit
         self._own = own
         self._channels: dict[UserId, _Channel] = {}
-        self.counts = ChannelCounts()
+        self.holes = 0
+        """Reads of the store because an earlier message was missing."""
+        self.behind = 0
+        """Users whom a comparison with the store found behind."""
 
     def __len__(self) -> int:
         return len(self._channels)
@@ -250,9 +200,7 @@ class Channels:
         if not channel.ready or message.version > channel.known + 1:
             if len(channel.held) < HELD_LIMIT:
                 channel.held.setdefault(message.version, message)
-        elif message.version <= channel.known:
-            self.counts.repeated += 1
-        elif self._pass(channel, message):
+        elif message.version > channel.known and self._pass(channel, message):
             self._pass_held(channel)
         if channel.behind:
             self._fill(channel)
@@ -284,7 +232,7 @@ class Channels:
         try:
             await asyncio.sleep(HOLE_WAIT_S)
             while channel.behind and self._is_current(channel):
-                self.counts.holes += 1
+                self.holes += 1
                 known = channel.known
                 try:
                     await self.catch_up(channel.user_id)
@@ -306,7 +254,7 @@ class Channels:
             return
         while True:
             known = channel.known
-            history = await self._store.history(user_id, known, BATCH)
+            history = await self._store.notifications.history(user_id, known, BATCH)
             if not self._is_current(channel):
                 return
             for row in history.items:
@@ -330,7 +278,7 @@ class Channels:
         """As `catch_up_all`, for these users. Raises UnavailableError."""
         behind = 0
         for start in range(0, len(users), BATCH):
-            newest = await self._store.last_seqs(users[start : start + BATCH])
+            newest = await self._store.notifications.last_seqs(users[start : start + BATCH])
             for user_id, seq in newest.items():
                 channel = self._channels.get(user_id)
                 if channel is None:
@@ -341,7 +289,7 @@ class Channels:
                 elif seq > channel.known:
                     behind += 1
                     await self._catch_up_alone(user_id)
-        self.counts.behind += behind
+        self.behind += behind
         return behind
 
     async def _catch_up_alone(self, user_id: UserId) -> None:
@@ -427,20 +375,23 @@ class Channels:
             if position + len(buffered) == channel.known:
                 return self._caught_up(after_seq, history, position, buffered)
             # The channel moved past what was read in a way that the buffer did not see: read again.
-        self.counts.unrecovered += 1
         return Joined(channel.known, False, False, [], [])
 
     async def _newest_seq(self, arrival: Arrival) -> int:
         """What was read on the way in serves once; after that it is too old."""
         newest, arrival.newest = arrival.newest, None
-        return newest if newest is not None else await self._newest.of(arrival.channel.user_id)
+        return newest if newest is not None else await self._newest.ask(arrival.channel.user_id)
+
+    async def _read_newest(self, users: Sequence[UserId]) -> list[int]:
+        newest = await self._store.notifications.last_seqs(list(set(users)))
+        return [newest.get(user_id, 0) for user_id in users]
 
     async def _missed(self, arrival: Arrival, after_seq: int) -> History:
         """What came after this position; who missed nothing, as most in a storm, costs no read of rows."""
         newest = await self._newest_seq(arrival)
         if newest == after_seq:
             return History([], newest, complete=True)
-        return await self._store.history(arrival.channel.user_id, after_seq, self._replay_limit)
+        return await self._store.notifications.history(arrival.channel.user_id, after_seq, self._replay_limit)
 
     def _make_ready(self, channel: _Channel, last_seq: int) -> None:
         """The first read says where the channel begins; later ones, whether it lags."""
@@ -453,8 +404,6 @@ class Channels:
 
     def _caught_up(self, after_seq: int, history: History, position: int, buffered: list[Message]) -> Joined:
         replay = [encode_notification(row) for row in history.items if row.seq <= position]
-        self.counts.recovered += 1
-        self.counts.replayed += len(replay)
         return Joined(position, True, after_seq + len(replay) < position, replay, buffered)
 
     def leave(self, user_id: UserId) -> None:

@@ -1,12 +1,13 @@
-"""One Engine.IO session: the library's while it is on long-polling, ours once its websocket is established.
+"""The Engine.IO server and its sessions: the library's on long-polling, ours on an established websocket.
 
-A session is *direct* once its websocket is adopted (`wire.FanoutProtocol.adopt`): it has no task, no queue
-and no timer while idle. Writing is `session.write(bytes)`, which is the transport's own method, or None
-when the peer is slow, closing, or on long-polling; then `post` finds the right way.
+A session is *direct* once its websocket is adopted (`FanoutProtocol.adopt`): it has no task, no queue and no
+timer while idle. Writing is `session.write(bytes)`, which is the transport's own method, or None when the
+peer is slow, closing, or on long-polling; then `post` finds the right way.
 
-Overrides of python-engineio 4.15's `AsyncSocket`: `_upgrade_websocket`, `_websocket_handler`, `poll`,
-`handle_post_request`, `send`, `receive`, `schedule_ping`, `close`, `check_ping_timeout`.
-`selfcheck.py` compares what they rely on at start. Source: docs/adr/0003.
+Overrides of python-engineio 4.15: of `AsyncSocket` `_upgrade_websocket`, `_websocket_handler`, `poll`,
+`handle_post_request`, `send`, `receive`, `schedule_ping`, `close`, `check_ping_timeout`; of `AsyncServer`
+`_handle_connect`, `_service_task` (switched off), `_log_error_once`, `create_queue`. What they rely on is
+compared at start (`server.surprises`). Source: docs/adr/0003.
 """
 
 import asyncio
@@ -14,7 +15,7 @@ import logging
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import engineio
 import orjson
@@ -23,14 +24,25 @@ from engineio.async_socket import AsyncSocket
 from engineio.exceptions import ContentTooLongError, QueueEmpty
 
 from ..contracts.types import DeliveryClass
+from ..observability.metrics import Metrics
 from .admission import Permit
-from .http_upgrade import DirectProtocol, Opening, environ_of, origin_environ, take_permit
+from .http_upgrade import DirectProtocol, Opening, environ_of, origin_environ, slim_environ, take_permit
 from .rate_limit import Inflow, InflowLimits
 from .timers import Heartbeat
-from .websocket import ENGINE_PING, EXTENSION, FanoutProtocol, Message, frame
+from .websocket import ENGINE_PING, EXTENSION, FanoutProtocol, Message, Outbox, frame
 
-# What may wait for one socket: bounds, the outbox of a slow websocket, the packet queue of long-
-# polling.
+log = logging.getLogger(__name__)
+
+INBOX_LIMIT = 64
+INBOX_FULL, IN_DEBT = 1, 2
+LARGEST_DEBT_S = 5.0
+"""Who sends so much more at once than it may is not read more slowly, but ended."""
+WRITE_MESSAGES = 32
+"""Messages that share one write; between two writes the peer may turn out to be slow."""
+POLL_PACKETS = 16
+"""Packets per poll: python-engineio's clients refuse more."""
+POST_PACKETS = 256
+"""Packets per POST; the library drops a request with more than 16 and answers OK."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,51 +53,6 @@ class Bounds:
     queue_bytes: int = 1_048_576
     slow_abort_s: float = 10.0
     inflow: InflowLimits | None = None
-
-
-class Counts(Protocol):
-    """Where ends and drops are counted, by reason."""
-
-    def abort(self, reason: str) -> None: ...
-
-    def drop(self, delivery: DeliveryClass, reason: str) -> None: ...
-
-    def excess(self, scope: str) -> None: ...
-
-
-class Outbox:
-    """What waits for a slow direct socket: messages in order, and the newest snapshot per key."""
-
-    __slots__ = ("bytes", "latest", "messages")
-
-    def __init__(self) -> None:
-        self.messages: deque[bytes] = deque()
-        self.latest: dict[str, bytes] = {}
-        self.bytes = 0
-
-    def __bool__(self) -> bool:
-        return bool(self.messages or self.latest)
-
-    def __len__(self) -> int:
-        return len(self.messages) + len(self.latest)
-
-    def put(self, message: Message) -> None:
-        if message.delivery is DeliveryClass.SNAPSHOT and message.key is not None:
-            self.bytes += len(message.wire) - len(self.latest.pop(message.key, b""))
-            self.latest[message.key] = message.wire
-        else:
-            self.bytes += len(message.wire)
-            self.messages.append(message.wire)
-
-    def take(self) -> bytes:
-        """The next to write. Durable before snapshots: those only matter when they are the last word."""
-        if self.messages:
-            wire = self.messages.popleft()
-        else:
-            key = next(iter(self.latest))
-            wire = self.latest.pop(key)
-        self.bytes -= len(wire)
-        return wire
 
 
 class PacketQueue(asyncio.Queue[Any]):
@@ -108,20 +75,6 @@ def _text_bytes(packet: Any) -> int:
     return len(packet.data) if packet is not None and isinstance(packet.data, str) else 0
 
 
-log = logging.getLogger(__name__)
-
-INBOX_LIMIT = 64
-INBOX_FULL, IN_DEBT = 1, 2
-LARGEST_DEBT_S = 5.0
-"""Who sends so much more at once than it may is not read more slowly, but ended."""
-WRITE_MESSAGES = 32
-"""Messages that share one write; between two writes the peer may turn out to be slow."""
-POLL_PACKETS = 16
-"""Packets per poll: python-engineio's clients refuse more."""
-POST_PACKETS = 256
-"""Packets per POST; the library drops a request with more than 16 and answers OK."""
-
-
 class Writable:
     """Holds the one attribute that a fan-out reads of every socket in a slot: no dictionary in between."""
 
@@ -133,27 +86,23 @@ class Writable:
 class Session(Writable, AsyncSocket):  # type: ignore[misc]
     """One Engine.IO session."""
 
-    server: "Engine"
-    sid: str
-    queue: Any
-    last_ping: float | None
-    connected: bool
-    upgrading: bool
-    upgraded: bool
-    closing: bool
-    closed: bool
-
-    def __init__(self, server: "Engine", sid: str, protocol: FanoutProtocol | None = None) -> None:
+    def __init__(
+        self,
+        server: "Engine",
+        sid: str,
+        permit: Permit | None = None,
+        protocol: FanoutProtocol | None = None,
+    ) -> None:
         """protocol: of a websocket that is established already; such a session never has a queue."""
         self.server = server
         self.sid = sid
-        self.queue = None if protocol is not None else server.create_queue()
-        self.last_ping = None
+        self.queue: Any = None if protocol is not None else server.create_queue()
+        self.last_ping: float | None = None
         self.connected = self.upgraded = protocol is not None
         self.upgrading = self.closing = self.closed = False
         self.protocol = protocol
         self.session: dict[str, Any] = {}
-        self.permit: Permit | None = None
+        self.permit = permit
         self.write = None
         self.outbox: Outbox | None = None
         self.paused_at: float | None = None
@@ -174,10 +123,6 @@ class Session(Writable, AsyncSocket):  # type: ignore[misc]
         """Is the websocket adopted?"""
         return self.protocol is not None and self.protocol.sink is self
 
-    @property
-    def transport_name(self) -> str:
-        return "websocket" if self.upgraded else "polling"
-
     def settle(self, settled: bool) -> None:
         """Told by the gateway: the socket may stay, as it authenticated, or as anonymous sockets may."""
         self.settled = settled
@@ -188,10 +133,6 @@ class Session(Writable, AsyncSocket):  # type: ignore[misc]
         """Told by the gateway: the CONNECT of this session was answered, whatever the answer."""
         if self.permit is not None:
             self.permit.done()
-
-    def _leave(self) -> None:
-        if self.permit is not None:
-            self.permit.leave()
 
     def post(self, messages: Sequence[Message]) -> None:
         """Send messages in order by the way that is open now; never waits. Bounded: see `Bounds`."""
@@ -217,7 +158,7 @@ class Session(Writable, AsyncSocket):  # type: ignore[misc]
         if self.closed or self.ending or self.protocol is None or self.protocol.closing:
             return
         if message.delivery is DeliveryClass.STATE:
-            self.server.counts.drop(DeliveryClass.STATE, "paused")
+            self.server.metrics.dropped(DeliveryClass.STATE, "paused")
             return
         if self.outbox is None:
             self.outbox = Outbox()
@@ -229,20 +170,13 @@ class Session(Writable, AsyncSocket):  # type: ignore[misc]
             self.abort("overflow")
 
     def _queue(self, message: Message) -> None:
-        bounds = self.server.bounds
-        waiting_bytes = self.queue.bytes + len(message.wire)
-        if (
-            self.queue.qsize() + len(message.packets) > bounds.queue_packets
-            or waiting_bytes > bounds.queue_bytes
-        ):
+        bounds, queue = self.server.bounds, self.queue
+        packets, size_bytes = queue.qsize() + len(message.packets), queue.bytes + len(message.wire)
+        if packets > bounds.queue_packets or size_bytes > bounds.queue_bytes:
             self.abort("overflow")
             return
         for packet in message.packets:
-            self.queue.put_nowait(eio.Packet(eio.MESSAGE, packet.decode()))
-
-    async def _give_up(self) -> None:
-        await self.close(wait=False, abort=True, reason=self.server.reason.TRANSPORT_ERROR)
-        self.server.sockets.pop(self.sid, None)
+            queue.put_nowait(eio.Packet(eio.MESSAGE, packet.decode()))
 
     async def send(self, pkt: Any) -> None:
         """The library's packets (open, connect, acks, close) on the same ordered road."""
@@ -338,7 +272,7 @@ class Session(Writable, AsyncSocket):  # type: ignore[misc]
         if protocol.write_paused:
             self.paused()
 
-    # -------------------------------------------------------------- wire.Sink
+    # -------------------------------------------------------------- websocket.Sink
 
     def feed(self, message: bytes) -> None:
         """One Engine.IO packet from the peer."""
@@ -382,7 +316,8 @@ class Session(Writable, AsyncSocket):  # type: ignore[misc]
         self.write = None
         self.outbox = None  # the heartbeat holds on to this object until its next turn: not to a megabyte
         self.server.slow.discard(self)
-        self._leave()
+        if self.permit is not None:
+            self.permit.leave()
         if not self.closed and not self.closing:
             self.server.own(self.close(wait=False, abort=True, reason=self.server.reason.TRANSPORT_CLOSE))
         self.server.sockets.pop(self.sid, None)
@@ -424,7 +359,7 @@ class Session(Writable, AsyncSocket):  # type: ignore[misc]
         excess = inflow.take(frames, size_bytes, limits, now_s)
         if excess is None:
             return
-        self.server.counts.excess(excess)
+        self.server.metrics.rate_limited.inc(excess)
         debt_s = inflow.debt_s(limits)
         if inflow.offend(limits, now_s) or debt_s > LARGEST_DEBT_S:
             self.abort("flood")
@@ -497,9 +432,8 @@ class Session(Writable, AsyncSocket):  # type: ignore[misc]
             self.queue.put_nowait(eio.Packet(eio.PING))
 
     async def ping_timed_out(self) -> None:
-        self.server.counts.abort("ping_timeout")
-        await self.close(wait=False, abort=True, reason=self.server.reason.PING_TIMEOUT)
-        self.server.sockets.pop(self.sid, None)
+        self.server.metrics.aborts.inc("ping_timeout")
+        await self._drop(self.server.reason.PING_TIMEOUT)
 
     async def check_ping_timeout(self) -> bool:
         return not self.closed
@@ -512,13 +446,15 @@ class Session(Writable, AsyncSocket):  # type: ignore[misc]
             await super().close(wait=False, abort=abort, reason=reason)
             if self.queue is not None:
                 self.queue.put_nowait(None)  # releases a writer or a poll that waits
-            self._leave()
+            if self.permit is not None:
+                self.permit.leave()
             return
         if self.closed or self.closing:
             return
         self.closing = True
         self.write = None
-        await self.server.trigger_disconnect(self.sid, reason or self.server.reason.SERVER_DISCONNECT)
+        ended = reason or self.server.reason.SERVER_DISCONNECT
+        await self.server._trigger_event("disconnect", self.sid, ended, run_async=False)
         self.closed = True
         self.server.slow.discard(self)
         self.server.sockets.pop(self.sid, None)
@@ -535,7 +471,7 @@ class Session(Writable, AsyncSocket):  # type: ignore[misc]
             return
         self.ending = True
         self.write = None  # a flush may come before the closing task has its turn
-        self.server.counts.abort(reason)
+        self.server.metrics.aborts.inc(reason)
         self.server.own(self.close(wait=False, abort=False))
 
     def abort(self, reason: str) -> None:
@@ -543,20 +479,16 @@ class Session(Writable, AsyncSocket):  # type: ignore[misc]
         if self.closed or self.closing or self.ending:
             return
         self.ending = True
-        self.server.counts.abort(reason)
+        self.server.metrics.aborts.inc(reason)
         self.write = None
         if self.protocol is not None:
             self.protocol.abort()
         if not self.direct:  # otherwise connection_lost follows and does the rest
-            self.server.own(self._give_up())
+            self.server.own(self._drop(self.server.reason.TRANSPORT_ERROR))
 
-
-# The Engine.IO server: opens sessions the library's way or the short way, and keeps their heartbeat.
-#
-# What one session does is in `session.py`. Overrides of python-engineio 4.15 internals:
-# `_handle_connect`,
-# `_service_task` (switched off), `_log_error_once`, `create_queue`.
-# `selfcheck.py` compares what they rely on at start. Source: docs/adr/0003.
+    async def _drop(self, reason: str) -> None:
+        await self.close(wait=False, abort=True, reason=reason)
+        self.server.sockets.pop(self.sid, None)
 
 
 class Engine(engineio.AsyncServer):  # type: ignore[misc]
@@ -566,7 +498,7 @@ class Engine(engineio.AsyncServer):  # type: ignore[misc]
     _async: dict[str, Any]
 
     def __init__(
-        self, *args: Any, bounds: Bounds, counts: Counts, direct: bool = True, **kwargs: Any
+        self, *args: Any, bounds: Bounds, metrics: Metrics, direct: bool = True, **kwargs: Any
     ) -> None:
         super().__init__(*args, monitor_clients=False, **kwargs)
         self._async = {**self._async, "translate_request": environ_of}
@@ -576,7 +508,7 @@ class Engine(engineio.AsyncServer):  # type: ignore[misc]
         self.slow: set[Session] = set()
         self.slowed = 0
         """Times that a session became slow."""
-        self.counts = counts
+        self.metrics = metrics
         self.on_open: Callable[[Session], None] | None = None
         """Called for each new session, before anything is known of its user."""
         self._tasks: set[asyncio.Task[Any]] = set()
@@ -587,17 +519,13 @@ class Engine(engineio.AsyncServer):  # type: ignore[misc]
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def trigger_disconnect(self, sid: str, reason: str) -> None:
-        await self._trigger_event("disconnect", sid, reason, run_async=False)
-
     def _log_error_once(self, message: str, message_key: str) -> None:
         # The library means errors of clients: stale sessions after a deploy, odd transports.
         log.debug("request refused: %s", message)
 
-    def create_queue(self, *args: Any, **kwargs: Any) -> PacketQueue:
-        return PacketQueue(*args, **kwargs)
+    create_queue = PacketQueue
 
-    # -------------------------------------------------------------- short_way.Host
+    # -------------------------------------------------------------- http_upgrade.Host
 
     def welcomes(self, opening: Opening, scheme: str) -> bool:
         """May this opening go the short way? Where not, the libraries' way says why."""
@@ -611,16 +539,18 @@ class Engine(engineio.AsyncServer):  # type: ignore[misc]
 
     def open_direct(self, protocol: DirectProtocol, permit: Permit, answer: bytes) -> None:
         """A session on a websocket that is established with this one write."""
-        sid = self.generate_id()
-        session = Session(self, sid, protocol)
-        session.permit = permit
-        self.sockets[sid] = session
-        if self.on_open is not None:
-            self.on_open(session)
+        session = self._open(permit, protocol)
         protocol.sink = session
         session.write = protocol.transport.write
-        session.write(answer + frame(b"0" + orjson.dumps(self._handshake(sid, []))))
+        session.write(answer + frame(b"0" + orjson.dumps(self._handshake(session.sid, []))))
         session.schedule_ping()
+
+    def _open(self, permit: Permit | None, protocol: FanoutProtocol | None = None) -> Session:
+        sid = self.generate_id()
+        session = self.sockets[sid] = Session(self, sid, permit, protocol)
+        if self.on_open is not None:
+            self.on_open(session)
+        return session
 
     def _handshake(self, sid: str, upgrades: list[str]) -> dict[str, Any]:
         return {
@@ -632,14 +562,9 @@ class Engine(engineio.AsyncServer):  # type: ignore[misc]
         }
 
     async def _handle_connect(self, environ: dict[str, Any], transport: str, jsonp_index: Any = None) -> Any:
-        sid = self.generate_id()
-        session = Session(self, sid)
-        session.permit = take_permit(environ["asgi.scope"])
-        self.sockets[sid] = session
-        if self.on_open is not None:
-            self.on_open(session)
-        opening = self._handshake(sid, self._upgrades(sid, transport))
-        await session.send(eio.Packet(eio.OPEN, opening))
+        session = self._open(take_permit(environ["asgi.scope"]))
+        sid = session.sid
+        await session.send(eio.Packet(eio.OPEN, self._handshake(sid, self._upgrades(sid, transport))))
         accepted = await self._trigger_event("connect", sid, slim_environ(environ), run_async=False)
         if accepted is not None and accepted is not True:
             self.sockets.pop(sid, None)
@@ -667,11 +592,3 @@ class Engine(engineio.AsyncServer):  # type: ignore[misc]
                 session.abort("stuck")
         for sid in [sid for sid, session in self.sockets.items() if session.closed]:
             self.sockets.pop(sid, None)
-
-
-def slim_environ(environ: dict[str, Any]) -> dict[str, Any]:
-    """What the application may want to know of a connection for its whole life; the rest is let go."""
-    scope = environ["asgi.scope"]
-    client = scope.get("client") or ("unknown", 0)
-    slim = {key: environ[key] for key in ("HTTP_ORIGIN", "HTTP_USER_AGENT") if key in environ}
-    return slim | {"REMOTE_ADDR": client[0]}

@@ -9,33 +9,15 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Protocol
 
 from ..contracts.types import DeliveryClass
-from . import trail
 from .engine import Session
+from .rooms import RoomManager
 from .websocket import Message
 
 log = logging.getLogger(__name__)
 
 VERSIONS_KEPT = 20_000
-
-
-class Rooms(Protocol):
-    def sessions(self, room: str) -> list[Session]: ...
-
-    def room_size(self, room: str) -> int: ...
-
-
-@dataclass(slots=True)
-class FanoutCounts:
-    """flushes: rooms flushed. messages: pushes flushed. written: (push, socket) pairs handed to sockets."""
-
-    flushes: int = 0
-    messages: int = 0
-    written: int = 0
-    superseded: int = 0
 
 
 class Fanout:
@@ -49,7 +31,7 @@ class Fanout:
 
     def __init__(
         self,
-        rooms: Rooms,
+        rooms: RoomManager,
         *,
         coalesce_s: float,
         snapshot_interval_s: float,
@@ -71,7 +53,11 @@ class Fanout:
         self._snapshots: dict[tuple[str, str], tuple[float, Message | None]] = {}
         self._snapshot_timer: asyncio.TimerHandle | None = None
         self._versions: dict[tuple[str, str], int] = {}
-        self.counts = FanoutCounts()
+        self.flushes = 0
+        self.flushed = 0
+        """Messages that a flush took to a room; `flushes` counts the rooms."""
+        self.superseded = 0
+        """Snapshots that a newer one replaced."""
 
     def put(self, room: str, message: Message) -> bool:
         """Queue a message for a room; never waits. Rooms without a local member cost a look-up.
@@ -82,7 +68,7 @@ class Fanout:
             return True
         if message.delivery is DeliveryClass.SNAPSHOT and message.key is not None:
             if message.version < self._versions.get((room, message.key), 0):
-                self.counts.superseded += 1
+                self.superseded += 1
                 return True
             self.note(room, message.key, message.version)
             if self._hold_back(room, message.key, message):
@@ -112,15 +98,11 @@ class Fanout:
             self._timer = None
         pending, self._pending = self._pending, {}
         self._size = 0
-        followed = trail.followed()
         for room, messages in pending.items():
             sessions = self._rooms.sessions(room)
             _write(sessions, messages)
-            if followed:
-                trail.written(sessions, messages)
-            self.counts.flushes += 1
-            self.counts.messages += len(messages)
-            self.counts.written += len(messages) * len(sessions)
+            self.flushes += 1
+            self.flushed += len(messages)
             if self._on_flush is not None:
                 waited_s = time.monotonic() - self._oldest_s
                 self._on_flush(waited_s, len(sessions), messages)
@@ -131,10 +113,6 @@ class Fanout:
         self._versions[room, key] = max(version, self._versions.pop((room, key), 0))
         if len(self._versions) > VERSIONS_KEPT:
             del self._versions[next(iter(self._versions))]
-
-    def recent(self) -> list[tuple[str, str]]:
-        """(room, key) of the snapshots seen lately, the longest ago first."""
-        return list(self._versions)
 
     @property
     def pending(self) -> int:
@@ -172,7 +150,7 @@ class Fanout:
         if held is not None:
             if held.version <= message.version:
                 self._snapshots[room, key] = (due, message)
-            self.counts.superseded += 1
+            self.superseded += 1
             return True
         early = now < due
         self._snapshots[room, key] = (due, message) if early else (now + self._snapshot_interval_s, None)
@@ -204,7 +182,7 @@ class Fanout:
         """Did this room see a newer version while this one was held back?"""
         if held.version >= self._versions.get((room, key), 0):
             return False
-        self.counts.superseded += 1
+        self.superseded += 1
         return True
 
 

@@ -2,8 +2,7 @@
 
 Every event goes through `_any_event`: rate, name, access, shape, then its handler. A refusal is an error
 ack, counted; a socket that keeps earning refusals is aborted. No traceback ever reaches a client. Who a
-client is, is settled here; what else it asks is answered in `client_events.py`, and the end of its token is
-in `token_watch.py`.
+client is, is settled here; `handlers` answers what else it asks, `auth` sees to the end of its token.
 """
 
 import asyncio
@@ -23,12 +22,11 @@ from ..errors import RefusedError, VouchstormError
 from ..ports import Newcomer
 from ..services.container import Services
 from ..services.tokens import TokenClaims
-from . import trail
 from .auth import TokenWatch
-from .delivery import Arrival, Channels, Joined, Newcomers
+from .delivery import Arrival, Channels, Gathered, Joined
 from .engine import Engine, Session
 from .fanout import Fanout
-from .handlers import ClientEvents, Peer, Roster, control, outcome
+from .handlers import ClientEvents, Peer, Peers, control, outcome
 from .rate_limit import AbuseCount, TokenBucket
 from .rooms import RoomManager
 from .timers import Deadlines
@@ -64,8 +62,8 @@ class Gateway:
         self._channels = channels
         self._deadlines = deadlines
         self._rng = rng
-        self._newcomers = Newcomers(services.store, engine.own)
-        self._peers = Roster()
+        self._newcomers: Gathered[tuple[UserId, str], Newcomer] = Gathered(self._look_up, engine.own)
+        self._peers = Peers()
         self._joins = 0
         self.tokens = TokenWatch(services, deadlines, self._peers)
         asked = ClientEvents(services, manager, channels, fanout, self._peers)
@@ -86,9 +84,6 @@ class Gateway:
         sio.on("*", self._any_event)
         self._engine.on_open = self._opened
         self._services.accounts.on_logout = self.tokens.logged_out
-
-    def __len__(self) -> int:
-        return len(self._peers)
 
     # -------------------------------------------------------------- coming
 
@@ -141,11 +136,13 @@ class Gateway:
         peer, arrival = await self._admit(sid, session, auth)
         if session.closed or session.closing:
             # Lost while its token was checked: the library does not report that, so clean up here.
-            self._forget(peer, arrival)
+            if arrival is not None:
+                self._channels.give_up(arrival)
+            peer.forget_token()
+            self._manager.basic_disconnect(sid, "/")
             return
         self._peers[sid] = peer
         self._manager.let_in(sid)
-        trail.opened(sid, session)
         opening = [
             Message([b"0" + orjson.dumps({"sid": sid})], DeliveryClass.CONTROL),
             control("connection_established", events.ConnectionEstablished(session_id=sid)),
@@ -159,12 +156,6 @@ class Gateway:
             self._count_connect(peer, "anonymous")
         else:
             self._count_connect(peer, "accepted")
-
-    def _forget(self, peer: Peer, arrival: Arrival | None) -> None:
-        if arrival is not None:
-            self._channels.give_up(arrival)
-        peer.forget_token()
-        self._manager.basic_disconnect(peer.sid, "/")
 
     async def _admit(self, sid: SocketId, session: Session, auth: Any) -> tuple[Peer, Arrival | None]:
         self._refuse_while_draining()
@@ -206,13 +197,16 @@ class Gateway:
         claims = accounts.read(token)
         arrival = self._channels.arrive(claims.user_id)
         try:
-            found = await self.tokens.as_of_now(lambda: self._newcomers.look_up(claims.user_id, claims.jti))
+            found = await self.tokens.as_of_now(lambda: self._newcomers.ask((claims.user_id, claims.jti)))
             arrival.newest = accounts.judge(found)
             self._refuse_the_kicked(claims)
         except BaseException:
             self._channels.give_up(arrival)
             raise
         return claims, arrival
+
+    async def _look_up(self, asked: Sequence[tuple[UserId, str]]) -> list[Newcomer]:
+        return await self._services.store.users.newcomers(asked)
 
     def _refuse_the_kicked(self, claims: TokenClaims) -> None:
         """Was it revoked while the store was read? The answer may be older than that. Raises RefusedError."""
@@ -230,8 +224,9 @@ class Gateway:
         sids = self._services.websocket.sockets_of(user_id)
         if not most or len(sids) <= most:
             return
-        peers = [self._peers[sid] for sid in sids if sid in self._peers]
-        staying = [peer for peer in peers if not (peer.session.ending or self._peers.gone(peer))]
+        staying = [
+            peer for peer in self._peers.at(sids) if not (peer.session.ending or self._peers.gone(peer))
+        ]
         if len(staying) > most:
             oldest = min(staying, key=lambda peer: peer.number)
             self._peers.end(

@@ -1,10 +1,9 @@
 """What a connected client may ask: the time, the status, claims to watch, notifications that it missed.
 
-Called by the gateway alone, which has counted, limited, authorised and validated the event by then. Raises
-VouchstormError where it refuses; the gateway answers.
+The gateway has counted, limited, authorised and validated the event by then; a VouchstormError is a refusal.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -23,8 +22,6 @@ from .rate_limit import AbuseCount, TokenBucket
 from .rooms import RoomManager
 from .timers import Deadline
 from .websocket import Message, encode
-
-# What the gateway knows of each connected socket, who is in, and how one is told or ended.
 
 
 @dataclass(slots=True, eq=False)
@@ -61,8 +58,12 @@ class Peer:
         self.token_life.clear()
 
 
-class Roster(dict[SocketId, Peer]):
+class Peers(dict[SocketId, Peer]):
     """The peers that are in, by the id of their socket."""
+
+    def at(self, sids: Iterable[SocketId]) -> list[Peer]:
+        """Those of these sockets."""
+        return [self[sid] for sid in sids if sid in self]
 
     def gone(self, peer: Peer) -> bool:
         """Is nothing to be sent to it any more?"""
@@ -90,7 +91,7 @@ class ClientEvents:
     """The handlers of the events that are not about who the client is; each returns its ack."""
 
     def __init__(
-        self, services: Services, manager: RoomManager, channels: Channels, fanout: Fanout, peers: Roster
+        self, services: Services, manager: RoomManager, channels: Channels, fanout: Fanout, peers: Peers
     ) -> None:
         self._services = services
         self._settings = services.settings
@@ -128,7 +129,7 @@ class ClientEvents:
         new = claim_id not in peer.watches
         self._enter_claim(peer, claim_id)
         try:
-            claim = await self._services.store.claim(claim_id)
+            claim = await self._services.store.claims.claim(claim_id)
             if claim is None:
                 raise RefusedError("There is no such claim.", Code.CLAIM_NOT_FOUND)
         except VouchstormError:
@@ -164,7 +165,9 @@ class ClientEvents:
     async def sync(self, peer: Peer, wanted: events.Sync) -> Mapping[str, Any]:
         if peer.user_id is None:
             raise RefusedError("Authenticate first.", Code.NOT_AUTHENTICATED)
-        history = await self._services.store.history(peer.user_id, wanted.after_seq, wanted.limit)
+        history = await self._services.store.notifications.history(
+            peer.user_id, wanted.after_seq, wanted.limit
+        )
         items = [notification_event(row) for row in history.items] if history.complete else []
         cut = bool(items) and items[-1].seq < history.last_seq
         self._services.metrics.recovery.inc(outcome(history.complete, len(items), cut))

@@ -1,11 +1,12 @@
-"""The short way in: from the HTTP head to an established session in one write, past ASGI.
+"""From the HTTP head to an established session in one write, past ASGI; and the slower ways in beside it.
 
-uvicorn parses the head as always. If it opens a websocket session (`opening.py`), the door is asked
-(`door.py`), and the answer, the Engine.IO handshake and the session are made at once: no second parser, no
-scope, no task. That is more than half of what a connection cost. Everything else goes uvicorn's way.
-Passed to uvicorn as `Config(http=short_way(...))`.
+uvicorn parses the head as always. If it opens a websocket session (`read_opening`), admission is asked, and
+the answer, the Engine.IO handshake and the session are made at once: no second parser, no scope, no task.
+That is more than half of what a connection cost. Everything else goes uvicorn's way and is admitted in
+`AsgiAdmission`. Passed to uvicorn as `Config(http=upgrade_protocol(...))`.
 
-Source: uvicorn 0.54 `protocols/http/httptools_impl.py: handle_websocket_upgrade`; docs/adr/0003.
+Source: RFC 6455 section 4.2; Engine.IO protocol 4, handshake; uvicorn 0.54, `httptools_impl.py`;
+python-engineio 4.15, `async_drivers/asgi.py`; docs/adr/0003.
 """
 
 import asyncio
@@ -21,17 +22,8 @@ from urllib.parse import parse_qs
 from engineio.async_drivers.asgi import translate_request
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from .admission import Door, Permit, Refusal
+from .admission import Admission, Permit, Refusal
 from .websocket import HIGH_WATER_BYTES, LOW_WATER_BYTES, FanoutProtocol, FrameParser
-
-# The request that opens a websocket session in one step, read straight from its head. Pure.
-#
-# Understands the one form that Socket.IO clients send: everything else - an upgrade of a polling
-# session, a
-# subprotocol, another version, a key that is none - is None, and goes the libraries' way, which
-# answers it.
-#
-# Source: RFC 6455 section 4.2; Engine.IO protocol 4, handshake.
 
 SOCKET_PATH: Final = b"/ws/socket.io/"
 _GUID: Final = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
@@ -41,14 +33,7 @@ _ANSWER: Final = (
     b"Sec-WebSocket-Accept: %b\r\n\r\n"
 )
 _READ: Final = frozenset(
-    (
-        b"host",
-        b"origin",
-        b"x-forwarded-proto",
-        b"x-forwarded-host",
-        b"sec-websocket-key",
-        b"sec-websocket-version",
-    )
+    b"host origin x-forwarded-proto x-forwarded-host sec-websocket-key sec-websocket-version".split()
 )
 
 Headers = Sequence[tuple[bytes, bytes]]
@@ -64,7 +49,10 @@ class Opening:
 
 
 def read_opening(method: str, url: bytes, headers: Headers) -> Opening | None:
-    """headers: names in lower case; that they ask for a websocket has been seen before."""
+    """The one form that Socket.IO clients send; None for all else, which the libraries answer.
+
+    headers: names in lower case; that they ask for a websocket has been seen before.
+    """
     path, _, query = url.partition(b"?")
     if method != "GET" or path not in (SOCKET_PATH, SOCKET_PATH[:-1]) or not _plain(query):
         return None
@@ -102,13 +90,9 @@ def _is_key(key: bytes) -> bool:
 class Host(Protocol):
     """Who the sessions belong to: the Engine.IO server."""
 
-    def welcomes(self, opening: Opening, scheme: str) -> bool:
-        """May a page of this origin open a socket by the short way?"""
-        ...
+    def welcomes(self, opening: Opening, scheme: str) -> bool: ...
 
-    def open_direct(self, protocol: "DirectProtocol", permit: Permit, answer: bytes) -> None:
-        """Make the session; write `answer`, followed by the Engine.IO handshake."""
-        ...
+    def open_direct(self, protocol: "DirectProtocol", permit: Permit, answer: bytes) -> None: ...
 
 
 class DirectProtocol(FanoutProtocol):
@@ -129,10 +113,10 @@ class DirectProtocol(FanoutProtocol):
         self.transport.set_protocol(self)
 
 
-class ShortWayProtocol(HttpToolsProtocol):
-    """One HTTP connection, which may turn out to want a websocket. `door` and `host`: see `short_way`."""
+class UpgradeProtocol(HttpToolsProtocol):
+    """One HTTP connection, which may turn out to want a websocket; see `upgrade_protocol`."""
 
-    door: Door
+    admission: Admission
     host: Host
     _permit: Permit | None = None
     _opening: Opening | None = None
@@ -144,11 +128,11 @@ class ShortWayProtocol(HttpToolsProtocol):
             return
         peer = self.client[0] if self.client is not None else None
         self._opening = opening
-        self._permit = self.door.come(self.door.proxies.client(peer, opening.forwarded_for), self)
+        self._permit = self.admission.come(self.admission.proxies.client(peer, opening.forwarded_for), self)
 
-    # -------------------------------------------------------------- door.Visitor
+    # -------------------------------------------------------------- admission.Pending
 
-    def enter(self, permit: Permit) -> None:
+    def admit(self, permit: Permit) -> None:
         opening, self._opening, self._permit = self._opening, None, None
         if opening is None or self.transport.is_closing():
             permit.leave()
@@ -160,7 +144,7 @@ class ShortWayProtocol(HttpToolsProtocol):
         protocol.connection_made(self.transport)
         self.host.open_direct(protocol, permit, opening.answer)
 
-    def turn_away(self, refusal: Refusal, retry_after_s: int) -> None:
+    def refuse(self, refusal: Refusal, retry_after_s: int) -> None:
         self._opening = self._permit = None
         self.transport.write(refused(refusal, retry_after_s))
         self.transport.close()
@@ -183,7 +167,7 @@ class ShortWayProtocol(HttpToolsProtocol):
 def refused(refusal: Refusal, retry_after_s: int) -> bytes:
     """The answer to who is turned away: whole, so that it costs one write."""
     status = HTTPStatus.SERVICE_UNAVAILABLE
-    text = f"Too many connections ({refusal}); come back later.\n".encode()
+    text = _apology(refusal)
     head = (
         f"HTTP/1.1 {status.value} {status.phrase}\r\nRetry-After: {retry_after_s}\r\nConnection: close\r\n"
         f"Content-Type: text/plain; charset=utf-8\r\nContent-Length: {len(text)}\r\n\r\n"
@@ -191,17 +175,14 @@ def refused(refusal: Refusal, retry_after_s: int) -> bytes:
     return head.encode() + text
 
 
-def short_way(door: Door, host: Host) -> type[Any]:
-    """The protocol class of a node with this door."""
-    return type("ShortWay", (ShortWayProtocol,), {"door": door, "host": host})
+def _apology(refusal: Refusal) -> bytes:
+    return f"Too many connections ({refusal}); come back later.\n".encode()
 
 
-# The door for those who come by ASGI: long-polling, and websockets under another web server class.
-#
-# An opening waits here for its turn, or is refused with 503 and Retry-After; requests of sessions
-# that exist
-# pass. The permit travels to the Engine.IO server in the scope; one that no session took is given
-# back.
+def upgrade_protocol(admission: Admission, host: Host) -> type[Any]:
+    """The protocol class of a node with this admission."""
+    return type("NodeUpgradeProtocol", (UpgradeProtocol,), {"admission": admission, "host": host})
+
 
 KEY = "vouchstorm.permit"
 
@@ -209,34 +190,38 @@ App = Callable[[Any, Any, Any], Awaitable[None]]
 
 
 def take_permit(scope: dict[str, Any]) -> Permit | None:
-    """The permit of an opening, once; None under a server without a door."""
+    """The permit of an opening, once; None under a server without admission."""
     permit: Permit | None = scope.pop(KEY, None)
     return permit
 
 
-class _Waiting:
-    """A visitor that waits in a coroutine."""
+class _PendingRequest:
+    """Waits in a coroutine."""
 
     def __init__(self) -> None:
         self.answer: asyncio.Future[tuple[Refusal, int] | None] = asyncio.get_running_loop().create_future()
         self.entered = False
 
-    def enter(self, permit: Permit) -> None:
+    def admit(self, permit: Permit) -> None:
         if self.answer.done():
             permit.leave()
         else:
             self.answer.set_result(None)
 
-    def turn_away(self, refusal: Refusal, retry_after_s: int) -> None:
+    def refuse(self, refusal: Refusal, retry_after_s: int) -> None:
         if not self.answer.done():
             self.answer.set_result((refusal, retry_after_s))
 
 
-class AsgiDoor:
-    """Stands in front of the Socket.IO application."""
+class AsgiAdmission:
+    """Admission of long-polling, and of websockets under another web server class.
 
-    def __init__(self, door: Door, app: App, path: str) -> None:
-        self._door = door
+    An opening waits here for its turn, or is refused with 503 and Retry-After; requests of sessions that
+    exist pass. The permit travels in the scope; one that no session took is given back.
+    """
+
+    def __init__(self, admission: Admission, app: App, path: str) -> None:
+        self._admission = admission
         self._app = app
         self._path = path
 
@@ -244,19 +229,21 @@ class AsgiDoor:
         if not self._is_opening(scope):
             await self._app(scope, receive, send)
             return
-        visitor = _Waiting()
+        pending = _PendingRequest()
         # Under a trusted proxy the web server has put the client's own address here.
         client = scope.get("client")
-        permit = self._door.come(self._door.proxies.client(client[0] if client else None, ()), visitor)
+        permit = self._admission.come(
+            self._admission.proxies.client(client[0] if client else None, ()), pending
+        )
         try:
-            refusal = await visitor.answer
+            refusal = await pending.answer
             if refusal is not None:
                 await _refuse(scope, receive, send, *refusal)
                 return
-            scope[KEY], visitor.entered = permit, True
+            scope[KEY], pending.entered = permit, True
             await self._app(scope, receive, send)
         finally:
-            if permit is not None and (KEY in scope or not visitor.entered):
+            if permit is not None and (KEY in scope or not pending.entered):
                 permit.leave()
 
     def _is_opening(self, scope: Mapping[str, Any]) -> bool:
@@ -270,7 +257,7 @@ class AsgiDoor:
 
 async def _refuse(scope: Mapping[str, Any], receive: Any, send: Any, refusal: Refusal, retry_s: int) -> None:
     headers = [(b"retry-after", str(retry_s).encode()), (b"content-type", b"text/plain; charset=utf-8")]
-    text = f"Too many connections ({refusal}); come back later.\n".encode()
+    text = _apology(refusal)
     if scope["type"] == "http":
         await send({"type": "http.response.start", "status": 503, "headers": headers})
         await send({"type": "http.response.body", "body": text})
@@ -282,15 +269,6 @@ async def _refuse(scope: Mapping[str, Any], receive: Any, send: Any, refusal: Re
     else:
         await send({"type": "websocket.close", "code": 1013})
 
-
-# What the Engine.IO library is told of a request: for a websocket only what it looks at.
-#
-# The library's own translation makes a class and copies every header on each call: a tenth of what a
-# connection costs, and garbage that only the collector frees. Long-polling, rare, still goes its way.
-#
-# Source: python-engineio 4.15 `async_drivers/asgi.py: translate_request` and the keys that
-# `async_server.py`,
-# `base_server.py` and `async_socket.py` read.
 
 Receive = Callable[[], Awaitable[Mapping[str, Any]]]
 
@@ -309,34 +287,23 @@ async def environ_of(scope: dict[str, Any], receive: Receive, send: Any) -> dict
     """The WSGI-like environment of an ASGI request; its first event has been received."""
     if scope["type"] != "websocket":
         environ: dict[str, Any] = await translate_request(scope, receive, send)
-        # The library says nothing of a client that left before its request was read, and fails on that.
-        return environ or _gone(scope, receive, send)
+        # Empty if the client left before its request was read: without a query it is refused, unheard.
+        return environ or _bare_environ(scope, receive, send, "")
+    # The library's translation copies every header: a tenth of what a connection costs.
     await receive()  # websocket.connect
-    return _websocket_environ(scope, receive, send)
+    query = _text(scope.get("query_string", b"")) or ""
+    return _bare_environ(scope, receive, send, query) | origin_environ(scope["headers"])
 
 
-def _gone(scope: dict[str, Any], receive: Receive, send: Any) -> dict[str, Any]:
-    """A request without a query: it is refused, and nobody hears it."""
+def _bare_environ(scope: dict[str, Any], receive: Receive, send: Any, query: str) -> dict[str, Any]:
     return {
         "REQUEST_METHOD": "GET",
         "PATH_INFO": scope["path"],
-        "QUERY_STRING": "",
+        "QUERY_STRING": query,
         "asgi.receive": receive,
         "asgi.send": send,
         "asgi.scope": scope,
     }
-
-
-def _websocket_environ(scope: dict[str, Any], receive: Receive, send: Any) -> dict[str, Any]:
-    environ = {
-        "REQUEST_METHOD": "GET",
-        "PATH_INFO": scope["path"],
-        "QUERY_STRING": _text(scope.get("query_string", b"")) or "",
-        "asgi.receive": receive,
-        "asgi.send": send,
-        "asgi.scope": scope,
-    }
-    return environ | origin_environ(scope["headers"])
 
 
 def origin_environ(headers: Iterable[tuple[bytes, bytes]], scheme: str = "http") -> dict[str, str]:
@@ -349,6 +316,14 @@ def origin_environ(headers: Iterable[tuple[bytes, bytes]], scheme: str = "http")
             environ[key] = f"{environ[key]},{value}" if key in environ else value
     environ["wsgi.url_scheme"] = environ.get("HTTP_X_FORWARDED_PROTO", scheme)
     return environ
+
+
+def slim_environ(environ: dict[str, Any]) -> dict[str, Any]:
+    """What the application may want to know of a connection for its whole life; the rest is let go."""
+    scope = environ["asgi.scope"]
+    client = scope.get("client") or ("unknown", 0)
+    slim = {key: environ[key] for key in ("HTTP_ORIGIN", "HTTP_USER_AGENT") if key in environ}
+    return slim | {"REMOTE_ADDR": client[0]}
 
 
 def _text(raw: bytes) -> str | None:

@@ -1,12 +1,12 @@
 """Rooms: python-socketio's manager with an index from socket to rooms, and a straight emit.
 
 A connect or disconnect costs the same with 10 rooms or 100,000, and an emit makes no task per recipient.
-Mixed in cooperatively, so that `AsyncRedisManager` can stand in front of it (`bus_manager.py`).
 
 Overrides of python-socketio 5.18: `BaseManager` room and pending bookkeeping, `AsyncManager.emit`.
 Source: socketio/base_manager.py, async_manager.py; docs/adr/0003.
 """
 
+import logging
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -16,6 +16,8 @@ from socketio.async_manager import AsyncManager
 from ..contracts.types import DeliveryClass
 from .engine import Session
 from .websocket import Message
+
+log = logging.getLogger(__name__)
 
 AUDIENCE_SOCKETS = 16
 """From this size on the list of a room's sessions is kept until somebody comes or goes."""
@@ -166,12 +168,6 @@ class RoomManager(AsyncManager):  # type: ignore[misc]
             self._audiences[room] = found
         return found
 
-    def session(self, sid: str) -> Session | None:
-        """The Engine.IO session of one socket of the default namespace."""
-        eio_sid = self.eio_sid_from_sid(sid, "/")
-        session: Session | None = self.server.eio.sockets.get(eio_sid)
-        return session
-
     # -------------------------------------------------------------- emit
 
     async def emit(
@@ -189,14 +185,11 @@ class RoomManager(AsyncManager):  # type: ignore[misc]
 
         Raises ValueError without a room: that would reach sockets that have not authenticated yet.
         """
-        target = to or room
-        if target is None:
-            raise ValueError("emit needs a room; the whole namespace includes sockets without a user")
+        target = target_of(to or room)
         if callback is not None:
             await super().emit(event, data, namespace, target, skip_sid, callback, **kwargs)
             return
-        arguments = list(data) if isinstance(data, tuple) else [] if data is None else [data]
-        packet = self.server.packet_class(2, namespace=namespace, data=[event, *arguments]).encode()
+        packet = self.server.packet_class(2, namespace=namespace, data=[event, *arguments_of(data)]).encode()
         if not isinstance(packet, str):
             raise ValueError("binary events are not part of the contract")  # noqa: TRY004
         message = Message([packet.encode()], DeliveryClass.CONTROL)
@@ -205,3 +198,13 @@ class RoomManager(AsyncManager):  # type: ignore[misc]
             session = self.server.eio.sockets.get(eio_sid)
             if sid not in skipped and session is not None:
                 session.post([message])
+
+
+def target_of(room: Any) -> Any:
+    if room is None:
+        raise ValueError("emit needs a room; the whole namespace includes sockets without a user")
+    return room
+
+
+def arguments_of(data: Any) -> list[Any]:
+    return list(data) if isinstance(data, tuple) else [] if data is None else [data]

@@ -5,15 +5,21 @@ Two steps, because the services need the way to the sockets and the gateway need
 """
 
 import asyncio
+import inspect
 import logging
 import random
 import time
 from collections.abc import Awaitable, Callable
+from importlib.metadata import version
 from typing import Any
 
+import engineio
 import orjson
 import socketio
+from engineio.async_socket import AsyncSocket
+from socketio.async_manager import AsyncManager
 from socketio.packet import BINARY_ACK, BINARY_EVENT, Packet
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 from ..contracts.types import DeliveryClass
 from ..observability.metrics import Metrics
@@ -22,24 +28,50 @@ from ..ports import Clock, Store
 from ..services.container import Services
 from ..settings import Settings
 from ..tasks import Tasks
-from .admission import Door, DoorRules, Limits, Proxies
+from .admission import Admission, AdmissionLimits, Proxies
 from .bus.bus import Bus
 from .bus.subscriber import BusListener
-from .compat import unexpected
 from .delivery import Channels
 from .emitter import LocalEmitter
 from .engine import Bounds, Engine, Session
 from .fanout import Fanout
 from .gateway import Gateway
-from .http_upgrade import AsgiDoor
+from .http_upgrade import AsgiAdmission
 from .rate_limit import InflowLimits
 from .rooms import RoomManager
 from .timers import Deadlines
-from .traced import TracedPushes
 from .websocket import Message
 
 log = logging.getLogger(__name__)
 
+KNOWN_VERSIONS = {"python-socketio": "5.18.", "python-engineio": "4.15.", "uvicorn": "0.54."}
+KNOWN_METHODS: dict[type, dict[str, str]] = {
+    AsyncSocket: {
+        "_upgrade_websocket": "environ",
+        "_websocket_handler": "ws",
+        "send": "pkt",
+        "receive": "pkt",
+        "close": "wait abort reason",
+        "schedule_ping": "",
+        "check_ping_timeout": "",
+    },
+    engineio.AsyncServer: {
+        "_handle_connect": "environ transport jsonp_index",
+        "_trigger_event": "event args kwargs",
+    },
+    socketio.AsyncServer: {
+        "_engineio_server_class": "",
+        "_handle_event_internal": "server sid eio_sid data namespace id",
+    },
+    AsyncManager: {"connect": "sid namespace", "pre_connect": "eio_sid namespace"},
+    WebSocketsSansIOProtocol: {
+        "handle_connect": "event",
+        "run_asgi": "",
+        "connection_lost": "exc",
+        "shutdown": "",
+    },
+}
+"""Parameters, behind `self`, of what is overridden or called."""
 COMPARE_INTERVAL_S = 30.0
 LAG_INTERVAL_S = 0.1
 LEVELS_INTERVAL_S = 1.0
@@ -59,7 +91,7 @@ class SocketServer(socketio.AsyncServer):  # type: ignore[misc]
     """python-socketio's server on our Engine.IO."""
 
     manager_initialized: bool
-    door: Door | None = None
+    admission: Admission | None = None
     on_connect: Callable[[str, Session, Any], Awaitable[None]] | None = None
     """Answers a CONNECT of the default namespace: (socket id, session, auth payload)."""
 
@@ -100,18 +132,22 @@ class SocketServer(socketio.AsyncServer):  # type: ignore[misc]
         await super()._handle_event_internal(server, sid, eio_sid, data, namespace, id)
 
 
-class _MetricCounts:
-    def __init__(self, metrics: Metrics) -> None:
-        self._metrics = metrics
+def surprises() -> list[str]:
+    """What in the libraries is not as the fast path expects; empty when all is well.
 
-    def abort(self, reason: str) -> None:
-        self._metrics.aborts.inc(reason)
-
-    def drop(self, delivery: DeliveryClass, reason: str) -> None:
-        self._metrics.dropped(delivery, reason)
-
-    def excess(self, scope: str) -> None:
-        self._metrics.rate_limited.inc(scope)
+    Looked at once at start: a surprise switches the fast path off, instead of corrupting frames.
+    """
+    found = [
+        f"{package} is {version(package)}, known is {known}x"
+        for package, known in KNOWN_VERSIONS.items()
+        if not version(package).startswith(known)
+    ]
+    for owner, methods in KNOWN_METHODS.items():
+        for name, parameters in methods.items():
+            method = getattr(owner, name, None)
+            if method is None or list(inspect.signature(method).parameters) != ["self", *parameters.split()]:
+                found.append(f"{owner.__name__}.{name} changed")
+    return found
 
 
 class Realtime:
@@ -134,15 +170,15 @@ class Realtime:
         self.manager = manager
         self.sio = self._build_server()
         self.engine: Engine = self.sio.eio
-        self.door = self.sio.door = self._build_door()
+        self.admission = self.sio.admission = self._build_admission()
         self.deadlines = Deadlines()
-        traced = TracedPushes(tracing) if tracing is not None else None
+        self._tracing = tracing or Tracing()
         self.fanout = Fanout(
             manager,
             coalesce_s=settings.coalesce_ms / 1000,
             snapshot_interval_s=1 / settings.snapshot_hz,
             queue_messages=settings.push_queue_events,
-            on_flush=self._count_flush if traced is None else traced.around(self._count_flush),
+            on_flush=self._count_flush,
             on_drop=lambda message: metrics.dropped(message.delivery, "queue_full"),
         )
         self.channels = Channels(store, self.fanout, settings.replay_limit, self.engine.own)
@@ -152,20 +188,18 @@ class Realtime:
             self.fanout,
             self.channels,
             publish=bus.publish if bus is not None else None,
-            encode=traced.encode if traced is not None else None,
+            tracing=tracing,
         )
         if bus is not None:
-            listener = BusListener(bus, store, clock, manager, self.fanout, self.channels, self.emitter)
-            listener.recheck = self._recheck
-            listener.attach()
+            BusListener(bus, store, clock, manager, self.channels, self.emitter, self._recheck).attach()
         self.gateway: Gateway | None = None
         self._delivered = 0
         self._give_readings()
 
     def _give_readings(self) -> None:
-        metrics, fanout, channels = self._metrics, self.fanout.counts, self.channels.counts
+        metrics, fanout, channels = self._metrics, self.fanout, self.channels
         metrics.flushes.source = lambda: fanout.flushes
-        metrics.flushed_events.source = lambda: fanout.messages
+        metrics.flushed_events.source = lambda: fanout.flushed
         metrics.superseded.source = lambda: fanout.superseded
         metrics.holes.source = lambda: channels.holes
         metrics.behind.source = lambda: channels.behind
@@ -177,9 +211,9 @@ class Realtime:
 
     def _build_server(self) -> SocketServer:
         settings = self._settings
-        surprises = unexpected() if settings.fast_fanout else ["switched off by VOUCHSTORM_FAST_FANOUT"]
-        if surprises:
-            log.warning("fast fan-out is off, the library's way is used: %s", "; ".join(surprises))
+        slow = surprises() if settings.fast_fanout else ["switched off by VOUCHSTORM_FAST_FANOUT"]
+        if slow:
+            log.warning("fast fan-out is off, the library's way is used: %s", "; ".join(slow))
         return SocketServer(
             async_mode="asgi",
             # Given, so that the libraries do not add handlers of their own.
@@ -193,7 +227,7 @@ class Realtime:
             ping_timeout=settings.ping_timeout_s,
             max_http_buffer_size=settings.max_message_bytes,
             http_compression=False,
-            counts=_MetricCounts(self._metrics),
+            metrics=self._metrics,
             bounds=Bounds(
                 settings.socket_queue_packets,
                 settings.socket_queue_bytes,
@@ -206,33 +240,30 @@ class Realtime:
                     settings.abuse_limit,
                 ),
             ),
-            direct=not surprises,
+            direct=not slow,
         )
 
-    def _build_door(self) -> Door:
+    def _build_admission(self) -> Admission:
         settings, metrics = self._settings, self._metrics
-        limits = Limits(
+        limits = AdmissionLimits(
             settings.max_sockets,
             settings.max_unauthenticated,
             settings.max_sockets_per_address,
             settings.max_unauthenticated_per_address,
-        )
-        rules = DoorRules(
-            limits,
             settings.handshakes_at_once,
             settings.handshake_queue,
             settings.handshake_wait_s,
             settings.handshake_retry_s,
         )
-        door = Door(
-            rules,
+        admission = Admission(
+            limits,
             Proxies(settings.trusted_proxies),
             self._rng,
             on_refusal=lambda refusal: metrics.refusals.inc(refusal.value),
         )
-        metrics.handshakes_waiting.source = lambda: door.admission.waiting
-        metrics.handshakes_at_work.source = lambda: door.admission.at_work
-        return door
+        metrics.handshakes_waiting.source = lambda: admission.queue.waiting
+        metrics.handshakes_at_work.source = lambda: admission.queue.at_work
+        return admission
 
     def _count_flush(self, waited_s: float, sockets: int, messages: list[Message]) -> None:
         self._metrics.emit_seconds.observe(waited_s)
@@ -247,6 +278,8 @@ class Realtime:
                 self._delivered += 1
             for name in message.names:
                 self._metrics.events_emitted.inc(name, sockets)
+            if message.trace is not None:
+                self._tracing.ended("push", message.trace, event=" ".join(message.names), sockets=sockets)
 
     def attach(self, services: Services) -> None:
         """Let clients in: their events go to these services."""
@@ -271,7 +304,7 @@ class Realtime:
     def start(self, tasks: Tasks) -> None:
         """Start the loops of this room."""
         self.sio.prepare()
-        tasks.start("door", self.door.run)
+        tasks.start("admission", self.admission.run)
         tasks.start("heartbeat", self.engine.heartbeat.run)
         tasks.start("slow sockets", self.engine.watch)
         tasks.start("deadlines", self.deadlines.run)
@@ -284,7 +317,7 @@ class Realtime:
         tasks.start("bus publisher", self.bus.run_publisher)
         tasks.start("bus listener", self.bus.run_listener)
         tasks.start("bus heartbeat", self.bus.run_heartbeat)
-        tasks.start("bus repairs", self.bus.run_repairs)
+        tasks.start("bus repairs", self.bus.gaps.run_repairs)
 
     async def drain(self) -> None:
         """Send the clients away in slices, each with its own moment to come back."""
@@ -328,4 +361,6 @@ class Realtime:
 def asgi(sio: SocketServer, other: Any) -> Any:
     """The sockets at `/ws/socket.io/`, everything else to the other application."""
     application = socketio.ASGIApp(sio, other_asgi_app=other, socketio_path="ws/socket.io")
-    return application if sio.door is None else AsgiDoor(sio.door, application, "/ws/socket.io")
+    return (
+        application if sio.admission is None else AsgiAdmission(sio.admission, application, "/ws/socket.io")
+    )

@@ -85,12 +85,7 @@ class Deadlines:
             self.due(loop.time())
 
 
-# All heartbeats of a node in two queues and one task, instead of a task and a timer per socket.
-#
-# Because interval and timeout are constants, both queues are in order of time by construction.
-
-
-class Beating(Protocol):
+class HeartbeatSession(Protocol):
     """A session with a heartbeat. `ping_sent_at` is None when no answer is awaited."""
 
     ping_sent_at: float | None
@@ -102,15 +97,18 @@ class Beating(Protocol):
 
 
 class Heartbeat:
-    """Pings each session `interval_s` after its last answer; ends those that are silent for `timeout_s`."""
+    """Pings each session `interval_s` after its last answer; ends those that are silent for `timeout_s`.
+
+    One task for all: interval and timeout are constants, so both queues are in order of time.
+    """
 
     def __init__(self, interval_s: float, timeout_s: float) -> None:
         self._interval_s = interval_s
         self._timeout_s = timeout_s
-        self._due: deque[tuple[float, Beating]] = deque()
-        self._awaited: deque[tuple[float, Beating]] = deque()
+        self._due: deque[tuple[float, HeartbeatSession]] = deque()
+        self._awaited: deque[tuple[float, HeartbeatSession]] = deque()
 
-    def schedule(self, session: Beating, now_s: float) -> None:
+    def schedule(self, session: HeartbeatSession, now_s: float) -> None:
         """Ping this session one interval from now (`loop.time()`)."""
         self._due.append((now_s + self._interval_s, session))
 
@@ -142,7 +140,7 @@ class Heartbeat:
             session.send_ping()
             self._awaited.append((now_s, session))
 
-    def overdue(self, now_s: float) -> list[Beating]:
+    def overdue(self, now_s: float) -> list[HeartbeatSession]:
         """Sessions whose answer did not come in time."""
         silent = []
         while self._awaited and self._awaited[0][0] + self._timeout_s <= now_s:

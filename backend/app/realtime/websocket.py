@@ -1,18 +1,18 @@
 """The uvicorn websocket class: the library's handshake, then our own frames on the bare transport.
 
 uvicorn and the ASGI application do the handshake as always. When the Engine.IO session is established it
-*adopts* the connection: from then on no ASGI task, queue or per-connection websocket state machine is left,
-incoming frames go through `parser.py`, outgoing ones are written ready-made. Passed to uvicorn as
-`Config(ws=FanoutProtocol)`; under another server class the sessions use the library's own way.
+*adopts* the connection: no ASGI task, queue or state machine of the library is left. Incoming frames go
+through `FrameParser`, outgoing ones are encoded once (`Message`) and written to any number of sockets. Passed
+to uvicorn as `Config(ws=FanoutProtocol)`; under another server class the sessions use the library's own way.
 
-Source: uvicorn 0.54 `protocols/websockets/websockets_sansio_impl.py`; docs/adr/0003.
+Source: RFC 6455 section 5; uvicorn 0.54 `protocols/websockets/websockets_sansio_impl.py`; docs/adr/0003.
 """
 
 import asyncio
 import socket
 import struct
+from collections import deque
 from collections.abc import Mapping, Sequence
-from http import HTTPStatus
 from typing import Any, Final, Protocol
 
 import orjson
@@ -21,10 +21,7 @@ from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIO
 from websockets.frames import apply_mask  # type: ignore[attr-defined]
 
 from ..contracts.types import DeliveryClass
-
-# Bytes on the wire: RFC 6455 server frames around Engine.IO/Socket.IO text packets.
-#
-# Pure. A `Message` is encoded once and written to any number of sockets.
+from ..observability.tracing import Mark
 
 TEXT, BINARY, CLOSE, PING, PONG = 0x1, 0x2, 0x8, 0x9, 0xA
 CONTINUATION = 0x0
@@ -35,7 +32,7 @@ ENGINE_PING = b"\x81\x012"
 
 
 def frame(payload: bytes, opcode: int = TEXT) -> bytes:
-    """One unmasked, unfragmented frame. Source: RFC 6455 section 5.2."""
+    """One unmasked, unfragmented frame."""
     size = len(payload)
     if size < 126:
         head = bytes((FIN | opcode, size))
@@ -52,11 +49,6 @@ def close_frame(code: int, reason: str = "") -> bytes:
     return frame(struct.pack("!H", code) + text.encode(), CLOSE)
 
 
-def event_packet(name: str, data: Mapping[str, Any]) -> bytes:
-    """A Socket.IO EVENT packet of the default namespace: `2["name",{...}]`."""
-    return b'2["%b",%b]' % (name.encode(), orjson.dumps(data))
-
-
 class Message:
     """One push, ready to be written.
 
@@ -65,7 +57,7 @@ class Message:
     version: seq of a durable push, version of a snapshot.
     names: event names, for the metrics.
     born_s: see `ports.Push`.
-    trace: where its trace stood, for `traced.py`; None where nobody traces.
+    trace: where its trace stood; None where nobody traces.
     """
 
     __slots__ = ("born_s", "delivery", "key", "names", "packets", "trace", "version", "wire")
@@ -86,7 +78,7 @@ class Message:
         self.delivery = delivery
         self.key = key
         self.version = version
-        self.trace: object = None
+        self.trace: Mark | None = None
 
 
 def encode(
@@ -96,16 +88,44 @@ def encode(
     version: int = 0,
     born_s: float = 0.0,
 ) -> Message:
-    """Encode events that belong together, once."""
-    packets = [event_packet(name, data) for name, data in events]
+    """Encode events that belong together, once: Socket.IO EVENT packets `2["name",{...}]`."""
+    packets = [b'2["%b",%b]' % (name.encode(), orjson.dumps(data)) for name, data in events]
     return Message(packets, delivery, key, version, [name for name, _ in events], born_s)
 
 
-# An incremental parser for the frames a websocket client sends. Pure.
-#
-# Source: RFC 6455 section 5. No extension is negotiated, so reserved bits must be zero; client frames
-# must be
-# masked; control frames must be whole and short.
+class Outbox:
+    """What waits for a slow direct socket: messages in order, and the newest snapshot per key."""
+
+    __slots__ = ("bytes", "latest", "messages")
+
+    def __init__(self) -> None:
+        self.messages: deque[bytes] = deque()
+        self.latest: dict[str, bytes] = {}
+        self.bytes = 0
+
+    def __bool__(self) -> bool:
+        return bool(self.messages or self.latest)
+
+    def __len__(self) -> int:
+        return len(self.messages) + len(self.latest)
+
+    def put(self, message: Message) -> None:
+        if message.delivery is DeliveryClass.SNAPSHOT and message.key is not None:
+            self.bytes += len(message.wire) - len(self.latest.pop(message.key, b""))
+            self.latest[message.key] = message.wire
+        else:
+            self.bytes += len(message.wire)
+            self.messages.append(message.wire)
+
+    def take(self) -> bytes:
+        """The next to write. Durable before snapshots: those only matter when they are the last word."""
+        if self.messages:
+            wire = self.messages.popleft()
+        else:
+            key = next(iter(self.latest))
+            wire = self.latest.pop(key)
+        self.bytes -= len(wire)
+        return wire
 
 
 class FrameError(Exception):
@@ -117,7 +137,10 @@ class FrameError(Exception):
 
 
 class FrameParser:
-    """Turns chunks of bytes into whole messages. Bounded: a message never exceeds `max_bytes`."""
+    """Turns what a client sends into whole messages. Bounded: a message never exceeds `max_bytes`.
+
+    No extension is negotiated: reserved bits must be zero.
+    """
 
     __slots__ = ("_fragment_bytes", "_fragment_opcode", "_fragments", "_max_bytes", "_partial")
 
@@ -201,35 +224,26 @@ GOING_AWAY: Final = 1012
 
 
 class Sink(Protocol):
-    """The session behind an adopted connection."""
+    """The session behind an adopted connection.
 
-    def arrived(self, frames: int, size_bytes: int) -> None:
-        """So much came in; what it says follows."""
-        ...
+    arrived: so much came in; what it says follows. feed: one text message. refuse_binary: a binary one.
+    paused: the write buffer is full. resumed: there is room again. shut: a close frame is the last word,
+    nothing more may be written. lost: the connection is gone; called exactly once.
+    """
 
-    def feed(self, message: bytes) -> None:
-        """One text message arrived."""
-        ...
+    def arrived(self, frames: int, size_bytes: int) -> None: ...
 
-    def refuse_binary(self) -> None:
-        """A binary message arrived."""
-        ...
+    def feed(self, message: bytes) -> None: ...
 
-    def paused(self) -> None:
-        """The write buffer is full: stop writing."""
-        ...
+    def refuse_binary(self) -> None: ...
 
-    def resumed(self) -> None:
-        """There is room again."""
-        ...
+    def paused(self) -> None: ...
 
-    def shut(self) -> None:
-        """A close frame is the last word: write nothing more."""
-        ...
+    def resumed(self) -> None: ...
 
-    def lost(self) -> None:
-        """The connection is gone; called exactly once."""
-        ...
+    def shut(self) -> None: ...
+
+    def lost(self) -> None: ...
 
 
 class FanoutProtocol(WebSocketsSansIOProtocol):
@@ -251,24 +265,10 @@ class FanoutProtocol(WebSocketsSansIOProtocol):
             raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, TCP_USER_TIMEOUT_MS)
 
     def handle_connect(self, event: Any) -> None:
-        if self.admission is not None and not self.admission():
-            self._refuse_busy(event)
-            return
         super().handle_connect(event)
         if hasattr(self, "scope"):
             # Before run_asgi has started: the task made by super() runs on the next turn of the loop.
             self.scope["extensions"][EXTENSION] = {"protocol": self}
-
-    admission: Any = None
-    """Set on a subclass: a callable that says whether one more handshake may start now."""
-
-    def _refuse_busy(self, event: Any) -> None:
-        response = self.conn.reject(HTTPStatus.SERVICE_UNAVAILABLE, "Too many connections at once.\n")
-        response.headers["Retry-After"] = "1"
-        self.conn.send_response(response)
-        self.handshake_complete = self.close_sent = True
-        self.transport.write(b"".join(self.conn.data_to_send()))
-        self.transport.close()
 
     async def run_asgi(self) -> None:
         """As the library's, but an adopted connection outlives its ASGI call."""
@@ -297,7 +297,9 @@ class FanoutProtocol(WebSocketsSansIOProtocol):
             self.read_paused = False
             self.transport.resume_reading()
         self.stop_keepalive()
-        self._shed()
+        # About 20 KiB per idle connection that only the handshake needs.
+        for name in ("conn", "queue", "writable", "scope", "request", "response", "frames", "app_state"):
+            self.__dict__.pop(name, None)
         if self._broken is not None:
             self.close(self._broken.code, str(self._broken))
             return
@@ -308,11 +310,6 @@ class FanoutProtocol(WebSocketsSansIOProtocol):
                     sink.refuse_binary()
                 else:
                     sink.feed(text.encode())
-
-    def _shed(self) -> None:
-        """Let go of the handshake: about 20 KiB per idle connection."""
-        for name in ("conn", "queue", "writable", "scope", "request", "response", "frames", "app_state"):
-            self.__dict__.pop(name, None)
 
     # -------------------------------------------------------------- events of the transport
 

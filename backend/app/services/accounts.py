@@ -1,7 +1,7 @@
 """Accounts: who registers, who logs in, whose token this is.
 
 The only room that turns a token into a user, for REST and for the sockets alike. Refuses to say whether it
-was the name or the password that was wrong. Called by `api/` and `realtime/`.
+was the name or the password that was wrong.
 """
 
 from collections.abc import Callable
@@ -59,7 +59,7 @@ class Accounts:
             display_name=display_name or username,
             created_at=self._clock.now(),
         )
-        await self._store.create_user(user, password_hash)
+        await self._store.users.create_user(user, password_hash)
         return Session(user, self._tokens.issue(user.id))
 
     async def login(self, username: str, password: str, address: str | None = None) -> Session:
@@ -83,7 +83,7 @@ class Accounts:
         return Session(user, self._tokens.issue(user.id))
 
     async def _recognised(self, username: str, password: str) -> User:
-        known = await self._store.credentials(username)
+        known = await self._store.users.credentials(username)
         matches = await self._passwords.verify(password, known.password_hash if known else None)
         if known is None or not matches:
             raise RefusedError("The username or the password is wrong.", Code.WRONG_CREDENTIALS)
@@ -91,7 +91,7 @@ class Accounts:
 
     async def logout(self, claims: TokenClaims) -> None:
         """Revoke this one token; others of the same user stay valid. Idempotent."""
-        await self._store.revoke_token(claims.jti, claims.expires_at)
+        await self._store.users.revoke_token(claims.jti, claims.expires_at)
         if self.on_logout is not None:
             self.on_logout(claims)
 
@@ -102,9 +102,9 @@ class Accounts:
         TOKEN_REVOKED.
         """
         claims = self.read(token)
-        if await self._store.is_revoked(claims.jti):
+        if await self._store.users.is_revoked(claims.jti):
             raise _revoked()
-        user = await self._store.user(claims.user_id)
+        user = await self._store.users.user(claims.user_id)
         if user is None:
             raise _unknown()
         return user, claims

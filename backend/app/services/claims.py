@@ -1,7 +1,4 @@
-"""Claims: posted, found, paged. What validations do to them is the consensus engine's room.
-
-Called by `api/claims.py` and by the seeding command.
-"""
+"""Claims: posted, found, paged. What validations do to them is the consensus engine's room."""
 
 from dataclasses import dataclass
 
@@ -54,12 +51,12 @@ class Claims:
             created_at=self._clock.now(),
             idempotency_key=idempotency_key,
         )
-        claim, created = await self._store.create_claim(draft)
+        claim, created = await self._store.claims.create_claim(draft)
         return Posted(claim, replayed=not created)
 
     async def get(self, claim_id: ClaimId) -> Claim:
         """Raises RefusedError(CLAIM_NOT_FOUND)."""
-        claim = await self._store.claim(claim_id)
+        claim = await self._store.claims.claim(claim_id)
         if claim is None:
             raise RefusedError("There is no such claim.", Code.CLAIM_NOT_FOUND)
         return claim
@@ -72,9 +69,9 @@ class Claims:
         owner_id: UserId | None = None,
     ) -> Page[Claim]:
         """Newest first. Raises RefusedError(INVALID_CURSOR)."""
-        return await self._store.claims(limit, cursor, status, owner_id)
+        return await self._store.claims.claims(limit, cursor, status, owner_id)
 
     async def validations(self, claim_id: ClaimId, limit: int, cursor: str | None = None) -> Page[Validation]:
         """In the order they were accepted. Raises RefusedError: CLAIM_NOT_FOUND, INVALID_CURSOR."""
         await self.get(claim_id)
-        return await self._store.validations(claim_id, limit, cursor)
+        return await self._store.claims.validations(claim_id, limit, cursor)

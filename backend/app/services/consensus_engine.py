@@ -12,9 +12,10 @@ from typing import Literal
 from ..contracts.errors import Code
 from ..contracts.types import Action, ClaimId, ClaimStatus, ValidationId
 from ..domain.consensus import ConsensusPolicy, Decision, decide
-from ..domain.notifications import plan_consensus, plan_validation
+from ..domain.effects import plan_consensus, plan_validation
 from ..domain.records import Claim, User, Validation
 from ..errors import RefusedError, VouchstormError
+from ..observability.tracing import Tracing
 from ..ports import Clock, Ids, Recorded, Store
 from .websocket_service import WebSocketService
 
@@ -41,6 +42,7 @@ class ConsensusEngine:
         ids: Ids,
         policy: ConsensusPolicy,
         weighting: Literal["equal", "trust"] = "equal",
+        tracing: Tracing | None = None,
     ) -> None:
         self._store = store
         self._websocket = websocket
@@ -48,6 +50,7 @@ class ConsensusEngine:
         self._ids = ids
         self._policy = policy
         self._weighting = weighting
+        self._tracing = tracing or Tracing()
         self.answers_lost = 0
         """Validations whose consequences may be stored, though nobody heard so."""
 
@@ -81,8 +84,14 @@ class ConsensusEngine:
             comment=comment,
             idempotency_key=idempotency_key,
         )
+        with self._tracing.span("process_validation", claim_id=claim_id) as span:
+            processed = await self._process(wanted)
+            span.set_attribute("version", processed.claim.version)
+            return processed
+
+    async def _process(self, wanted: Validation) -> Processed:
         try:
-            recorded = await self._store.record_validation(wanted, self._decide)
+            recorded = await self._store.claims.record_validation(wanted, self._decide)
         except RefusedError as refusal:
             return await self._replay(wanted, refusal)
         claim = recorded.claim
@@ -92,7 +101,7 @@ class ConsensusEngine:
             self.answers_lost += 1
             log.exception(
                 "validation stored, its consequences are left to the reconciler",
-                extra={"validation_id": recorded.validation.id, "claim_id": claim_id},
+                extra={"validation_id": recorded.validation.id, "claim_id": wanted.claim_id},
             )
         return Processed(recorded.validation, claim, replayed=False)
 
@@ -105,13 +114,15 @@ class ConsensusEngine:
         validation, claim = recorded.validation, recorded.claim
         overdue = self._decide(claim) if claim.status is ClaimStatus.OPEN else None
         if overdue is not None:
-            settled = await self._store.settle(claim.id, claim.version, overdue, self._clock.now())
+            settled = await self._store.claims.settle(claim.id, claim.version, overdue, self._clock.now())
             claim = settled or claim
         if overdue is None or claim.status is not ClaimStatus.OPEN:
             # Otherwise the claim is no longer as it was recorded, and whoever moved it on says so: to push
             # `open` now could be the last word about a claim that is settled.
             self._websocket.push_claim(claim, validation)
-        rows = await self._store.apply_effects(plan_validation(claim, validation), finishes=validation.id)
+        rows = await self._store.effects.apply_effects(
+            plan_validation(claim, validation), finishes=validation.id
+        )
         self._websocket.notify_many(rows)
         if claim.status is not ClaimStatus.OPEN:
             await self.announce(claim)
@@ -124,16 +135,16 @@ class ConsensusEngine:
         """Apply and push the effects of a consensus; may be called again."""
         if settled.decision is None:
             raise ValueError(f"claim {settled.id} is not settled")
-        participants = await self._store.participants(settled.id)
+        participants = await self._store.claims.participants(settled.id)
         plan = plan_consensus(settled, settled.decision, participants)
-        rows = await self._store.apply_effects(plan, finishes=settled.id)
+        rows = await self._store.effects.apply_effects(plan, finishes=settled.id)
         self._websocket.notify_many(rows)
 
     async def _replay(self, wanted: Validation, refusal: RefusedError) -> Processed:
         """Answer a repeated request with what the first one stored, or raise the refusal."""
         if wanted.idempotency_key is None or refusal.code not in (Code.ALREADY_VALIDATED, Code.CLAIM_SETTLED):
             raise refusal
-        stored = await self._store.validation_by(wanted.claim_id, wanted.user_id)
+        stored = await self._store.claims.validation_by(wanted.claim_id, wanted.user_id)
         if stored is None or stored.idempotency_key != wanted.idempotency_key:
             raise refusal
         if (stored.action, stored.comment) != (wanted.action, wanted.comment):
@@ -141,7 +152,7 @@ class ConsensusEngine:
                 "This Idempotency-Key was used with another validation; send a new key.",
                 Code.IDEMPOTENCY_KEY_REUSED,
             )
-        claim = await self._store.claim(wanted.claim_id)
+        claim = await self._store.claims.claim(wanted.claim_id)
         if claim is None:
             raise refusal
         return Processed(stored, claim, replayed=True)

@@ -9,7 +9,7 @@ Three counts of failed logins in windows of `lockout_s`, each refused with "come
   while it is under attack; a stranger's address has to wait. Tokens that exist stay valid throughout.
 
 An attempt counts as failed from its first moment until it has succeeded, so that many at once gain nothing.
-A name that does not exist is counted like one that does. Called by `Accounts` only.
+A name that does not exist is counted like one that does.
 """
 
 import hashlib
@@ -18,20 +18,11 @@ from dataclasses import dataclass
 
 from ..contracts.errors import Code
 from ..errors import UnavailableError
+from ..settings import LoginLimits
 from .throttle import Limit, Throttle
 
 KNOWN_ADDRESS_S = 30 * 86_400
 """An address stays known at least so long after a login, at most twice as long."""
-
-
-@dataclass(frozen=True, slots=True)
-class LoginLimits:
-    """Failed logins in `lockout_s` seconds; 0: no limit."""
-
-    per_pair: int = 10
-    per_address: int = 100
-    per_account: int = 100
-    lockout_s: int = 900
 
 
 @dataclass(frozen=True, slots=True)

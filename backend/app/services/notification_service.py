@@ -15,8 +15,8 @@ from ..contracts.types import (
     UserId,
     ValidationId,
 )
-from ..domain.effects import Draft, Told
-from ..domain.notifications import validation_draft
+from ..domain.effects import Told
+from ..domain.notifications import Draft, badge_draft, trust_draft, validation_draft
 from ..domain.records import Notification
 from ..errors import RefusedError
 from ..ports import Ids, ReadMark, Store
@@ -61,7 +61,7 @@ class NotificationService:
         validation_id: ValidationId,
     ) -> Notification | None:
         """Tell an owner about a validation; at most once per validation, also beside the engine's own."""
-        claim = await self._store.claim(claim_id)
+        claim = await self._store.claims.claim(claim_id)
         if claim is None:
             raise RefusedError("There is no such claim.", Code.CLAIM_NOT_FOUND)
         draft = validation_draft(claim.id, claim.title, validation_id, validator_name, action)
@@ -85,46 +85,32 @@ class NotificationService:
         self, user_id: UserId, badge_name: str, badge_id: str
     ) -> Notification | None:
         """Tell a user about a badge that was granted outside the engine; once per badge."""
-        draft = Draft(
-            NotificationType.BADGE_EARNED,
-            "Badge earned",
-            f"You earned the badge “{badge_name}”.",
-            Priority.MEDIUM,
-            f"/users/{user_id}",
-            {"badge_id": badge_id, "badge_name": badge_name},
-        )
+        draft = badge_draft(user_id, badge_id, badge_name)
         return await self._tell(user_id, f"badge:{user_id}:{badge_id}", draft)
 
     async def notify_trust_score_updated(
         self, user_id: UserId, old_score: int, new_score: int
     ) -> Notification | None:
         """Tell a user about a trust score that was moved outside the engine."""
-        draft = Draft(
-            NotificationType.TRUST_SCORE_UPDATED,
-            "Trust score updated",
-            f"Your trust score went from {old_score} to {new_score}.",
-            Priority.LOW,
-            f"/users/{user_id}",
-            {"old_score": old_score, "new_score": new_score, "change": new_score - old_score},
-        )
+        draft = trust_draft(user_id, old_score, new_score)
         return await self._tell(user_id, f"note:{self._ids.new()}", draft)
 
     async def mark_read(self, user_id: UserId, notification_id: NotificationId) -> ReadMark:
         """Mark one read and tell the user's sockets. Raises RefusedError(NOTIFICATION_NOT_FOUND)."""
-        mark = await self._store.mark_read(user_id, notification_id)
+        mark = await self._store.notifications.mark_read(user_id, notification_id)
         if mark.ids:
             self._websocket.notify_read(user_id, mark.unread_count, ids=mark.ids)
         return mark
 
     async def mark_all_read(self, user_id: UserId, up_to_seq: int | None = None) -> ReadMark:
         """Mark everything up to a seq (None: all so far) read and tell the user's sockets."""
-        mark = await self._store.mark_all_read(user_id, up_to_seq)
+        mark = await self._store.notifications.mark_all_read(user_id, up_to_seq)
         if mark.ids:
             self._websocket.notify_read(user_id, mark.unread_count, up_to_seq=mark.up_to_seq)
         return mark
 
     async def _tell(self, user_id: UserId, key: str, draft: Draft) -> Notification | None:
         check_sendable(user_id, draft)
-        rows = await self._store.apply_effects([Told(key, user_id, draft)])
+        rows = await self._store.effects.apply_effects([Told(key, user_id, draft)])
         self._websocket.notify_many(rows)
         return rows[0] if rows else None

@@ -1,8 +1,7 @@
 """Password hashes: argon2id in worker threads, a few at a time; and which passwords are too weak.
 
 One hash takes tens of milliseconds of CPU and `memory_kib` of memory, so a storm of logins is bounded in
-both: at most `concurrency` at once, at most `waiting` in line, the rest is told to come back. Called by
-`Accounts` only.
+both: at most `concurrency` at once, at most `waiting` in line, the rest is told to come back.
 """
 
 import asyncio

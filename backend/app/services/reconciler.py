@@ -79,12 +79,12 @@ class Reconciler:
     async def _repair_batch(self, before: datetime) -> tuple[int, bool]:
         """How many items were finished, and whether there may be more that can be."""
         finished = 0
-        validations = await self._store.pending_validations(before, BATCH)
+        validations = await self._store.claims.pending_validations(before, BATCH)
         for validation in validations:
-            claim = await self._store.claim(validation.claim_id)
+            claim = await self._store.claims.claim(validation.claim_id)
             if claim is not None:
                 finished += await self._finished(self._engine.complete(Recorded(validation, claim)))
-        settlements = await self._store.pending_settlements(before, BATCH)
+        settlements = await self._store.claims.pending_settlements(before, BATCH)
         for settled in settlements:
             finished += await self._finished(self._engine.announce(settled))
         return finished, finished > 0 and max(len(validations), len(settlements)) >= BATCH

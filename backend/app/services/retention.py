@@ -50,8 +50,8 @@ class Retention:
         if self._retention_days <= 0:
             return 0
         before = self._clock.now() - timedelta(days=self._retention_days)
-        total = await self._repeated(self._store.trim_notifications, before, USERS_PER_SLICE)
-        total += await self._repeated(self._store.trim_effects, before, EFFECTS_PER_SLICE)
+        total = await self._repeated(self._store.notifications.trim_notifications, before, USERS_PER_SLICE)
+        total += await self._repeated(self._store.effects.trim_effects, before, EFFECTS_PER_SLICE)
         if total:
             log.info("forgot %d rows older than %g days", total, self._retention_days)
         return total

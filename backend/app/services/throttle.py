@@ -5,7 +5,7 @@ who stays below `SHARED_FROM` of a limit is counted on this node alone and costs
 there on every step goes through the shared count. When that does not answer, this node decides by what it
 knows: a limit then holds per node instead of for all, and nobody waits longer than `PATIENCE_S`.
 
-Called by `api/rates.py` and `login_guard.py`. Knows neither addresses nor users: `who` is any text.
+Knows neither addresses nor users: `who` is any text.
 """
 
 import asyncio

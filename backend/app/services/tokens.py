@@ -1,8 +1,7 @@
 """Signed tokens: what a user shows to prove who they are.
 
 HS256 only. Knows nothing of users or of revocation: `Accounts` asks the store, each time. Pure apart from
-the injected clock, and remembers no token: nothing that was true of one can outlive it. Called by `Accounts`;
-nobody else reads a token.
+the injected clock, and remembers no token: nothing that was true of one can outlive it.
 """
 
 import base64

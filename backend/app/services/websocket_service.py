@@ -24,7 +24,7 @@ from ..contracts.types import (
     UserId,
 )
 from ..domain.consensus import Percentages, effective_weights, percentages
-from ..domain.effects import Draft
+from ..domain.notifications import Draft
 from ..domain.records import Claim, Notification, Validation
 from ..errors import RefusedError
 from ..ports import Emitter, Push
@@ -76,18 +76,7 @@ def check_sendable(user_id: UserId, draft: Draft) -> None:
     Once stored it must go out, whatever it holds: those that come after it wait for it.
     Raises RefusedError(INVALID_INPUT).
     """
-    row = Notification(
-        id=NotificationId("draft"),
-        user_id=user_id,
-        seq=0,
-        type=draft.type,
-        title=draft.title,
-        message=draft.message,
-        priority=draft.priority,
-        action_url=draft.action_url,
-        data=draft.data,
-        created_at=datetime.fromtimestamp(0, UTC),
-    )
+    row = draft.row(NotificationId("draft"), user_id, 0, datetime.fromtimestamp(0, UTC))
     try:
         told = [*_typed_events(row), ("new_notification", notification_event(row).model_dump(mode="json"))]
         orjson.dumps(told)

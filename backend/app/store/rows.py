@@ -1,16 +1,17 @@
 """Records <-> stored documents: one flat dict per row, keyed by the column names of `schema`.
 
-The SQLite and the MongoDB store share it, so that a record reads back the same from both. Pure; called by the
-store modules only.
+SQLite and MongoDB share it, so that a record reads back the same from both, and so that both refuse the same.
+Pure.
 """
 
 import base64
 import binascii
 import json
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from operator import attrgetter
+from typing import Any, Generic, TypeVar
 
 from ..contracts.errors import Code
 from ..contracts.types import (
@@ -24,12 +25,14 @@ from ..contracts.types import (
     ValidationId,
 )
 from ..domain.consensus import Decision, Tally
-from ..domain.effects import Effect, Outcome
+from ..domain.effects import Effect, advance
 from ..domain.records import Claim, EarnedBadge, Notification, Progress, TrustChange, User, Validation
+from ..domain.trust import TrustPolicy
 from ..errors import RefusedError
-from ..ports import Decide, History, Recorded
-from .schema import MAX_PAGE_ROWS
+from ..ports import Decide, History, Page, Recorded
+from .schema import CLAIMS, EFFECTS, MAX_PAGE_ROWS, NOTIFICATIONS, PROGRESS_COLUMNS, USERS, VALIDATIONS
 
+T = TypeVar("T")
 Document = dict[str, Any]
 Row = Mapping[str, Any]
 
@@ -52,6 +55,11 @@ def bounded(limit: int) -> int:
     return max(1, min(limit, MAX_PAGE_ROWS))
 
 
+def _document(columns: Sequence[str], record: object, own: Document) -> Document:
+    """These columns: as `own` has them, the others as the record has fields of the same name."""
+    return {column: own[column] if column in own else getattr(record, column) for column in columns}
+
+
 # ------------------------------------------------------------------ users
 
 
@@ -64,30 +72,19 @@ def user_document(user: User, password_hash: str) -> Document:
     """A new user's row. Badges that come with the record count as earned when the user was created."""
     created_at_us = to_us(user.created_at)
     badges = [[badge_id, created_at_us] for badge_id in sorted(user.progress.badges)]
-    return {
-        "id": user.id,
-        "username": user.username,
+    own = {
         "username_key": username_key(user.username),
-        "display_name": user.display_name,
         "password_hash": password_hash,
         "created_at_us": created_at_us,
-        **progress_document(user.progress, badges),
         "unread": 0,
         "trimmed_seq": 0,
     }
+    return _document(USERS.columns, user, own | progress_document(user.progress, badges))
 
 
 def progress_document(progress: Progress, badges: Sequence[Sequence[Any]]) -> Document:
     """The columns that effects change. badges: pairs of badge id and time earned, oldest first."""
-    return {
-        "trust_score": progress.trust_score,
-        "validations": progress.validations,
-        "consensus_count": progress.consensus_count,
-        "accurate_streak": progress.accurate_streak,
-        "claims_verified": progress.claims_verified,
-        "badges": list(badges),
-        "last_seq": progress.last_seq,
-    }
+    return _document(PROGRESS_COLUMNS, progress, {"badges": list(badges)})
 
 
 def progress_record(row: Row) -> Progress:
@@ -121,23 +118,16 @@ def badge_records(row: Row) -> list[EarnedBadge]:
 
 def claim_document(claim: Claim) -> Document:
     decision = claim.decision
-    return {
-        "id": claim.id,
-        "owner_id": claim.owner_id,
-        "owner_name": claim.owner_name,
-        "title": claim.title,
-        "body": claim.body,
+    own = {
         "evidence_urls": list(claim.evidence_urls),
-        "quorum": claim.quorum,
         "created_at_us": to_us(claim.created_at),
         "status": claim.status.value,
-        **tally_document(claim),
         "decision_action": decision.action.value if decision else None,
         "decision_percentage": decision.percentage if decision else None,
         "settled_at_us": to_us(claim.settled_at) if claim.settled_at else None,
-        "idempotency_key": claim.idempotency_key,
         "pending": False,
     }
+    return _document(CLAIMS.columns, claim, own | tally_document(claim))
 
 
 def counted(claim: Claim, validation: Validation, decide: Decide | None) -> Recorded:
@@ -162,7 +152,6 @@ def recorded_document(claim: Claim) -> Document:
 
 
 def tally_document(claim: Claim) -> Document:
-    """The columns that a validation changes."""
     tally, weights = claim.tally, claim.weights
     return {
         "vouch": tally.vouch,
@@ -210,19 +199,9 @@ def claim_record(row: Row) -> Claim:
 
 def validation_document(validation: Validation) -> Document:
     """A validation as it is recorded: its processing is not finished."""
-    return {
-        "id": validation.id,
-        "claim_id": validation.claim_id,
-        "user_id": validation.user_id,
-        "validator_name": validation.validator_name,
-        "action": validation.action.value,
-        "created_at_us": to_us(validation.created_at),
-        "version": validation.version,
-        "weight": validation.weight,
-        "comment": validation.comment,
-        "idempotency_key": validation.idempotency_key,
-        "pending": True,
-    }
+    created_at_us = to_us(validation.created_at)
+    own = {"action": validation.action.value, "created_at_us": created_at_us, "pending": True}
+    return _document(VALIDATIONS.columns, validation, own)
 
 
 def validation_record(row: Row) -> Validation:
@@ -243,16 +222,19 @@ def validation_record(row: Row) -> Validation:
 # ------------------------------------------------------------------ effects and notifications
 
 
-def effect_document(effect: Effect, outcome: Outcome, now: datetime) -> Document:
+def applied(
+    row: Row, effect: Effect, policy: TrustPolicy, now: datetime
+) -> tuple[Document, Document, tuple[Notification, ...]]:
+    """What an effect does: the changed columns of its user, the effect's own row, the notifications made.
+
+    The user's count of unread rows is left to the caller.
+    """
+    outcome = advance(progress_record(row), effect, policy, now)
+    badges = [*row["badges"], *([badge_id, to_us(now)] for badge_id in outcome.earned)]
     change = outcome.trust_change
-    return {
-        "key": effect.key,
-        "user_id": effect.user_id,
-        "claim_id": change.claim_id if change else None,
-        "old_score": change.old_score if change else None,
-        "new_score": change.new_score if change else None,
-        "applied_at_us": to_us(now),
-    }
+    own = {"key": effect.key, "user_id": effect.user_id, "applied_at_us": to_us(now)}
+    effect_row = _document(EFFECTS.columns, change, own) if change else dict.fromkeys(EFFECTS.columns) | own
+    return progress_document(outcome.progress, badges), effect_row, outcome.notifications
 
 
 def trust_change_record(row: Row) -> TrustChange:
@@ -262,19 +244,12 @@ def trust_change_record(row: Row) -> TrustChange:
 
 
 def notification_document(notification: Notification) -> Document:
-    return {
-        "id": notification.id,
-        "user_id": notification.user_id,
-        "seq": notification.seq,
+    own = {
         "type": notification.type.value,
-        "title": notification.title,
-        "message": notification.message,
         "priority": notification.priority.value,
-        "action_url": notification.action_url,
-        "data": notification.data,
         "created_at_us": to_us(notification.created_at),
-        "read": notification.read,
     }
+    return _document(NOTIFICATIONS.columns, notification, own)
 
 
 def notification_record(row: Row) -> Notification:
@@ -307,45 +282,91 @@ def history_of(rows: Iterable[Row], after_seq: int, last_seq: int) -> History:
     return History(items, last_seq, complete=bool(items) or after_seq == last_seq)
 
 
-# Opaque page positions: base64url JSON of the list's name and the last row's sort key.
-#
-# A cursor is data from outside: anything that is not exactly what `encode` made for the same list is
-# refused.
+# ------------------------------------------------------------------ pages
 
-_MAX_CHARS = 512
-
-Position = tuple[int | str, ...]
+_MAX_CURSOR_CHARS = 512
 
 
-def encode(kind: str, position: Position) -> str:
-    """A cursor that continues the list `kind` after the row with this sort key."""
-    text = json.dumps([kind, *position], separators=(",", ":"))
-    return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
+@dataclass(frozen=True, slots=True)
+class Listing(Generic[T]):
+    """A list that is read by pages. key: the columns that order it, with their types.
 
-
-def decode(cursor: str, kind: str, shape: tuple[type[int] | type[str], ...]) -> Position:
-    """The sort key in `cursor`, checked to be of this list and shape.
-
-    Raises:
-        RefusedError: INVALID_CURSOR.
+    A cursor is opaque: base64url JSON of the list's name and the last row's key. It comes back from outside:
+    what was not given out for the same list is refused.
     """
-    if len(cursor) > _MAX_CHARS:
-        raise _refusal()
-    try:
-        raw = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
-        content = json.loads(raw)
-    except (binascii.Error, ValueError, RecursionError) as error:
-        raise _refusal() from error
-    if not isinstance(content, list) or not content or content[0] != kind:
-        raise _refusal()
-    position = tuple(content[1:])
-    if len(position) != len(shape) or any(
-        type(part) is not expected or (isinstance(part, int) and abs(part) >= 2**63)
-        for part, expected in zip(position, shape, strict=True)
-    ):
-        raise _refusal()
-    return position
+
+    name: str
+    key: Mapping[str, type[int] | type[str]]
+    record: Callable[[Row], T]
+
+    def page(self, rows: Sequence[Row], limit: int) -> Page[T]:
+        """rows: up to one more than `limit`, which only says that there is a next page."""
+        following = None
+        if len(rows) > limit:
+            key = [rows[limit - 1][column] for column in self.key]
+            text = json.dumps([self.name, *key], separators=(",", ":"))
+            following = base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
+        return Page([self.record(row) for row in rows[:limit]], following)
+
+    def position(self, cursor: str) -> tuple[int | str, ...]:
+        """The key of the last row of the page before. Raises RefusedError(INVALID_CURSOR)."""
+        refusal = RefusedError("The cursor is not one that this list gave out.", Code.INVALID_CURSOR)
+        if len(cursor) > _MAX_CURSOR_CHARS:
+            raise refusal
+        try:
+            raw = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
+            content = json.loads(raw)
+        except (binascii.Error, ValueError, RecursionError) as error:
+            raise refusal from error
+        if not isinstance(content, list) or not content or content[0] != self.name:
+            raise refusal
+        position = tuple(content[1:])
+        if len(position) != len(self.key) or any(
+            type(part) is not expected or (isinstance(part, int) and abs(part) >= 2**63)
+            for part, expected in zip(position, self.key.values(), strict=True)
+        ):
+            raise refusal
+        return position
 
 
-def _refusal() -> RefusedError:
-    return RefusedError("The cursor is not one that this list gave out.", Code.INVALID_CURSOR)
+USERS_BY_RANK = Listing("rank", {"trust_score": int, "validations": int, "id": str}, user_record)
+CLAIMS_BY_AGE = Listing("claims", {"created_at_us": int, "id": str}, claim_record)
+VALIDATIONS_BY_VERSION = Listing("validations", {"version": int}, validation_record)
+
+
+# ------------------------------------------------------------------ refusals
+
+# Decided inside a transaction from the rows as they stand, so that the answer and the write see the same.
+
+
+def check_validation(claim: Claim | None, validation: Validation, *, repeated: bool) -> Claim:
+    """The claim, if the validation may be recorded. repeated: its author already validated the claim.
+
+    Raises RefusedError: CLAIM_NOT_FOUND, OWN_CLAIM, CLAIM_SETTLED, ALREADY_VALIDATED, in this order.
+    """
+    if claim is None:
+        raise RefusedError("There is no such claim.", Code.CLAIM_NOT_FOUND)
+    if claim.owner_id == validation.user_id:
+        raise RefusedError("You cannot validate your own claim.", Code.OWN_CLAIM)
+    if claim.status is not ClaimStatus.OPEN:
+        raise RefusedError("The claim is already settled.", Code.CLAIM_SETTLED)
+    if repeated:
+        raise RefusedError("You have already validated this claim.", Code.ALREADY_VALIDATED)
+    return claim
+
+
+def check_same_request(stored: Claim, asked: Claim) -> None:
+    """Raises RefusedError(IDEMPOTENCY_KEY_REUSED) unless the same key carries the same claim."""
+    content = attrgetter("title", "body", "evidence_urls", "quorum")
+    if content(stored) != content(asked):
+        raise RefusedError(
+            "The Idempotency-Key was already used for another claim.", Code.IDEMPOTENCY_KEY_REUSED
+        )
+
+
+def no_such_user() -> RefusedError:
+    return RefusedError("There is no such user.", Code.USER_NOT_FOUND)
+
+
+def no_such_notification() -> RefusedError:
+    return RefusedError("There is no such notification.", Code.NOTIFICATION_NOT_FOUND)

@@ -18,6 +18,9 @@ APPLICATION_ID = 0x564F5543
 MAX_PAGE_ROWS = 1_000
 """The most rows that one bounded call returns, whatever was asked."""
 
+TRIMMED_ROWS_PER_USER = 1_000
+"""The most notifications of one user that one slice of forgetting removes."""
+
 DEFAULT_DATABASE = "vouchstorm"
 """MongoDB database where the URL names none."""
 
@@ -53,92 +56,44 @@ class Table:
         return " ".join(("SELECT", ", ".join(self.columns), "FROM", self.name, rest))
 
 
-PROGRESS_COLUMNS = (
-    "trust_score",
-    "validations",
-    "consensus_count",
-    "accurate_streak",
-    "claims_verified",
-    "badges",
-    "last_seq",
-)
+def _columns(names: str) -> tuple[str, ...]:
+    return tuple(names.split())
 
+
+PROGRESS_COLUMNS = _columns(
+    "trust_score validations consensus_count accurate_streak claims_verified badges last_seq"
+)
 USERS = Table(
     Name.USERS,
     (
-        "id",
-        "username",
-        "username_key",
-        "display_name",
-        "password_hash",
-        "created_at_us",
+        *_columns("id username username_key display_name password_hash created_at_us"),
         *PROGRESS_COLUMNS,
-        "unread",
-        "trimmed_seq",
+        *_columns("unread trimmed_seq"),
     ),
     frozenset({"badges"}),
 )
 CLAIMS = Table(
     Name.CLAIMS,
-    (
-        "id",
-        "owner_id",
-        "owner_name",
-        "title",
-        "body",
-        "evidence_urls",
-        "quorum",
-        "created_at_us",
-        "status",
-        "vouch",
-        "dispute",
-        "unsure",
-        "vouch_weight",
-        "dispute_weight",
-        "unsure_weight",
-        "version",
-        "decision_action",
-        "decision_percentage",
-        "settled_at_us",
-        "idempotency_key",
-        "pending",
+    _columns(
+        "id owner_id owner_name title body evidence_urls quorum created_at_us status vouch dispute unsure "
+        "vouch_weight dispute_weight unsure_weight version decision_action decision_percentage settled_at_us "
+        "idempotency_key pending"
     ),
     frozenset({"evidence_urls"}),
 )
 VALIDATIONS = Table(
     Name.VALIDATIONS,
-    (
-        "id",
-        "claim_id",
-        "user_id",
-        "validator_name",
-        "action",
-        "created_at_us",
-        "version",
-        "weight",
-        "comment",
-        "idempotency_key",
-        "pending",
+    _columns(
+        "id claim_id user_id validator_name action created_at_us version weight comment idempotency_key "
+        "pending"
     ),
 )
 NOTIFICATIONS = Table(
     Name.NOTIFICATIONS,
-    (
-        "id",
-        "user_id",
-        "seq",
-        "type",
-        "title",
-        "message",
-        "priority",
-        "action_url",
-        "data",
-        "created_at_us",
-        "read",
-    ),
+    _columns("id user_id seq type title message priority action_url data created_at_us read"),
     frozenset({"data"}),
 )
-EFFECTS = Table(Name.EFFECTS, ("key", "user_id", "claim_id", "old_score", "new_score", "applied_at_us"))
+EFFECTS = Table(Name.EFFECTS, _columns("key user_id claim_id old_score new_score applied_at_us"))
 """One row per applied effect; claim and scores are its trust change, None for effects without one."""
 
 _VERSION_1 = (
@@ -266,7 +221,7 @@ class MongoIndex:
 
 
 MONGO_VERSION = 2
-"""Kept in the document `schema` of the collection `meta`; `mongo_migrations` has the steps."""
+"""Kept in the document `schema` of the collection `meta`; `mongo.migrations` has the steps."""
 
 MONGO_INDEXES: dict[Name, tuple[MongoIndex, ...]] = {
     Name.USERS: (

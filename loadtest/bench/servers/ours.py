@@ -88,7 +88,7 @@ def forget_store_reads(application: Application) -> None:
     async def newcomers(asked: Sequence[tuple[UserId, str]]) -> list[Newcomer]:
         return [Newcomer(last_seq=0, revoked=False) for _ in asked]
 
-    application.services.store.newcomers = newcomers  # type: ignore[method-assign]
+    application.services.store.users.newcomers = newcomers  # type: ignore[method-assign]
 
 
 async def seed(application: Application, users: int) -> None:
@@ -97,7 +97,7 @@ async def seed(application: Application, users: int) -> None:
     rows = [
         User(UserId(user_id(number)), f"bench{number}", f"Bench {number}", now) for number in range(users)
     ]
-    await application.services.store.create_users(rows, "no password fits")
+    await application.services.store.users.create_users(rows, "no password fits")
 
 
 def run(arguments: argparse.Namespace) -> None:

@@ -1,21 +1,140 @@
-"""The truth at the end of a run against Vouchstorm, read over REST: claims, validations, users,
-notifications.
+"""Vouchstorm over REST: who asks, new tokens, and the truth at the end of a run."""
 
-Called by the vouchstorm profile when the traffic has drained.
-"""
+import asyncio
+import base64
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
 
-from collections.abc import Sequence
-from typing import Any
+import orjson
 
-from ...ledger.durable import Truth
-from ...target.http_client import RestClient, RestError
+from ...errors import SetupError
+from ...target.http_client import Reply, RestClient, RestError
 from ..base import Progress
-from .fixtures import Person, in_parallel
 from .invariants import ClaimFact, NoteFact, UserFact, ValidationFact
+from .personas import ACTIONS
 
+AT_ONCE = 16
+TIMEOUT_S = 30.0
 PAGE = 500
 CLAIM_PAGE = 100
-TIMEOUT_S = 30.0
+SOON_S = 3.0
+T = TypeVar("T")
+U = TypeVar("U")
+
+
+@dataclass(slots=True)
+class Person:
+    """A user. token: the newest; username, password: to get another one."""
+
+    user_id: str
+    token: str
+    username: str = ""
+    password: str = ""
+
+    @property
+    def bearer(self) -> dict[str, str]:
+        """The header that says who asks."""
+        return {"Authorization": f"Bearer {self.token}"}
+
+
+async def ask(
+    rest: RestClient, method: str, path: str, *, body: object = None, headers: dict[str, str] | None = None
+) -> Reply:
+    """A request of the set-up; no answer ends it. Raises SetupError."""
+    try:
+        return await rest.request(method, path, body=body, headers=headers, timeout_s=TIMEOUT_S)
+    except RestError as error:
+        raise SetupError(f"The server did not answer {method} {path}: {error}.") from error
+
+
+def word(reply: Reply, name: str) -> str:
+    """A word of an answer; empty where it has none."""
+    try:
+        return str(reply.json().get(name, ""))
+    except (RestError, AttributeError):
+        return ""
+
+
+def said(reply: Reply) -> str:
+    """Status and reason of a refusal, for a message."""
+    detail = word(reply, "detail")
+    return f"status {reply.status}: {detail}" if detail else f"status {reply.status}"
+
+
+async def in_parallel(items: Sequence[T], work: Callable[[T], Awaitable[U]], progress: Progress) -> list[U]:
+    """Results in the order of items, a bounded number under way at once; the first failure ends all."""
+    results: dict[int, U] = {}
+    queue = iter(enumerate(items))
+
+    async def run() -> None:
+        for number, item in queue:
+            results[number] = await work(item)
+            progress(len(results), len(items))
+
+    try:
+        async with asyncio.TaskGroup() as group:
+            for _ in range(min(AT_ONCE, len(items))):
+                group.create_task(run())
+    except BaseExceptionGroup as errors:
+        raise errors.exceptions[0] from errors
+    return [results[number] for number in range(len(items))]
+
+
+def expires_at_s(token: str) -> float:
+    """When a token expires, seconds of the epoch; infinity when it does not say. Source: RFC 7519, 4.1.4."""
+    try:
+        payload = token.split(".")[1]
+        claims = orjson.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
+        return float(claims["exp"])
+    except (IndexError, ValueError, KeyError, TypeError):
+        return float("inf")
+
+
+class Keyring:
+    """Renews tokens; of several that ask for one user's at the same time, one asks the server.
+
+    renewed: new tokens so far.
+    """
+
+    def __init__(self, rest: RestClient) -> None:
+        self.renewed = 0
+        self._rest = rest
+        self._under_way: dict[str, asyncio.Task[bool]] = {}
+
+    async def fresh(self, person: Person, soon_s: float = SOON_S) -> None:
+        """Renew a token that expires within `soon_s`; one that cannot be renewed is left as it is."""
+        if expires_at_s(person.token) - time.time() < soon_s:
+            await self.renew(person)
+
+    async def renew(self, person: Person) -> bool:
+        """Log in anew; False when the server gave no token."""
+        task = self._under_way.get(person.user_id)
+        if task is None:
+            task = asyncio.get_running_loop().create_task(self._log_in(person))
+            self._under_way[person.user_id] = task
+            task.add_done_callback(lambda _: self._under_way.pop(person.user_id, None))
+        return await asyncio.shield(task)
+
+    async def _log_in(self, person: Person) -> bool:
+        body = {"username": person.username, "password": person.password}
+        try:
+            reply = await self._rest.request("POST", "/api/auth/login", body=body, timeout_s=TIMEOUT_S)
+            if reply.status != 200:
+                return False
+            person.token = str(reply.json()["token"])
+        except (RestError, KeyError):
+            return False
+        self.renewed += 1
+        return True
+
+    async def close(self) -> None:
+        """Cancel what is under way."""
+        tasks = list(self._under_way.values())
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 async def read_users(rest: RestClient, users: Sequence[Person], progress: Progress) -> list[UserFact]:
@@ -48,7 +167,7 @@ async def read_claims(rest: RestClient, claim_ids: Sequence[str], progress: Prog
             status=body["status"],
             version=body["version"],
             total=tally["total"],
-            tally={action: tally[action] for action in ("vouch", "dispute", "unsure")},
+            tally={action: tally[action] for action in ACTIONS},
             percent=percent,
             validations=[
                 ValidationFact(row["id"], row["user_id"], row["action"], row["version"]) for row in rows
@@ -56,11 +175,6 @@ async def read_claims(rest: RestClient, claim_ids: Sequence[str], progress: Prog
         )
 
     return await in_parallel(claim_ids, read, progress)
-
-
-def truth_of(users: Sequence[UserFact]) -> dict[str, Truth]:
-    """Per user the durable messages as the server stores them."""
-    return {user.id: Truth([(note.seq, note.id) for note in user.notes]) for user in users}
 
 
 async def notifications(rest: RestClient, person: Person, after_seq: int) -> list[Any]:

@@ -2,7 +2,7 @@
 
 Every accepted validation is counted once, every settled claim tells each participant and its owner exactly
 once, trust moves at most once per participant and claim and adds up, badges come at most once, and nobody's
-notifications have holes. Pure; called by the vouchstorm profile.
+notifications have holes. Pure.
 """
 
 from collections import Counter
@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ...result import Conservation
+from .personas import ACTIONS
 
-ACTIONS = ("vouch", "dispute", "unsure")
 START_SCORE = 50
 MAX_NAMED = 100
 OPEN = "open"

@@ -6,11 +6,14 @@
     brigade       does nothing until the burst, then all dispute one claim at once
     lurker        only watches
 
-Pure and seeded. Called by the schedule.
+Pure and seeded.
 """
 
 import random
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+
+from ...scenario.models import Scenario
+from ...scenario.schedule import Publication, Workload, publications, stream
 
 ACTIONS = ("vouch", "dispute", "unsure")
 TRUTH_WEIGHTS = (60, 30, 10)
@@ -52,3 +55,13 @@ def answer(persona: str, truth: str, rng: random.Random) -> str:
     if persona == "careless" or rng.random() >= RELIABLE_SHARE:
         return rng.choice(ACTIONS)
     return truth
+
+
+def plan_votes(
+    scenario: Scenario, workload: Workload, people: Sequence[str]
+) -> tuple[list[Publication], list[str]]:
+    """The schedule of a run, and the action of each of its publishes. people: the persona of each user."""
+    rng = stream(scenario.seed, "schedule")
+    truths = [truth_of_claim(rng) for _ in workload.barred]
+    plan = publications(scenario, workload, rng)
+    return plan, [answer(people[item.user], truths[item.room], rng) for item in plan]

@@ -1,6 +1,6 @@
 """Engine.IO protocol 4: packet types, the handshake packet, and the payload of a long poll. No I/O.
 
-A packet is its type digit followed by its data, as bytes. Called by the links and by `session`.
+A packet is its type digit followed by its data, as bytes.
 """
 
 import binascii

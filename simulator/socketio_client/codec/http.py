@@ -1,7 +1,7 @@
 """HTTP/1.1 as far as long polling and the WebSocket handshake need it, without I/O.
 
 Reads one response at a time (Content-Length, chunked, or until the peer closes), within bounds. Writes
-request heads. Refuses header values with line breaks. Called by `caller`, `http_channel`, `websocket_link`.
+request heads. Refuses header values with line breaks.
 """
 
 from collections.abc import Mapping
@@ -35,9 +35,13 @@ class Response:
 
 @dataclass(slots=True)
 class ResponseReader:
-    """Collects one response. rest: bytes that came after it (WebSocket frames after a 101)."""
+    """Collects one response. rest: bytes that came after it (WebSocket frames after a 101).
+
+    bodiless: the answer to HEAD, which has no body whatever its head says.
+    """
 
     max_body_bytes: int = DEFAULT_MAX_BODY_BYTES
+    bodiless: bool = False
     rest: bytes = b""
     _buffer: bytearray = field(default_factory=bytearray)
     _response: Response | None = None
@@ -76,7 +80,7 @@ class ResponseReader:
         self._response = response
         self._chunked = "chunked" in response.headers.get("transfer-encoding", "").lower()
         length = response.headers.get("content-length")
-        if response.status in (SWITCHING_PROTOCOLS, 204, 304):
+        if self.bodiless or response.status in (SWITCHING_PROTOCOLS, 204, 304):
             self._chunked, self._left = False, 0
         elif self._chunked:
             self._left = 0

@@ -1,7 +1,6 @@
 """Socket.IO protocol 5 inside Engine.IO messages: packets apart and together, as little JSON as can be.
 
 Every packet here still carries Engine.IO's leading `4`. Names are decoded; arguments stay raw JSON text.
-Called by `session`; knows no connection.
 """
 
 import re

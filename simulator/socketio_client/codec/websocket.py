@@ -1,7 +1,7 @@
 """RFC 6455 framing for a client, without I/O: bytes in, messages out, frames to send.
 
 Refuses masked frames, reserved bits and opcodes, broken fragmentation and messages beyond a bound. Text is
-handed on as bytes and not checked for UTF-8. Called by `websocket_link` with what one read gave.
+handed on as bytes and not checked for UTF-8.
 """
 
 from base64 import b64encode
@@ -11,20 +11,35 @@ from typing import Final
 
 from ..errors import ProtocolError
 
-# What many clients read at the same time: a read of a fan-out is the same bytes for all, taken apart
-# once.
-#
-# One for all clients of a process, like the sweep. Bounded: forgets everything when full, and never
-# remembers
-# long reads. Called by `websocket` (frames of a read) and `session` (name and arguments of a packet).
-
 MAX_READS: Final = 4_096
 MAX_READ_BYTES: Final = 2_048
+CONTINUATION: Final = 0x0
+TEXT: Final = 0x1
+BINARY: Final = 0x2
+CLOSE: Final = 0x8
+PING: Final = 0x9
+PONG: Final = 0xA
+
+FIN: Final = 0x80
+FIN_TEXT: Final = FIN | TEXT
+CLOSE_NORMAL: Final = 1000
+CLOSE_NO_STATUS: Final = 1005
+MAX_CONTROL_BYTES: Final = 125
+DEFAULT_MAX_MESSAGE_BYTES: Final = 16 * 1024 * 1024
+_ACCEPT_GUID: Final = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
+_ZERO_KEY: Final = b"\x00\x00\x00\x00"
+
+Message = tuple[int, bytes]
+"""(opcode, payload); opcode is TEXT, BINARY, CLOSE, PING or PONG, fragments are already joined."""
 
 
-class Familiar:
-    """frames: a read -> its text messages, of reads that hold whole text frames only. events: a packet ->
-    name and raw arguments, of plain events of the one namespace that all clients of a process share."""
+class ReadCache:
+    """A read of a fan-out is the same bytes for all clients of a process: taken apart once, for all of them.
+
+    frames: a read -> its text messages, of reads that hold whole text frames only. events: a packet -> name
+    and raw arguments, of plain events of the one namespace that the clients share. Bounded: forgets
+    everything when full, and never remembers long reads.
+    """
 
     __slots__ = ("events", "frames")
 
@@ -47,46 +62,26 @@ class Familiar:
             self.events[packet] = event
 
 
-CONTINUATION: Final = 0x0
-TEXT: Final = 0x1
-BINARY: Final = 0x2
-CLOSE: Final = 0x8
-PING: Final = 0x9
-PONG: Final = 0xA
-
-FIN: Final = 0x80
-FIN_TEXT: Final = FIN | TEXT
-CLOSE_NORMAL: Final = 1000
-CLOSE_NO_STATUS: Final = 1005
-MAX_CONTROL_BYTES: Final = 125
-DEFAULT_MAX_MESSAGE_BYTES: Final = 16 * 1024 * 1024
-_ACCEPT_GUID: Final = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
-_ZERO_KEY: Final = b"\x00\x00\x00\x00"
-
-Message = tuple[int, bytes]
-"""(opcode, payload); opcode is TEXT, BINARY, CLOSE, PING or PONG, fragments are already joined."""
-
-
 class FrameReader:
     """Turns the byte stream from a server into messages, the same ones however the stream was cut."""
 
     __slots__ = (
         "_busy",
-        "_familiar",
         "_fragments",
         "_joined_bytes",
         "_kept",
         "_max_bytes",
         "_need",
         "_opcode",
+        "_read_cache",
     )
 
     def __init__(
-        self, max_message_bytes: int = DEFAULT_MAX_MESSAGE_BYTES, familiar: Familiar | None = None
+        self, max_message_bytes: int = DEFAULT_MAX_MESSAGE_BYTES, read_cache: ReadCache | None = None
     ) -> None:
-        """familiar: shared by readers of the same bound; None: every read is taken apart anew."""
+        """read_cache: shared by readers of the same bound; None: every read is taken apart anew."""
         self._max_bytes = max_message_bytes
-        self._familiar = familiar
+        self._read_cache = read_cache
         self._kept: bytearray | None = None  # the start of a frame whose end has not come
         self._need = 0  # bytes that _kept must hold before it is worth a look
         self._opcode = CONTINUATION  # of the message being joined; CONTINUATION: none
@@ -103,8 +98,8 @@ class FrameReader:
         # One whole unfragmented text frame per read is what a fan-out looks like from here.
         if self._busy:
             return self._read(data)
-        familiar = self._familiar
-        if familiar is not None and (known := familiar.frames.get(data)) is not None:
+        read_cache = self._read_cache
+        if read_cache is not None and (known := read_cache.frames.get(data)) is not None:
             return known
         if len(data) > 3 and data[0] == FIN_TEXT:
             size, start = data[1], 0
@@ -114,19 +109,19 @@ class FrameReader:
                 start = 4
             if start:
                 messages = ((TEXT, data[start:]),)
-                if familiar is not None:
-                    familiar.note_read(data, messages)
+                if read_cache is not None:
+                    read_cache.note_read(data, messages)
                 return messages
-        return self._read(data) if familiar is None else self._noted(data, familiar)
+        return self._read(data) if read_cache is None else self._noted(data, read_cache)
 
-    def _noted(self, data: bytes, familiar: Familiar) -> Iterator[Message]:
+    def _noted(self, data: bytes, read_cache: ReadCache) -> Iterator[Message]:
         """Several frames; remembered if they are whole text frames and nothing is kept of them."""
         messages: list[Message] = []
         for message in self._read(data):
             messages.append(message)
             yield message
         if not self._busy and all(opcode == TEXT for opcode, _ in messages):
-            familiar.note_read(data, tuple(messages))
+            read_cache.note_read(data, tuple(messages))
 
     def _read(self, data: bytes) -> Iterator[Message]:
         if self._kept is not None:

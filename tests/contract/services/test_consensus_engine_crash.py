@@ -51,8 +51,8 @@ class Town:
         self.claim: Claim = replace(a_claim(), quorum=3)
 
     async def settle_in(self) -> None:
-        await self.store.create_users(list(self.people.values()), "hash")
-        await self.store.create_claim(self.claim)
+        await self.store.users.create_users(list(self.people.values()), "hash")
+        await self.store.claims.create_claim(self.claim)
         for name in ("ann", "ben"):
             await self.validate(self.store, name)
 
@@ -77,7 +77,7 @@ class Town:
         await conservation.check(self.store, [self.claim.id], self.people.values())
 
     async def status(self) -> ClaimStatus:
-        claim = await self.store.claim(self.claim.id)
+        claim = await self.store.claims.claim(self.claim.id)
         assert claim is not None
         return claim.status
 
@@ -143,7 +143,7 @@ async def test_the_client_that_repeats_its_request_is_counted_once(town: Town, a
     await town.validate(town.store, "cid")
     await town.repair()
     await town.check()
-    assert (await town.status(), len(await town.store.participants(town.claim.id))) == (
+    assert (await town.status(), len(await town.store.claims.participants(town.claim.id))) == (
         ClaimStatus.VERIFIED,
         3,
     )

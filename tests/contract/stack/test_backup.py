@@ -13,8 +13,8 @@ import pytest
 
 from backend.app.domain.trust import TrustPolicy
 from backend.app.errors import SetupError
-from backend.app.store.sqlite.connection import connect_writer
-from backend.app.store.sqlite.store import SqliteStore
+from backend.app.store.open import sqlite_store
+from backend.app.store.sqlite.connection import Database, connect_writer
 from backend.stack import backup as backup_module
 from backend.stack.backup import backup, restore
 from backend.stack.data_checks import examine_data
@@ -78,16 +78,16 @@ def test_a_backup_restores_to_an_empty_place(url: str, path: Path, tmp_path: Pat
 
 
 async def test_a_backup_under_writes_is_consistent(url: str, path: Path, tmp_path: Path) -> None:
-    store = SqliteStore(path, TrustPolicy(), StubClock(), 20.0)
+    store = sqlite_store(Database(path, 20.0), TrustPolicy(), StubClock())
     await store.open()
     user = a_user("busy")
-    await store.create_user(user, "hash")
+    await store.users.create_user(user, "hash")
     done: list[object] = []
     copying = threading.Thread(target=lambda: done.append(backup(url, tmp_path / "b.db", force=False)))
     copying.start()
     written = 0
     while copying.is_alive():
-        await store.apply_effects([told(f"k{written}", user)])
+        await store.effects.apply_effects([told(f"k{written}", user)])
         written += 1
     copying.join()
     await store.close()
@@ -98,9 +98,9 @@ async def test_a_backup_under_writes_is_consistent(url: str, path: Path, tmp_pat
 async def test_what_is_committed_and_still_in_the_log_is_in_the_backup(
     url: str, path: Path, tmp_path: Path
 ) -> None:
-    store = SqliteStore(path, TrustPolicy(), StubClock(), 20.0)
+    store = sqlite_store(Database(path, 20.0), TrustPolicy(), StubClock())
     await store.open()
-    await store.create_user(a_user("late"), "hash")
+    await store.users.create_user(a_user("late"), "hash")
     backup(url, tmp_path / "backup.db", force=False)
     await store.close()
     assert "late" in usernames(tmp_path / "backup.db")
@@ -131,7 +131,7 @@ def test_a_restore_overwrites_nothing_unless_told(url: str, path: Path, tmp_path
 
 async def test_a_restore_refuses_a_store_in_use(url: str, path: Path, tmp_path: Path) -> None:
     backup(url, tmp_path / "backup.db", force=False)
-    store = SqliteStore(path, TrustPolicy(), StubClock(), 20.0)
+    store = sqlite_store(Database(path, 20.0), TrustPolicy(), StubClock())
     await store.open()
     with pytest.raises(SetupError, match="stop the node first"):
         restore(url, tmp_path / "backup.db", force=True)
@@ -222,11 +222,11 @@ def same(request: pytest.FixtureRequest, path: Path) -> Path:
 async def test_a_backup_onto_the_store_itself_is_refused_and_loses_no_write(
     url: str, path: Path, same: Path
 ) -> None:
-    store = SqliteStore(path, TrustPolicy(), StubClock(), 20.0)
+    store = sqlite_store(Database(path, 20.0), TrustPolicy(), StubClock())
     await store.open()
     with pytest.raises(SetupError, match="is the store itself"):
         backup(url, same, force=True)
-    await store.create_user(a_user("acknowledged"), "hash")
+    await store.users.create_user(a_user("acknowledged"), "hash")
     await store.close()
     assert "acknowledged" in usernames(path)
 
@@ -238,7 +238,7 @@ def test_a_restore_from_the_store_itself_is_refused(url: str, same: Path) -> Non
 
 @pytest.mark.parametrize("end", ["-wal", "-shm", "-journal"])
 async def test_a_backup_onto_the_log_of_the_store_is_refused(url: str, path: Path, end: str) -> None:
-    store = SqliteStore(path, TrustPolicy(), StubClock(), 20.0)
+    store = sqlite_store(Database(path, 20.0), TrustPolicy(), StubClock())
     await store.open()
     with pytest.raises(SetupError, match="belongs to the store"):
         backup(url, path.with_name(path.name + end), force=True)
@@ -312,10 +312,10 @@ async def test_a_backup_does_not_replace_the_store_of_another_node(
     url: str, path: Path, tmp_path: Path
 ) -> None:
     other = older_store(tmp_path / "other.db")
-    store = SqliteStore(other, TrustPolicy(), StubClock(), 20.0)
+    store = sqlite_store(Database(other, 20.0), TrustPolicy(), StubClock())
     await store.open()
     refusal = outcome_of(lambda: backup(url, other, force=True))
-    await store.create_user(a_user("acknowledged"), "hash")
+    await store.users.create_user(a_user("acknowledged"), "hash")
     await store.close()
     assert (type(refusal), "stop the node first" in str(refusal)) == (SetupError, True)
     assert "acknowledged" in usernames(other)

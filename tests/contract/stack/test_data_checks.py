@@ -244,8 +244,8 @@ async def test_what_was_forgotten_by_retention_is_not_missing(url: str) -> None:
     store = build_store(url, trust_policy=TrustPolicy(), clock=StubClock(), timeout_s=20)
     await store.open()
     late = StubClock().now().replace(year=2099)
-    removed = (await store.trim_notifications(late, None, 4)).removed
-    await store.trim_effects(late, None, 100)
+    removed = (await store.notifications.trim_notifications(late, None, 4)).removed
+    await store.effects.trim_effects(late, None, 100)
     await store.close()
     assert (removed > 0, examine_data(url).findings) == (True, [])
 
@@ -275,19 +275,19 @@ async def mongo(mongod: Mongod, mongo_client: MongoClient[dict[str, Any]]) -> tu
     store = build_store(url, trust_policy=TrustPolicy(), clock=StubClock(), timeout_s=20)
     await store.open()
     users = [a_user(one) for one in ("owner", "ann", "ben")]
-    await store.create_users(users, "hash")
-    claim, _ = await store.create_claim(a_claim(quorum=2))
+    await store.users.create_users(users, "hash")
+    claim, _ = await store.claims.create_claim(a_claim(quorum=2))
     decision = Decision(Action.VOUCH, 100.0)
     for by in ("ann", "ben"):
-        recorded = await store.record_validation(
+        recorded = await store.claims.record_validation(
             a_validation(claim, by), lambda counted: decision if counted.tally.total == 2 else None
         )
-        await store.apply_effects([], finishes=recorded.validation.id)
+        await store.effects.apply_effects([], finishes=recorded.validation.id)
     effects = [
         settled(f"consensus:{claim.id}:{user.id}", user, claim, action, decision)
         for user, action in zip(users, (None, Action.VOUCH, Action.VOUCH), strict=True)
     ]
-    await store.apply_effects([*effects, told("hello", users[0])], finishes=claim.id)
+    await store.effects.apply_effects([*effects, told("hello", users[0])], finishes=claim.id)
     await store.close()
     mongo_client[name].users.update_many({"_id": {"$ne": users[0].id}}, {"$set": {"validations": 1}})
     return url, mongo_client[name]

@@ -2,11 +2,12 @@
 
 import sqlite3
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterator
 from contextlib import closing, contextmanager
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any, TypeVar
 
 import pytest
 from hypothesis import given, settings
@@ -14,20 +15,21 @@ from hypothesis import strategies as st
 
 from backend.app.contracts.types import Action, ClaimId, ClaimStatus, ValidationId
 from backend.app.domain.consensus import ConsensusPolicy, Decision, decide
-from backend.app.domain.effects import Effect
-from backend.app.domain.notifications import plan_consensus, plan_validation
+from backend.app.domain.effects import Effect, plan_consensus, plan_validation
 from backend.app.domain.records import Claim
 from backend.app.domain.trust import TrustPolicy
 from backend.app.errors import RefusedError
-from backend.app.store.sqlite import claims, notifications, retention, users
+from backend.app.store.open import sqlite_store
 from backend.app.store.sqlite.connection import connect_writer
+from backend.app.store.sqlite.executor import Task
 from backend.stack.data_checks import FOLLOWS, Finding, examine_data
-from tests.contract.store.store_records import START, a_claim, a_user, a_validation
+from tests.contract.store.store_records import START, StubClock, a_claim, a_user, a_validation
 
 PEOPLE = [a_user(f"p{number}") for number in range(5)]
 CLAIMS = [a_claim(f"c{number}", f"p{number % 5}", quorum=2 + number % 2) for number in range(6)]
 LATE = START.replace(year=2099)
 
+T = TypeVar("T")
 Step = tuple[str, int, int, Action, int]
 STEPS: st.SearchStrategy[Step] = st.tuples(
     st.sampled_from(
@@ -47,6 +49,33 @@ def _decide(claim: Claim) -> Decision | None:
     return decide(claim.tally, claim.weights, claim.quorum, ConsensusPolicy())
 
 
+class Inline:
+    """A database without threads: each job runs where it is asked for."""
+
+    timeout_s = 0.0
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+        self.readers = self.writer = self
+
+    async def call(self, task: Task[T], timeout_s: float) -> T:
+        return task(self._connection)
+
+    async def close(self) -> None: ...
+
+    ping = open = close
+
+
+def now(call: Coroutine[Any, Any, T]) -> T:
+    """The result of a call that waits for nothing."""
+    try:
+        call.send(None)
+    except StopIteration as done:
+        result: T = done.value
+        return result
+    raise AssertionError("the call waits")
+
+
 class History:
     """A store between the calls of any number of nodes: each effect may be late, alone, in any order."""
 
@@ -55,8 +84,10 @@ class History:
         self.connection = connection
         self.waiting: dict[ValidationId | ClaimId, list[Effect]] = {}
         self.applied: list[Effect] = []
-        users.create(connection, PEOPLE, "hash")
-        claims.create_many(connection, CLAIMS)
+        database: Any = Inline(connection)
+        self.store = sqlite_store(database, TrustPolicy(), StubClock())
+        now(self.store.users.create_users(PEOPLE, "hash"))
+        now(self.store.claims.create_claims(CLAIMS))
 
     def step(self, step: Step) -> None:
         kind, who, which, action, weight = step
@@ -68,8 +99,8 @@ class History:
             case "apply again" if self.applied:
                 self._apply([self.applied[which % len(self.applied)]], None)
             case "forget":
-                retention.notifications(self.connection, LATE, None, 100)
-                retention.effects(self.connection, LATE, None, 100)
+                now(self.store.notifications.trim_notifications(LATE, None, 100))
+                now(self.store.effects.trim_effects(LATE, None, 100))
                 self.applied.clear()  # nobody applies again what is finished and that old
             case "look":
                 assert self.findings() == []
@@ -79,13 +110,14 @@ class History:
 
     def _validate(self, by: str, claim: Claim, action: Action, weight: int) -> None:
         try:
-            recorded = claims.record(self.connection, a_validation(claim, by, action, weight=weight), _decide)
+            validation = a_validation(claim, by, action, weight=weight)
+            recorded = now(self.store.claims.record_validation(validation, _decide))
         except RefusedError:
             return  # their own claim, a settled one, or a second time
         after = recorded.claim
         self.waiting[recorded.validation.id] = plan_validation(after, recorded.validation)
         if after.decision is not None:
-            participants = claims.participants(self.connection, after.id)
+            participants = now(self.store.claims.participants(after.id))
             self.waiting[after.id] = plan_consensus(after, after.decision, participants)
 
     def _apply_one(self, which: int) -> None:
@@ -99,7 +131,7 @@ class History:
         self.applied.append(effect)
 
     def _apply(self, effects: list[Effect], finishes: ValidationId | ClaimId | None) -> None:
-        notifications.apply(self.connection, effects, finishes, TrustPolicy(), START)
+        now(self.store.effects.apply_effects(effects, finishes))
 
     def finish(self) -> None:
         """As the reconciler does."""
@@ -111,10 +143,10 @@ class History:
         agreed: Counter[str] = Counter()
         disagreed: Counter[str] = Counter()
         for made in CLAIMS:
-            claim = claims.claim(self.connection, made.id)
+            claim = now(self.store.claims.claim(made.id))
             if claim is None or claim.status is ClaimStatus.OPEN or claim.decision is None:
                 continue
-            for row in claims.participants(self.connection, made.id):
+            for row in now(self.store.claims.participants(made.id)):
                 if row.action is not Action.UNSURE:
                     (agreed if row.action is claim.decision.action else disagreed)[row.user_id] += 1
         return agreed, disagreed

@@ -19,8 +19,10 @@ async def _write(store: Store, name: str, numbers: "asyncio.Queue[int]") -> None
     claim, owner = a_claim(), a_user("owner")
     while not numbers.empty():
         validation = a_validation(claim, f"{name}-{numbers.get_nowait()}")
-        await store.record_validation(validation)
-        await store.apply_effects([told(f"validation:{validation.id}", owner)], finishes=validation.id)
+        await store.claims.record_validation(validation)
+        await store.effects.apply_effects(
+            [told(f"validation:{validation.id}", owner)], finishes=validation.id
+        )
         print(validation.id, flush=True)
 
 

@@ -7,7 +7,8 @@ from typing import Any
 
 from backend.app.contracts.types import Action, ClaimId, NotificationType, Priority, UserId, ValidationId
 from backend.app.domain.consensus import Decision
-from backend.app.domain.effects import Draft, Settled, Told, Validated
+from backend.app.domain.effects import Settled, Told, Validated
+from backend.app.domain.notifications import Draft
 from backend.app.domain.records import Claim, User, Validation
 from backend.app.ports import Store
 

@@ -23,7 +23,7 @@ def by_policy(claim: Claim) -> Decision | None:
 async def test_the_claim_stays_open_while_nothing_is_decided(
     store: Store, users: list[User], claim: Claim
 ) -> None:
-    recorded = await store.record_validation(a_validation(claim, "ann"), by_policy)
+    recorded = await store.claims.record_validation(a_validation(claim, "ann"), by_policy)
     assert (recorded.claim.status, recorded.claim.decision) == (ClaimStatus.OPEN, None)
 
 
@@ -31,9 +31,9 @@ async def test_the_deciding_validation_settles_its_claim(
     store: Store, users: list[User], claim: Claim
 ) -> None:
     for name in NAMES:
-        recorded = await store.record_validation(a_validation(claim, name), by_policy)
+        recorded = await store.claims.record_validation(a_validation(claim, name), by_policy)
     assert recorded.claim.decision == Decision(Action.VOUCH, 100.0)
-    assert await store.claim(claim.id) == recorded.claim
+    assert await store.claims.claim(claim.id) == recorded.claim
 
 
 async def test_a_claim_is_settled_when_its_last_validation_was_made(
@@ -41,7 +41,9 @@ async def test_a_claim_is_settled_when_its_last_validation_was_made(
 ) -> None:
     for number, name in enumerate(NAMES):
         made_at = START + timedelta(seconds=number)
-        recorded = await store.record_validation(a_validation(claim, name, created_at=made_at), by_policy)
+        recorded = await store.claims.record_validation(
+            a_validation(claim, name, created_at=made_at), by_policy
+        )
     assert recorded.claim.settled_at == made_at
 
 
@@ -49,26 +51,26 @@ async def test_what_follows_from_the_consensus_is_pending(
     store: Store, users: list[User], claim: Claim
 ) -> None:
     for name in NAMES:
-        await store.record_validation(a_validation(claim, name), by_policy)
-    pending = await store.pending_settlements(START + timedelta(days=1), 10)
+        await store.claims.record_validation(a_validation(claim, name), by_policy)
+    pending = await store.claims.pending_settlements(START + timedelta(days=1), 10)
     assert [item.id for item in pending] == [claim.id]
 
 
 async def test_after_the_decision_nobody_is_counted(store: Store, users: list[User], claim: Claim) -> None:
-    await store.create_users([a_user("dan")], "hash")
+    await store.users.create_users([a_user("dan")], "hash")
     for name in NAMES:
-        await store.record_validation(a_validation(claim, name), by_policy)
+        await store.claims.record_validation(a_validation(claim, name), by_policy)
     with pytest.raises(RefusedError) as caught:
-        await store.record_validation(a_validation(claim, "dan"), by_policy)
+        await store.claims.record_validation(a_validation(claim, "dan"), by_policy)
     assert caught.value.code is Code.CLAIM_SETTLED
 
 
 async def test_at_the_same_moment_exactly_the_quorum_is_counted(store: Store, users: list[User]) -> None:
     crowd = [f"u{number}" for number in range(40)]
-    await store.create_users([a_user(name) for name in crowd], "hash")
-    claim, _ = await store.create_claim(a_claim(quorum=7))
+    await store.users.create_users([a_user(name) for name in crowd], "hash")
+    claim, _ = await store.claims.create_claim(a_claim(quorum=7))
     answers = await asyncio.gather(
-        *(store.record_validation(a_validation(claim, name), by_policy) for name in crowd),
+        *(store.claims.record_validation(a_validation(claim, name), by_policy) for name in crowd),
         return_exceptions=True,
     )
     accepted = sorted(answer.claim.version for answer in answers if isinstance(answer, Recorded))

@@ -86,8 +86,8 @@ def test_a_file_of_version_1_is_like_a_new_one_afterwards(older: Path, tmp_path:
 
 async def test_a_file_of_version_1_works_on(older: Path) -> None:
     async with opened(f"sqlite:///{older}") as store:
-        (user, *_) = (await store.leaderboard(1, None)).items
-        made = await store.apply_effects([told("k", user)])
+        (user, *_) = (await store.users.leaderboard(1, None)).items
+        made = await store.effects.apply_effects([told("k", user)])
         assert [row.seq for row in made] == [user.progress.last_seq + 1]
 
 
@@ -107,8 +107,8 @@ async def older_mongo(mongod: Mongod, mongo_client: MongoClient[dict[str, Any]])
     url = str(mongod.url(name))
     async with opened(url) as store:
         user = a_user("ann")
-        await store.create_user(user, "hash")
-        await store.apply_effects([told("k", user), settled("s", user, a_claim(), None)])
+        await store.users.create_user(user, "hash")
+        await store.effects.apply_effects([told("k", user), settled("s", user, a_claim(), None)])
     database = mongo_client[name]
     database.users.update_many({}, {"$unset": {"trimmed_seq": 1}})
     database.effects.update_many({}, {"$unset": {"applied_at_us": 1}})
@@ -148,5 +148,5 @@ async def test_nodes_of_the_version_before_may_go_on_meanwhile(
         database.users.update_many({}, {"$unset": {"trimmed_seq": 1}})
         database.effects.update_many({}, {"$unset": {"applied_at_us": 1}})
         late = StubClock().now().replace(year=2099)
-        assert (await store.trim_effects(late, None, 100)).removed == 0
-        assert (await store.trim_notifications(late, None, 100)).removed == 4
+        assert (await store.effects.trim_effects(late, None, 100)).removed == 0
+        assert (await store.notifications.trim_notifications(late, None, 100)).removed == 4

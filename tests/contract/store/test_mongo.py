@@ -102,8 +102,8 @@ async def start_writer(url: str, name: str, count: int, driver: str) -> Process:
 
 
 async def prepare(store: Store) -> None:
-    await store.create_user(a_user("owner"), "hash")
-    await store.create_claim(a_claim(owner="someone", quorum=100_000))
+    await store.users.create_user(a_user("owner"), "hash")
+    await store.claims.create_claim(a_claim(owner="someone", quorum=100_000))
 
 
 async def test_processes_that_share_a_claim_lose_nothing(url: str, opened: Opened, driver: str) -> None:
@@ -112,10 +112,10 @@ async def test_processes_that_share_a_claim_lose_nothing(url: str, opened: Opene
         writers = [await start_writer(url, name, 60, driver) for name in ("left", "right", "third")]
         outputs = await asyncio.gather(*(writer.communicate(b"go\n") for writer in writers))
         acknowledged = {line for output, _ in outputs for line in output.decode().split()}
-        rows = await store.participants(a_claim().id)
+        rows = await store.claims.participants(a_claim().id)
         assert {row.id for row in rows} == acknowledged
         assert [row.version for row in rows] == list(range(1, 181))
-        assert await store.last_seqs([a_user("owner").id]) == {a_user("owner").id: 180}
+        assert await store.notifications.last_seqs([a_user("owner").id]) == {a_user("owner").id: 180}
 
 
 async def test_a_killed_process_loses_no_acknowledged_write(url: str, opened: Opened, driver: str) -> None:
@@ -129,7 +129,7 @@ async def test_a_killed_process_loses_no_acknowledged_write(url: str, opened: Op
         writer.send_signal(signal.SIGKILL)
         acknowledged += [line async for line in writer.stdout if line.endswith(b"\n")]
         await writer.wait()
-        stored = {row.id for row in await store.participants(a_claim().id)}
+        stored = {row.id for row in await store.claims.participants(a_claim().id)}
         assert {line.decode().strip() for line in acknowledged} <= stored
 
 
@@ -143,8 +143,8 @@ async def test_a_dead_process_does_not_block_the_others(url: str, opened: Opened
         await writer.stdout.readline()
         writer.kill()
         await writer.communicate()
-        recorded = await store.record_validation(a_validation(a_claim(), "survivor"))
-        claim = await store.claim(a_claim().id)
+        recorded = await store.claims.record_validation(a_validation(a_claim(), "survivor"))
+        claim = await store.claims.claim(a_claim().id)
         assert claim == recorded.claim
 
 
@@ -180,9 +180,9 @@ async def test_a_process_killed_in_mid_transaction_blocks_nobody(
         holder.kill()
         await holder.wait()
         if call == "settle":
-            assert await store.settle(a_claim().id, 0, VERIFIED, START) is not None
+            assert await store.claims.settle(a_claim().id, 0, VERIFIED, START) is not None
         else:
-            assert (await store.record_validation(a_validation(a_claim(), "ann"))).claim.version == 1
+            assert (await store.claims.record_validation(a_validation(a_claim(), "ann"))).claim.version == 1
 
 
 async def test_transactions_of_other_programs_are_left_alone(url: str, opened: Opened, driver: str) -> None:
@@ -190,9 +190,9 @@ async def test_transactions_of_other_programs_are_left_alone(url: str, opened: O
         await prepare(store)
         holder = await hold_claim(url, "other", f"own_{driver}")
         with pytest.raises(UnavailableError):
-            await store.record_validation(a_validation(a_claim(), "ann"))
+            await store.claims.record_validation(a_validation(a_claim(), "ann"))
         await holder.communicate(b"commit\n")
-        claim = await store.claim(a_claim().id)
+        claim = await store.claims.claim(a_claim().id)
         assert claim is not None
         assert (holder.returncode, claim.body) == (0, "held")
 
@@ -202,7 +202,7 @@ async def test_two_nodes_share_a_hot_claim(url: str, opened: Opened) -> None:
         await prepare(one)
         stores = (one, two)
         recorded = await asyncio.gather(
-            *(stores[n % 2].record_validation(a_validation(a_claim(), f"u{n}")) for n in range(200))
+            *(stores[n % 2].claims.record_validation(a_validation(a_claim(), f"u{n}")) for n in range(200))
         )
         assert sorted(item.validation.version for item in recorded) == list(range(1, 201))
 
@@ -214,20 +214,20 @@ async def test_one_bad_row_does_not_disturb_its_batch(url: str, opened: Opened) 
     async with opened(url) as store:
         await prepare(store)
         first = a_validation(a_claim(), "u0")
-        await store.record_validation(first)
+        await store.claims.record_validation(first)
         others = [a_validation(a_claim(), f"u{n}") for n in range(1, 6)]
         same_id = a_validation(a_claim(), "thief", id=first.id)
-        tries = [store.record_validation(item) for item in (*others[:2], same_id, *others[2:])]
+        tries = [store.claims.record_validation(item) for item in (*others[:2], same_id, *others[2:])]
         outcomes = await asyncio.gather(*tries, return_exceptions=True)
         assert Counter(type(item) for item in outcomes) == {Recorded: 5, RefusedError: 1}
-        assert len(await store.participants(a_claim().id)) == 6
+        assert len(await store.claims.participants(a_claim().id)) == 6
 
 
 async def test_data_that_no_document_can_hold_is_refused(url: str, opened: Opened) -> None:
     async with opened(url) as store:
         await prepare(store)
         with pytest.raises(RefusedError) as refused:
-            await store.apply_effects([told("k", a_user("owner"), data={"huge": 2**70})])
+            await store.effects.apply_effects([told("k", a_user("owner"), data={"huge": 2**70})])
         assert refused.value.code is Code.INVALID_INPUT
 
 
@@ -236,7 +236,7 @@ async def test_a_key_of_two_lists_at_once_is_returned_once(url: str, opened: Ope
         await prepare(store)
         owner = a_user("owner")
         lists = [[told("shared", owner), told(f"own-{n}", owner)] for n in range(5)]
-        made = await asyncio.gather(*(store.apply_effects(effects) for effects in lists))
+        made = await asyncio.gather(*(store.effects.apply_effects(effects) for effects in lists))
         keys = Counter(item.data["key"] for group in made for item in group)
         assert keys == {"shared": 1, **{f"own-{n}": 1 for n in range(5)}}
 
@@ -248,9 +248,9 @@ async def test_expired_tokens_are_forgotten_by_the_server(
     url: str, opened: Opened, mongo_client: MongoClient[dict[str, Any]], driver: str
 ) -> None:
     async with opened(url) as store:
-        await store.revoke_token("old", after(-10_000_000))
+        await store.users.revoke_token("old", after(-10_000_000))
         deadline_s = time.monotonic() + PATIENCE_S
-        while await store.is_revoked("old"):
+        while await store.users.is_revoked("old"):
             assert time.monotonic() < deadline_s
             await asyncio.sleep(0.1)
 
@@ -382,11 +382,11 @@ def own_mongod(mongod: Mongod) -> Iterator[Mongod]:
 
 
 CALLS: dict[str, Callable[[Store], Any]] = {
-    "read": lambda store: store.user(a_user("owner").id),
-    "write": lambda store: store.create_user(a_user("new"), "hash"),
-    "record": lambda store: store.record_validation(a_validation(a_claim(), "new")),
-    "effects": lambda store: store.apply_effects([told("new", a_user("owner"))]),
-    "mark": lambda store: store.mark_all_read(a_user("owner").id, None),
+    "read": lambda store: store.users.user(a_user("owner").id),
+    "write": lambda store: store.users.create_user(a_user("new"), "hash"),
+    "record": lambda store: store.claims.record_validation(a_validation(a_claim(), "new")),
+    "effects": lambda store: store.effects.apply_effects([told("new", a_user("owner"))]),
+    "mark": lambda store: store.notifications.mark_all_read(a_user("owner").id, None),
     "ping": lambda store: store.ping(),
 }
 
@@ -413,13 +413,13 @@ async def heals(store: Store) -> None:
 async def test_a_killed_server_is_unavailable_then_heals(own_mongod: Mongod, opened: Opened) -> None:
     async with opened(own_mongod.url("x"), SHORT_S) as store:
         await prepare(store)
-        await store.record_validation(a_validation(a_claim(), "ann"))
+        await store.claims.record_validation(a_validation(a_claim(), "ann"))
         await asyncio.to_thread(own_mongod.kill)
         assert await outcomes_of_all(store) == UNAVAILABLE
         await asyncio.to_thread(own_mongod.start)
         await heals(store)
-        assert len(await store.participants(a_claim().id)) >= 1
-        assert (await store.record_validation(a_validation(a_claim(), "ben"))).claim.version >= 2
+        assert len(await store.claims.participants(a_claim().id)) >= 1
+        assert (await store.claims.record_validation(a_validation(a_claim(), "ben"))).claim.version >= 2
 
 
 async def test_a_stuck_server_is_unavailable_then_heals(own_mongod: Mongod, opened: Opened) -> None:
@@ -429,9 +429,9 @@ async def test_a_stuck_server_is_unavailable_then_heals(own_mongod: Mongod, open
         assert await outcomes_of_all(store) == UNAVAILABLE
         own_mongod.resume()
         await heals(store)
-        claim = await store.claim(a_claim().id)
+        claim = await store.claims.claim(a_claim().id)
         assert claim is not None
-        assert claim.tally.total == len(await store.participants(claim.id))
+        assert claim.tally.total == len(await store.claims.participants(claim.id))
 
 
 async def test_a_crash_of_the_server_loses_no_acknowledged_write(own_mongod: Mongod, opened: Opened) -> None:
@@ -440,7 +440,7 @@ async def test_a_crash_of_the_server_loses_no_acknowledged_write(own_mongod: Mon
         acknowledged: list[str] = []
 
         async def write(number: int) -> None:
-            recorded = await store.record_validation(a_validation(a_claim(), f"u{number}"))
+            recorded = await store.claims.record_validation(a_validation(a_claim(), f"u{number}"))
             acknowledged.append(recorded.validation.id)
             if len(acknowledged) == 100:
                 own_mongod.kill()
@@ -448,7 +448,7 @@ async def test_a_crash_of_the_server_loses_no_acknowledged_write(own_mongod: Mon
         await asyncio.gather(*(write(number) for number in range(400)), return_exceptions=True)
         await asyncio.to_thread(own_mongod.start)
         await heals(store)
-        rows = await store.participants(a_claim().id)
+        rows = await store.claims.participants(a_claim().id)
         assert set(acknowledged) <= {row.id for row in rows}
         assert [row.version for row in rows] == list(range(1, len(rows) + 1))
 
@@ -459,7 +459,7 @@ async def test_closing_while_the_server_is_gone_ends(
     store = unopened(own_mongod.url("x"), SHORT_S)
     await store.open()
     await asyncio.to_thread(own_mongod.kill)
-    call = asyncio.create_task(store.record_validation(a_validation(a_claim(), "ann")))
+    call = asyncio.create_task(store.claims.record_validation(a_validation(a_claim(), "ann")))
     await asyncio.sleep(0)  # let the call reach the store
     await asyncio.wait_for(store.close(), PATIENCE_S)
     with pytest.raises(UnavailableError):

@@ -1,4 +1,4 @@
-"""The combiner: batches, one at a time per key, errors to whom they belong, nothing begun too late."""
+"""The batcher: batches, one at a time per key, errors to whom they belong, nothing begun too late."""
 
 import asyncio
 from collections.abc import Sequence
@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from backend.app.errors import RefusedError, UnavailableError
-from backend.app.store.mongo.batcher import Combiner
+from backend.app.store.mongo.batcher import Batcher
 
 
 class Server:
@@ -36,13 +36,11 @@ class Server:
         return [RefusedError(value) if "bad" in value else value.upper() for value in values]
 
 
-def combiner(
-    server: Server, batch: int = 10, batches_at_once: int = 2, depth: int = 100
-) -> Combiner[str, str]:
-    return Combiner(server.serve, batch=batch, batches_at_once=batches_at_once, depth=depth)
+def batcher(server: Server, batch: int = 10, batches_at_once: int = 2, depth: int = 100) -> Batcher[str, str]:
+    return Batcher(server.serve, batch=batch, batches_at_once=batches_at_once, depth=depth)
 
 
-def submit(made: Combiner[str, str], *values: str) -> "list[asyncio.Task[str]]":
+def submit(made: Batcher[str, str], *values: str) -> "list[asyncio.Task[str]]":
     """Each value under its first letter as key."""
     return [asyncio.create_task(made.submit(value[0], value, 20)) for value in values]
 
@@ -55,13 +53,13 @@ async def settle_down() -> None:
 async def test_every_caller_gets_its_own_result() -> None:
     server = Server()
     server.gate.set()
-    tasks = submit(combiner(server), "a1", "b1", "a2", "c1")
+    tasks = submit(batcher(server), "a1", "b1", "a2", "c1")
     assert await asyncio.gather(*tasks) == ["A1", "B1", "A2", "C1"]
 
 
 async def test_what_waits_is_served_together() -> None:
     server = Server()
-    made = combiner(server, batches_at_once=1)
+    made = batcher(server, batches_at_once=1)
     first = submit(made, "a1")
     await settle_down()
     rest = submit(made, "b1", "c1", "b2")
@@ -74,13 +72,13 @@ async def test_what_waits_is_served_together() -> None:
 async def test_a_batch_is_bounded() -> None:
     server = Server()
     server.gate.set()
-    await asyncio.gather(*submit(combiner(server, batch=3), *(f"a{n}" for n in range(10))))
+    await asyncio.gather(*submit(batcher(server, batch=3), *(f"a{n}" for n in range(10))))
     assert [len(batch) for batch in server.begun] == [3, 3, 3, 1]
 
 
 async def test_a_key_under_way_waits_but_others_do_not() -> None:
     server = Server()
-    made = combiner(server)
+    made = batcher(server)
     tasks = submit(made, "a1")
     await settle_down()
     tasks += submit(made, "a2", "b1")
@@ -94,7 +92,7 @@ async def test_a_key_under_way_waits_but_others_do_not() -> None:
 async def test_a_refused_value_does_not_disturb_its_batch() -> None:
     server = Server()
     server.gate.set()
-    outcomes = await asyncio.gather(*submit(combiner(server), "a1", "a-bad", "a2"), return_exceptions=True)
+    outcomes = await asyncio.gather(*submit(batcher(server), "a1", "a-bad", "a2"), return_exceptions=True)
     assert [item if isinstance(item, str) else type(item) for item in outcomes] == ["A1", RefusedError, "A2"]
 
 
@@ -102,7 +100,7 @@ async def test_a_failing_batch_fails_all_its_callers() -> None:
     async def fail(values: Sequence[str]) -> list[str]:
         raise UnavailableError("gone")
 
-    made: Combiner[str, str] = Combiner(fail, batch=10, batches_at_once=1, depth=10)
+    made: Batcher[str, str] = Batcher(fail, batch=10, batches_at_once=1, depth=10)
     outcomes = await asyncio.gather(*submit(made, "a1", "b1"), return_exceptions=True)
     assert [type(item) for item in outcomes] == [UnavailableError, UnavailableError]
 
@@ -113,14 +111,14 @@ async def test_work_goes_on_after_a_failing_batch() -> None:
             raise UnavailableError("gone")
         return list(values)
 
-    made: Combiner[str, str] = Combiner(fail_once, batch=1, batches_at_once=1, depth=10)
+    made: Batcher[str, str] = Batcher(fail_once, batch=1, batches_at_once=1, depth=10)
     outcomes = await asyncio.gather(*submit(made, "a1", "a2", "b1"), return_exceptions=True)
     assert outcomes[1:] == ["a2", "b1"]
 
 
 async def test_a_value_not_begun_in_time_is_never_served() -> None:
     server = Server()
-    made = combiner(server)
+    made = batcher(server)
     first = submit(made, "a1")
     await settle_down()
     with pytest.raises(UnavailableError):
@@ -135,7 +133,7 @@ async def test_a_value_not_begun_in_time_is_never_served() -> None:
 async def test_closing_ends_where_the_last_batch_is_done_and_not_yet_forgotten() -> None:
     # Before the mend this never ended on Python 3.12 and newer: gathering what is done does not yield there.
     server = Server()
-    made = combiner(server)
+    made = batcher(server)
     calls = submit(made, "a1")
     await settle_down()
     server.gate.set()
@@ -147,7 +145,7 @@ async def test_closing_ends_where_the_last_batch_is_done_and_not_yet_forgotten()
 
 async def test_too_many_waiting_are_refused() -> None:
     server = Server()
-    made = combiner(server, depth=3)
+    made = batcher(server, depth=3)
     tasks = submit(made, "a1", "a2", "a3")
     await settle_down()
     with pytest.raises(UnavailableError):
@@ -158,7 +156,7 @@ async def test_too_many_waiting_are_refused() -> None:
 
 async def test_closing_serves_what_was_accepted() -> None:
     server = Server()
-    made = combiner(server)
+    made = batcher(server)
     tasks = submit(made, "a1", "a2", "b1")
     await settle_down()
     server.gate.set()
@@ -176,7 +174,7 @@ async def test_all_is_served_once_in_order_and_never_twice_at_once(
     bursts: list[list[str]], batch: int, batches_at_once: int
 ) -> None:
     server = Server()
-    made = combiner(server, batch=batch, batches_at_once=batches_at_once)
+    made = batcher(server, batch=batch, batches_at_once=batches_at_once)
     tasks: list[asyncio.Task[str]] = []
     for burst in bursts:
         tasks += submit(made, *(f"{key}{len(tasks) + index:03}" for index, key in enumerate(burst)))

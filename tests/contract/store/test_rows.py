@@ -14,10 +14,9 @@ from backend.app.domain.records import Progress
 from backend.app.domain.trust import TrustPolicy
 from backend.app.errors import RefusedError, SetupError
 from backend.app.store import rows
-from backend.app.store import rows as cursors
-from backend.app.store.mongo.store import MongoStore
+from backend.app.store.mongo.users import MongoUsers
 from backend.app.store.open import build_store
-from backend.app.store.sqlite.store import SqliteStore
+from backend.app.store.sqlite.users import SqliteUsers
 from tests.contract.store.store_records import StubClock, a_claim, a_user, told
 
 MOMENTS = st.datetimes(
@@ -25,19 +24,21 @@ MOMENTS = st.datetimes(
     max_value=datetime(2200, 1, 1),  # noqa: DTZ001
     timezones=st.just(UTC),
 )
+LISTING = rows.Listing("kind", {"number": int, "text": str}, dict)
 
 
 @given(number=st.integers(-(2**63) + 1, 2**63 - 1), text=st.text(max_size=60))
 def test_a_cursor_reads_back(number: int, text: str) -> None:
-    cursor = cursors.encode("kind", (number, text))
+    cursor = LISTING.page([{"number": number, "text": text}, {}], 1).next_cursor
+    assert cursor is not None
     if len(cursor) <= 512:
-        assert cursors.decode(cursor, "kind", (int, str)) == (number, text)
+        assert LISTING.position(cursor) == (number, text)
 
 
 @given(st.text(max_size=80))
 def test_no_text_from_outside_breaks_the_cursor_reader(text: str) -> None:
     with pytest.raises(RefusedError):
-        cursors.decode(text, "kind", (int, str))
+        LISTING.position(text)
 
 
 @pytest.mark.parametrize(
@@ -58,7 +59,7 @@ def test_no_text_from_outside_breaks_the_cursor_reader(text: str) -> None:
 def test_a_cursor_of_another_shape_is_refused(content: str) -> None:
     cursor = base64.urlsafe_b64encode(content.encode()).decode().rstrip("=")
     with pytest.raises(RefusedError):
-        cursors.decode(cursor, "kind", (int, str))
+        LISTING.position(cursor)
 
 
 @given(MOMENTS)
@@ -110,13 +111,13 @@ def test_an_sqlite_url_means_the_embedded_store(tmp_path: Path) -> None:
     store = build_store(
         f"sqlite:///{tmp_path / 'x.db'}", trust_policy=TrustPolicy(), clock=StubClock(), timeout_s=1
     )
-    assert isinstance(store, SqliteStore)
+    assert isinstance(store.users, SqliteUsers)
 
 
 @pytest.mark.parametrize("url", ["mongodb://localhost/x", "mongodb+srv://cluster.example/x"])
 def test_a_mongodb_url_means_the_shared_store(url: str) -> None:
     store = build_store(url, trust_policy=TrustPolicy(), clock=StubClock(), timeout_s=1)
-    assert isinstance(store, MongoStore)
+    assert isinstance(store.users, MongoUsers)
 
 
 @pytest.mark.parametrize("url", ["sqlite:///", "sqlite:///:memory:", "postgres://x", "", "mongodb:/x"])

@@ -1,4 +1,4 @@
-"""Lanes: batches that share a commit, refused jobs, jobs given up, full queues."""
+"""Executors: batches that share a commit, refused jobs, jobs given up, full queues."""
 
 import asyncio
 import sqlite3
@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from backend.app.errors import RefusedError, UnavailableError
+from backend.app.store.batch import Waiting
 from backend.app.store.sqlite.connection import connect_writer
-from backend.app.store.sqlite.executor import Job, Lane, commit_together
+from backend.app.store.sqlite.executor import Executor, Job, commit_together
 
 
 @pytest.fixture
@@ -20,9 +21,9 @@ def path(tmp_path: Path) -> Path:
 
 
 @asynccontextmanager
-async def lane(path: Path, **bounds: int) -> AsyncIterator[Lane]:
+async def executor(path: Path, **bounds: int) -> AsyncIterator[Executor]:
     sizes = {"threads": 1, "batch_jobs": 64, "depth_jobs": 100, **bounds}
-    made = Lane("test", lambda: connect_writer(path, 5), commit_together, **sizes)
+    made = Executor("test", lambda: connect_writer(path, 5), commit_together, **sizes)
     await made.start()
     try:
         yield made
@@ -57,7 +58,7 @@ def keys(connection: sqlite3.Connection) -> set[str]:
 
 
 async def test_a_refused_job_does_not_disturb_its_batch(path: Path) -> None:
-    async with lane(path) as writer:
+    async with executor(path) as writer:
         calls = [writer.call(put(key), 5) for key in ("a", "b", "a", "c")]
         outcomes = await asyncio.gather(*calls, return_exceptions=True)
         assert [item if isinstance(item, str) else type(item) for item in outcomes] == [
@@ -71,7 +72,7 @@ async def test_a_refused_job_does_not_disturb_its_batch(path: Path) -> None:
 
 async def test_a_job_that_was_given_up_never_runs(path: Path) -> None:
     gate = Gate()
-    async with lane(path, batch_jobs=1) as writer:
+    async with executor(path, batch_jobs=1) as writer:
         first = asyncio.create_task(writer.call(put("first", gate), 20))
         assert await asyncio.to_thread(gate.reached.wait, 20)
         with pytest.raises(UnavailableError):
@@ -83,7 +84,7 @@ async def test_a_job_that_was_given_up_never_runs(path: Path) -> None:
 
 async def test_too_many_waiting_jobs_are_refused(path: Path) -> None:
     gate = Gate()
-    async with lane(path, batch_jobs=1, depth_jobs=3) as writer:
+    async with executor(path, batch_jobs=1, depth_jobs=3) as writer:
         calls = [asyncio.create_task(writer.call(put(f"k{n}", gate), 20)) for n in range(10)]
         done, _ = await asyncio.wait(calls, return_when=asyncio.FIRST_EXCEPTION)
         assert {type(call.exception()) for call in done} == {UnavailableError}
@@ -93,7 +94,7 @@ async def test_too_many_waiting_jobs_are_refused(path: Path) -> None:
 
 
 async def test_a_bug_in_a_job_reaches_its_caller(path: Path) -> None:
-    async with lane(path) as writer:
+    async with executor(path) as writer:
         with pytest.raises(ZeroDivisionError):
             await writer.call(lambda _: 1 / 0, 5)
         assert await writer.call(put("next"), 5) == "next"
@@ -102,11 +103,11 @@ async def test_a_bug_in_a_job_reaches_its_caller(path: Path) -> None:
 async def test_a_failed_commit_fails_the_whole_batch(path: Path) -> None:
     loop = asyncio.get_running_loop()
     connection = connect_writer(path, 1)
-    jobs = [
-        Job(put("a"), loop.create_future()),
-        Job(lambda held: held.execute("ROLLBACK"), loop.create_future()),
+    jobs: list[Job] = [
+        Waiting(put("a"), loop.create_future()),
+        Waiting(lambda held: held.execute("ROLLBACK"), loop.create_future()),
     ]
     outcomes = commit_together(connection, jobs)
-    assert [type(outcome.error) for outcome in outcomes] == [UnavailableError, UnavailableError]
+    assert [type(outcome) for outcome in outcomes] == [UnavailableError, UnavailableError]
     assert keys(connection) == set()
     connection.close()

@@ -1,4 +1,4 @@
-"""The door: caps of sockets, handshakes in turn, fair refusals; by both ways in, through real sockets."""
+"""Admission: caps of sockets, handshakes in turn, fair refusals; by both ways in, through real sockets."""
 
 import asyncio
 from collections.abc import Iterator

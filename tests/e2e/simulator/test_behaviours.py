@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from simulator.profiles.vouchstorm.fixtures import way_of
+from simulator.profiles.vouchstorm.client import way_of
 from simulator.progress import Silent
 from simulator.result import Result
 from simulator.run.runner import RunOptions, run

@@ -1,33 +1,18 @@
 """The capacity of a real server that was throttled to a known rate is located within 10 %."""
 
-import sys
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from pathlib import Path
-
 import pytest
 
 from simulator.capacity.run import CapacityOptions, find_capacity
 from simulator.capacity.search import Plan
-from simulator.processes import PIPE, Program
 from simulator.progress import Silent
 from simulator.run.runner import RunOptions
 from simulator.scenario.loader import build
-from tests.support.simulator.planted import GENEROUS
+from tests.support.simulator.planted import GENEROUS, server
 
-SERVER = Path(__file__).parents[2] / "support" / "simulator" / "throttled_server.py"
 RATE_PER_S = 70.0
 HOLD_S = 4.0
 LIMIT_MS = 150.0
 """What is too much piles up over the hold: at the limit by 150 ms in 4 s, which is 4 % above the rate."""
-
-
-@asynccontextmanager
-async def throttled_server(rate_per_s: float) -> AsyncIterator[int]:
-    """The port of a server that lives as long as the block."""
-    words = [sys.executable, str(SERVER), "--rate", str(rate_per_s)]
-    async with Program(words, stdin=PIPE, stdout=PIPE).spawned() as child:
-        yield (await child.facts(30))["port"]
 
 
 @pytest.mark.slow
@@ -44,7 +29,7 @@ async def test_the_limit_of_a_throttled_server_is_located_within_ten_percent() -
             "slo": {"fanout_p99_ms": LIMIT_MS},
         }
     )
-    async with throttled_server(RATE_PER_S) as port:
+    async with server("throttled_server", "--rate", str(RATE_PER_S)) as port:
         options = CapacityOptions(
             RunOptions(scenario, url=f"http://127.0.0.1:{port}"),
             Plan(start=20, most=1_000, whole=False),

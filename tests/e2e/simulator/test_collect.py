@@ -6,14 +6,14 @@ import pytest
 
 from simulator.progress import Silent
 from simulator.run.collect import Meter
-from simulator.run.phases import Course, Place
+from simulator.run.phases import LoadRun, RunOptions
 from tests.support.simulator.planted import scenario, server
 
 NS = 1_000_000_000
 DRAIN_S = 3.0
 
 
-class Watched(Course):
+class Watched(LoadRun):
     """Notes in which phase the meters are read, and when."""
 
     read: list[tuple[str, Meter]]
@@ -27,8 +27,8 @@ class Watched(Course):
 @pytest.mark.parametrize("processes", [1, 2])
 async def test_the_meters_are_read_around_the_load(processes: int) -> None:
     spec = scenario(processes=processes, phases={"warmup_s": 0.5, "drain_s": DRAIN_S})
-    async with server("lying_server.py") as port:
-        course = Watched(spec, Place(f"http://127.0.0.1:{port}", None, None, None, None, False), Silent())
+    async with server("lying_server") as port:
+        course = Watched(RunOptions(spec, url=f"http://127.0.0.1:{port}"), Silent())
         await course.run()
     (before_in, before), (after_in, after) = course.read
     assert (before_in, after_in) == ("warmup", "load")

@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 
 from simulator.errors import ScenarioError, SetupError
-from simulator.faults.injector import Sabotage
-from simulator.scenario.loader import Scenario, build
+from simulator.faults.injector import FaultInjector
+from simulator.scenario.loader import build
+from simulator.scenario.models import Scenario
 from simulator.socketio_client import Endpoint
 from tests.support.waiting import DEADLINE_S, until
 
@@ -72,11 +73,11 @@ def kept(keeper: Keeper, **more: Any) -> dict[str, Any]:
 
 
 @contextlib.asynccontextmanager
-async def begun(wanted: Scenario) -> AsyncIterator[Sabotage]:
+async def begun(wanted: Scenario) -> AsyncIterator[FaultInjector]:
     """Faults that run, without a run around them."""
-    async with Sabotage(wanted, None, URL) as sabotage:
-        sabotage.start(time.monotonic_ns(), Endpoint.parse(URL))
-        yield sabotage
+    async with FaultInjector(wanted, None, URL) as faults:
+        faults.start(time.monotonic_ns(), Endpoint.parse(URL))
+        yield faults
 
 
 # ---------------------------------------------------------------- refused before the load
@@ -100,14 +101,14 @@ async def test_a_fault_that_cannot_be_is_refused_in_one_sentence(
     fault: dict[str, Any], services: dict[str, Any], said: str
 ) -> None:
     with pytest.raises(SetupError, match=said):
-        async with Sabotage(scenario(fault | {"at_s": 1}, **services), None, URL):
+        async with FaultInjector(scenario(fault | {"at_s": 1}, **services), None, URL):
             pass
 
 
 async def test_nothing_is_ended_that_nobody_starts_again(keeper: Keeper) -> None:
     wanted = scenario({"kind": "kill", "target": "db", "at_s": 1}, db=kept(keeper, restarts=False))
     with pytest.raises(SetupError, match="would end db for good"):
-        async with Sabotage(wanted, None, URL):
+        async with FaultInjector(wanted, None, URL):
             pass
 
 
@@ -117,35 +118,35 @@ async def test_nothing_is_ended_that_nobody_starts_again(keeper: Keeper) -> None
 @pytest.mark.parametrize("kind", ["kill", "restart", "deploy"])
 async def test_a_service_that_ended_is_waited_for_until_it_is_back(keeper: Keeper, kind: str) -> None:
     wanted = scenario({"kind": kind, "target": "db", "at_s": 0}, db=kept(keeper))
-    async with begun(wanted) as sabotage:
+    async with begun(wanted) as faults:
         await until(lambda: keeper.started == 2, "it was started again")
-        await sabotage.finish()
-    assert (sabotage.failures, [mark.kind for mark in sabotage.marks]) == ([], [kind])
+        await faults.finish()
+    assert (faults.failures, [mark.kind for mark in faults.marks]) == ([], [kind])
 
 
 async def test_a_deploy_that_the_load_does_not_outlast_is_a_failure(keeper: Keeper) -> None:
     services = {"node-1": kept(keeper), "node-2": kept(keeper)}
     wanted = scenario({"kind": "deploy", "at_s": 0, "gap_s": 50}, **services)
-    async with begun(wanted) as sabotage:
+    async with begun(wanted) as faults:
         await until(lambda: keeper.started == 2, "the first one was started again")
-        await sabotage.finish()
-    assert "only 1 of 2 were replaced" in sabotage.failures[0]
+        await faults.finish()
+    assert "only 1 of 2 were replaced" in faults.failures[0]
 
 
 async def test_a_service_that_does_not_come_back_is_a_failure(keeper: Keeper) -> None:
     keeper.starts_again = False
     wanted = scenario({"kind": "kill", "target": "db", "at_s": 0, "back_within_s": 0.3}, db=kept(keeper))
-    async with begun(wanted) as sabotage:
-        await until(lambda: sabotage.failures, "the fault has failed")
-    assert "db did not come back within 0.3 s" in sabotage.failures[0]
+    async with begun(wanted) as faults:
+        await until(lambda: faults.failures, "the fault has failed")
+    assert "db did not come back within 0.3 s" in faults.failures[0]
 
 
 async def test_a_paused_service_runs_on_when_the_load_is_over(keeper: Keeper) -> None:
     wanted = scenario({"kind": "pause", "target": "db", "at_s": 0, "for_s": 50}, db=kept(keeper))
-    async with begun(wanted) as sabotage:
+    async with begun(wanted) as faults:
         await until(lambda: state_of(keeper.pid) == "T", "it stands still")
-        await sabotage.finish()
-        assert (state_of(keeper.pid) == "T", sabotage.failures) == (False, [])
+        await faults.finish()
+        assert (state_of(keeper.pid) == "T", faults.failures) == (False, [])
 
 
 async def test_a_paused_service_runs_on_after_an_exception(keeper: Keeper) -> None:
@@ -174,25 +175,25 @@ async def test_a_paused_service_runs_on_after_a_cancellation(keeper: Keeper) -> 
 async def test_an_interrupted_run_does_not_wait_for_a_service_to_come_back(keeper: Keeper) -> None:
     keeper.starts_again = False
     wanted = scenario({"kind": "kill", "target": "db", "at_s": 0, "back_within_s": 500}, db=kept(keeper))
-    async with begun(wanted) as sabotage:
-        await until(lambda: sabotage.marks, "it was killed")
-        await asyncio.wait_for(sabotage.finish(patient=False), 10)
+    async with begun(wanted) as faults:
+        await until(lambda: faults.marks, "it was killed")
+        await asyncio.wait_for(faults.finish(patient=False), 10)
 
 
 async def test_a_flapping_service_stands_still_again_and_again(keeper: Keeper) -> None:
     flapping = {"kind": "pause", "target": "db", "at_s": 0, "for_s": 0.1, "times": 3, "gap_s": 0.1}
-    async with begun(scenario(flapping, db=kept(keeper))) as sabotage:
+    async with begun(scenario(flapping, db=kept(keeper))) as faults:
         for _ in range(3):
             await until(lambda: state_of(keeper.pid) == "T", "it stands still")
             await until(lambda: state_of(keeper.pid) != "T", "it runs")
-    assert sabotage.failures == []
+    assert faults.failures == []
 
 
 async def test_faults_whose_time_has_not_come_are_left_out(keeper: Keeper) -> None:
     wanted = scenario({"kind": "kill", "target": "db", "at_s": 50}, db=kept(keeper))
-    async with begun(wanted) as sabotage:
-        await sabotage.finish()
-    assert (sabotage.marks, sabotage.failures, keeper.started) == ([], [], 1)
+    async with begun(wanted) as faults:
+        await faults.finish()
+    assert (faults.marks, faults.failures, keeper.started) == ([], [], 1)
 
 
 # ---------------------------------------------------------------- lines
@@ -229,32 +230,32 @@ async def asked(port: int, within_s: float = DEADLINE_S) -> bytes:
 @pytest.mark.parametrize("kind", ["cut", "stall", "refuse", "half_close"])
 async def test_a_broken_line_carries_nothing_until_it_is_over(echo: int, kind: str) -> None:
     url = f"http://127.0.0.1:{echo}"
-    async with Sabotage(scenario({"kind": kind, "at_s": 0, "for_s": 50}), None, url) as sabotage:
-        port = Endpoint.parse(sabotage.entrance(url)).port
+    async with FaultInjector(scenario({"kind": kind, "at_s": 0, "for_s": 50}), None, url) as faults:
+        port = Endpoint.parse(faults.entrance(url)).port
         assert await asked(port) == b"hello"
-        sabotage.start(time.monotonic_ns(), Endpoint.parse(url))
-        await until(lambda: sabotage.marks, "it has begun")
+        faults.start(time.monotonic_ns(), Endpoint.parse(url))
+        await until(lambda: faults.marks, "it has begun")
         assert await asked(port, within_s=0.3) == b""
-        await sabotage.finish()
+        await faults.finish()
         assert await asked(port) == b"hello"
 
 
 async def test_a_proxy_stands_where_its_users_were_told(echo: int, unused_tcp_port: int) -> None:
     redis = {"proxy_to": f"127.0.0.1:{echo}", "listen": unused_tcp_port}
     wanted = scenario({"kind": "delay", "target": "redis", "at_s": 50, "ms": 1}, redis=redis)
-    async with Sabotage(wanted, None, URL):
+    async with FaultInjector(wanted, None, URL):
         assert await asked(unused_tcp_port) == b"hello"
 
 
 async def test_without_a_line_fault_clients_connect_to_the_server_itself() -> None:
-    async with Sabotage(scenario(), None, URL) as sabotage:
-        assert sabotage.entrance(URL) == URL
+    async with FaultInjector(scenario(), None, URL) as faults:
+        assert faults.entrance(URL) == URL
 
 
 # ---------------------------------------------------------------- strangers
 
 
-async def molested(answer: bytes) -> Sabotage:
+async def molested(answer: bytes) -> FaultInjector:
     """What strangers found at a server that answers everything with the same bytes."""
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -267,23 +268,23 @@ async def molested(answer: bytes) -> Sabotage:
     async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
         url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
         hostile = {"kind": "hostile", "at_s": 0, "for_s": 50, "sockets": 4}
-        async with Sabotage(scenario(hostile), None, url) as sabotage:
-            sabotage.start(time.monotonic_ns(), Endpoint.parse(url))
-            await until(lambda: sabotage.hostile.inputs > 20, "some nonsense was sent")
-            await sabotage.finish()
-    return sabotage
+        async with FaultInjector(scenario(hostile), None, url) as faults:
+            faults.start(time.monotonic_ns(), Endpoint.parse(url))
+            await until(lambda: faults.hostile.inputs > 20, "some nonsense was sent")
+            await faults.finish()
+    return faults
 
 
 async def test_answers_that_blame_the_server_are_counted() -> None:
-    sabotage = await molested(b"HTTP/1.1 500 Internal Server Error\r\nContent-Length: 0\r\n\r\n")
-    assert sabotage.hostile.server_errors > 0
-    assert "500 to request" in sabotage.marks[0].note
+    faults = await molested(b"HTTP/1.1 500 Internal Server Error\r\nContent-Length: 0\r\n\r\n")
+    assert faults.hostile.server_errors > 0
+    assert "500 to request" in faults.marks[0].note
 
 
 @pytest.mark.parametrize("head", [b"400 Bad Request", b"503 Service Unavailable\r\nRetry-After: 2"])
 async def test_refusals_blame_nobody(head: bytes) -> None:
-    sabotage = await molested(b"HTTP/1.1 " + head + b"\r\nContent-Length: 0\r\n\r\n")
-    assert (sabotage.hostile.server_errors, sabotage.failures) == (0, [])
+    faults = await molested(b"HTTP/1.1 " + head + b"\r\nContent-Length: 0\r\n\r\n")
+    assert (faults.hostile.server_errors, faults.failures) == (0, [])
 
 
 async def test_some_strangers_have_an_account() -> None:
@@ -299,8 +300,8 @@ async def test_some_strangers_have_an_account() -> None:
     async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
         url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
         hostile = {"kind": "hostile", "at_s": 0, "for_s": 50, "sockets": 4}
-        async with Sabotage(scenario(hostile), None, url) as sabotage:
-            sabotage.start(time.monotonic_ns(), Endpoint.parse(url), {"token": "of a stranger"})
+        async with FaultInjector(scenario(hostile), None, url) as faults:
+            faults.start(time.monotonic_ns(), Endpoint.parse(url), {"token": "of a stranger"})
             await until(lambda: any(b"of a stranger" in each for each in heard), "one said who it is")
 
 

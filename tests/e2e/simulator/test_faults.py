@@ -6,12 +6,13 @@ from typing import Any
 
 import pytest
 
-from simulator.commands import Stack, server_commands
 from simulator.errors import SetupError
+from simulator.profiles.registry import server_commands
 from simulator.progress import Silent
 from simulator.result import Result
 from simulator.run.runner import RunOptions, run
-from simulator.scenario.loader import Scenario, build, load
+from simulator.scenario.loader import build, load
+from simulator.scenario.models import Scenario
 from simulator.target.server import Commands
 from tests.support.backend.node import QUICK, ROOT, environment, running_node
 from tests.support.services import running_valkey_async
@@ -41,12 +42,12 @@ def small(*faults: dict[str, Any], **changes: Any) -> Scenario:
 
 def embedded() -> Commands:
     quick = {name: value for name, value in environment(QUICK).items() if name.startswith("VOUCHSTORM_")}
-    found = server_commands([sys.executable, str(ROOT / "cli.py")], Stack.EMBEDDED, 1)
+    found = server_commands([sys.executable, str(ROOT / "cli.py")])
     return Commands(found.serve, found.seed, env=quick)
 
 
 def full() -> Commands:
-    return server_commands([sys.executable, str(ROOT / "cli.py")], Stack.FULL, 2)
+    return server_commands([sys.executable, str(ROOT / "cli.py")], 2)
 
 
 def told(result: Result) -> tuple[str, list[str], int]:

@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from simulator.generator.pool import RemoteShard
+from simulator.generator.pool import RemoteWorker
 from simulator.host import cpu_s, family
 from simulator.progress import Live, Silent
 from simulator.result import Result
 from simulator.run.collect import findings_of
-from simulator.run.phases import Course, Place
+from simulator.run.phases import LoadRun
 from simulator.run.runner import RunOptions, run
 from simulator.scenario.loader import build
 from simulator.verdict import Honesty, judge
@@ -97,7 +97,7 @@ async def test_clients_that_publish_themselves_do_so_in_their_own_process() -> N
     spec = build(
         {"profile": "echo", "clients": 10, "duration_s": 1, "honesty": GENEROUS, "processes": SEVERAL}
     )
-    async with server("stock_server.py") as port:
+    async with server("stock_server") as port:
         result = await run(RunOptions(spec, url=f"http://127.0.0.1:{port}"), Silent())
     assert (result.verdict, result.reasons) == ("PASS", [])
     assert result.ledger.live == result.publishes.accepted == result.publishes.scheduled > 0
@@ -146,42 +146,43 @@ class Once(Silent):
 
 async def test_a_process_that_dies_makes_the_run_invalid_and_is_named() -> None:
     spec = scenario(processes=2, duration_s=20)
-    async with server("lying_server.py") as port:
-        place = Place(f"http://127.0.0.1:{port}", None, None, None, None, False)
-        course = Course(spec, place, Once(lambda: kill_second(course)))
+    async with server("lying_server") as port:
+        options = RunOptions(spec, url=f"http://127.0.0.1:{port}")
+        course = LoadRun(options, Once(lambda: kill_second(course)))
         measured = await course.run()
     result = judge(findings_of(measured), spec.slo, Honesty(**spec.honesty.model_dump()))
     assert result.verdict == "INVALID"
     assert "Process 2 of 2, which held 6 clients, was lost: it ended with signal SIGKILL." in result.reasons
 
 
-def kill_second(course: Course) -> None:
-    shard = course.crowd.shards[1]
-    assert isinstance(shard, RemoteShard)
-    os.kill(shard.pid, signal.SIGKILL)
+def kill_second(course: LoadRun) -> None:
+    worker = course.pool.workers[1]
+    assert isinstance(worker, RemoteWorker)
+    os.kill(worker.pid, signal.SIGKILL)
 
 
 async def test_a_process_whose_answer_fails_makes_the_run_invalid_and_is_named() -> None:
     """It lives, but half of the ledger would be missing."""
     spec = scenario(processes=2, duration_s=20)
-    async with server("lying_server.py") as port:
-        place = Place(f"http://127.0.0.1:{port}", None, None, None, None, False)
-        course = Course(spec, place, Once(lambda: make_second_fail(course)))
+    async with server("lying_server") as port:
+        options = RunOptions(spec, url=f"http://127.0.0.1:{port}")
+        course = LoadRun(options, Once(lambda: make_second_fail(course)))
         measured = await course.run()
     result = judge(findings_of(measured), spec.slo, Honesty(**spec.honesty.model_dump()))
     assert result.verdict == "INVALID"
     assert result.reasons[0].startswith("Process 2 of 2, which held 6 clients, was lost: its answer failed")
 
 
-def make_second_fail(course: Course) -> None:
-    shard = course.crowd.shards[1]
-    assert isinstance(shard, RemoteShard)
-    shard.sample = lambda **_: shard._ask("nudge", "no number")  # type: ignore[method-assign]
+def make_second_fail(course: LoadRun) -> None:
+    worker = course.pool.workers[1]
+    assert isinstance(worker, RemoteWorker)
+    right = worker.ask
+    worker.ask = lambda name, **_: right("nudge", "no number")  # type: ignore[method-assign]
 
 
 async def test_whoever_watches_sees_all_processes_together() -> None:
     ui = Once(lambda: None)
-    async with server("lying_server.py") as port:
+    async with server("lying_server") as port:
         spec = scenario(processes=SEVERAL, duration_s=3)
         await run(RunOptions(spec, url=f"http://127.0.0.1:{port}"), ui)
     last = ui.ticks[-1]
@@ -191,16 +192,16 @@ async def test_whoever_watches_sees_all_processes_together() -> None:
 
 async def test_no_process_outlives_the_one_that_started_it() -> None:
     program = (
-        "import sys; from simulator.runner import RunOptions, run_scenario; "
+        "import sys; from simulator.run.runner import RunOptions, run_scenario; "
         "from tests.support.simulator.planted import scenario; "
         "run_scenario(RunOptions(scenario(processes=2, duration_s=60), url=sys.argv[1]))"
     )
-    async with server("lying_server.py") as port:
+    async with server("lying_server") as port:
         first = await asyncio.create_subprocess_exec(
             sys.executable, "-c", program, f"http://127.0.0.1:{port}", cwd=ROOT
         )
         await until(lambda: len(family(first.pid)) == 3, timeout_s=60)
-        others = [pid for pid in family(first.pid) if pid != first.pid]
+        others = [each.pid for each in family(first.pid) if each.pid != first.pid]
         first.kill()
         await first.wait()
         await until(lambda: not any(cpu_s(pid) for pid in others), timeout_s=60)

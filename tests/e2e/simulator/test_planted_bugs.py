@@ -95,7 +95,7 @@ async def test_the_ledger_holds_over_other_transports(transport: str) -> None:
 
 
 async def test_a_server_that_is_no_vouchstorm_is_told_what_to_use_instead() -> None:
-    async with server("lying_server.py") as port:
+    async with server("lying_server") as port:
         with pytest.raises(SetupError, match="is not a Vouchstorm server"):
             await run(RunOptions(build({"clients": 4}), url=f"http://127.0.0.1:{port}"), Silent())
 
@@ -109,7 +109,7 @@ STOCK = {
 
 
 async def test_a_stock_server_is_driven_by_a_socket_from_toml_alone() -> None:
-    async with server("stock_server.py") as port:
+    async with server("stock_server") as port:
         result = await run(RunOptions(scenario(server=STOCK), url=f"http://127.0.0.1:{port}"), Silent())
     assert (result.verdict, result.reasons) == ("PASS", [])
     assert result.latency_ms["event"].count > 100
@@ -117,7 +117,7 @@ async def test_a_stock_server_is_driven_by_a_socket_from_toml_alone() -> None:
 
 async def test_a_bare_server_only_has_to_echo() -> None:
     spec = build({"profile": "echo", "clients": 10, "duration_s": 1, "honesty": GENEROUS})
-    async with server("stock_server.py") as port:
+    async with server("stock_server") as port:
         result = await run(RunOptions(spec, url=f"http://127.0.0.1:{port}"), Silent())
     assert (result.verdict, result.reasons) == ("PASS", [])
     assert result.ledger.live == result.publishes.accepted > 0
@@ -134,6 +134,6 @@ async def test_a_server_that_does_not_know_the_event_loses_every_echo() -> None:
             "phases": {"warmup_s": 0, "drain_s": 0.5},
         }
     )
-    async with server("lying_server.py") as port:
+    async with server("lying_server") as port:
         result = await run(RunOptions(spec, url=f"http://127.0.0.1:{port}"), Silent())
     assert (result.verdict, result.publishes.accepted) == ("INVALID", 0)

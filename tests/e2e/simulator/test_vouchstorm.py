@@ -15,9 +15,10 @@ from simulator.processes import free_port
 from simulator.progress import Live, Silent
 from simulator.result import Result
 from simulator.run.collect import findings_of
-from simulator.run.phases import Course, Place
+from simulator.run.phases import LoadRun
 from simulator.run.runner import RunOptions, run
-from simulator.scenario.loader import Scenario, load, override
+from simulator.scenario.loader import build, load, override
+from simulator.scenario.models import Scenario
 from simulator.target.server import Commands
 from simulator.verdict import Honesty, judge
 from tests.support.backend.node import QUICK, ROOT, Node, environment, running_node
@@ -38,14 +39,14 @@ def small(name: str, **changes: Any) -> Scenario:
     wanted = {"clients": 24, "duration_s": 4, "rate_per_s": 12} | changes
     scenario = override(load(name), **wanted, slo={k: v for k, v in LOOSE.items() if k in load(name).slo})
     data = scenario.model_dump() | {"honesty": GENEROUS, "phases": scenario.phases.model_dump() | PHASES}
-    return Scenario.model_validate(data)
+    return build(data)
 
 
 def commands() -> Commands:
     """Seed and serve in a directory of the run's own."""
     ours, where = [sys.executable, str(ROOT / "cli.py")], ["--data-dir", "{data_dir}/data"]
     sizes = ["--users", "{users}", "--claims", "{claims}", "--quorum", "{quorum}", "--seed", "{seed}"]
-    files = ["--tokens", "{tokens_file}", "--claims-file", "{claims_file}"]
+    files = ["--tokens", "{tokens_file}", "--claims-file", "{rooms_file}"]
     env = {name: value for name, value in environment(QUICK).items() if name.startswith("VOUCHSTORM_")}
     return Commands(
         [*ours, "serve", "--port", "0", *where, "--log-level", "warning"],
@@ -116,7 +117,7 @@ async def test_a_storm_of_watchers_is_caught_up_by_watching_again() -> None:
         "live": {"scope": "watched", "watches": 4},
         "faults": [{"kind": "drop", "at_s": 2.0, "fraction": 1.0, "away_s": (0.5, 1.0)}],
     }
-    result = await run(RunOptions(Scenario.model_validate(data), commands=commands()), Silent())
+    result = await run(RunOptions(build(data), commands=commands()), Silent())
     assert (result.reconnect.reconnected, result.ledger.lost) == (24, 0)
     assert result.verdict == "PASS", result.reasons
 
@@ -136,7 +137,7 @@ async def test_a_server_without_seed_gets_its_users_over_rest(node: Node) -> Non
 async def test_a_server_of_ours_that_dies_mid_run_fails_and_says_so() -> None:
     scenario = small("demo", duration_s=30)
     ui = KillAfter(lambda: os.kill(course.server.pid if course.server else 0, signal.SIGKILL))
-    course = Course(scenario, Place(None, commands(), None, None, None, False), ui)
+    course = LoadRun(RunOptions(scenario, commands=commands()), ui)
     measured = await course.run()
     result = judge(findings_of(measured), scenario.slo, Honesty(**scenario.honesty.model_dump()))
     assert (result.verdict, "SIGKILL" in result.reasons[0]) == ("FAIL", True)

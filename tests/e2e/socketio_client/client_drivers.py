@@ -1,22 +1,20 @@
 """Servers to test the lean client against, and a handler that remembers what it was told."""
 
-import asyncio
 import json
 import random
 import sys
-import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from simulator.processes import PIPE, Program
 from simulator.socketio_client import ConnectFailedError, Endpoint, LeanClient, ReconnectPolicy
+from tests.support.backend.node import ROOT
+from tests.support.waiting import until as until
 
-SUPPORT = Path(__file__).resolve().parents[2] / "support" / "simulator"
 DEADLINE_S = 20.0
 QUICK = ReconnectPolicy(delay_s=0.05, delay_max_s=0.2)
 
@@ -24,17 +22,9 @@ QUICK = ReconnectPolicy(delay_s=0.05, delay_max_s=0.2)
 @contextmanager
 def running(script: str, *arguments: str) -> Iterator[int]:
     """Run a support server in a child process; gives its port, stops it at the end."""
-    words = [sys.executable, str(SUPPORT / script), "--port", "0", *arguments]
-    with Program(words, stdin=PIPE, stdout=PIPE).running() as child:
+    words = [sys.executable, "-m", f"tests.support.simulator.{script}", "--port", "0", *arguments]
+    with Program(words, cwd=ROOT, stdin=PIPE, stdout=PIPE).running() as child:
         yield child.facts()["port"]
-
-
-async def until(condition: Callable[[], object], timeout_s: float = DEADLINE_S) -> None:
-    """Wait until the condition holds; fails at the deadline."""
-    deadline = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < deadline, "the condition did not come about in time"
-        await asyncio.sleep(0.005)
 
 
 @dataclass

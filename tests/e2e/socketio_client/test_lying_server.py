@@ -32,7 +32,7 @@ class Publisher:
 async def received(*flags: str, wait_for: int = MESSAGES) -> tuple[list[int], dict[str, int]]:
     """The seqs that a member of the room got of MESSAGES, and the server's counts."""
     witness = Witness()
-    with running("lying_server.py", *flags) as port:
+    with running("lying_server", *flags) as port:
         async with httpx.AsyncClient() as http, connected(port, witness) as client:
             assert await client.call("join", {"room": "a"}, timeout_s=DEADLINE_S) == {"room": "a", "seq": 0}
             publisher = Publisher(port, http)
@@ -86,7 +86,7 @@ async def test_it_delays() -> None:
 
 async def test_it_leaks_to_a_stranger() -> None:
     witness, stranger = Witness(), Witness()
-    with running("lying_server.py", "--leak-every", "10") as port:
+    with running("lying_server", "--leak-every", "10") as port:
         async with (
             httpx.AsyncClient() as http,
             connected(port, witness) as client,
@@ -104,7 +104,7 @@ async def missed(*flags: str) -> tuple[Witness, dict[str, int]]:
     """A member that was away for five of fifteen messages, and came back with its cursor."""
     witness = Witness()
     cursor: dict[str, Any] = {}
-    with running("lying_server.py", *flags) as port:
+    with running("lying_server", *flags) as port:
         async with (
             httpx.AsyncClient() as http,
             connected(port, witness, auth=lambda: {"last_seq": cursor}) as client,
@@ -147,7 +147,7 @@ async def test_a_trimmed_history_is_admitted() -> None:
 
 async def test_sync_gives_what_was_missed() -> None:
     witness = Witness()
-    with running("lying_server.py") as port:
+    with running("lying_server") as port:
         async with httpx.AsyncClient() as http, connected(port, witness) as client:
             await Publisher(port, http).publish(5)
             answer = await client.call("sync", {"room": "a", "after_seq": 3}, timeout_s=DEADLINE_S)
@@ -157,7 +157,7 @@ async def test_sync_gives_what_was_missed() -> None:
 
 async def test_order_holds_for_publishers_at_once() -> None:
     witness = Witness()
-    with running("lying_server.py") as port:
+    with running("lying_server") as port:
         async with httpx.AsyncClient() as http, connected(port, witness) as client:
             await client.call("join", {"room": "a"}, timeout_s=DEADLINE_S)
             publisher = Publisher(port, http)
@@ -168,7 +168,7 @@ async def test_order_holds_for_publishers_at_once() -> None:
 
 @pytest.mark.parametrize("body", [b"", b"[]", b'{"room":"a"}'])
 async def test_a_publication_without_its_fields_is_refused(body: bytes) -> None:
-    with running("lying_server.py") as port:
+    with running("lying_server") as port:
         async with httpx.AsyncClient() as http:
             answer = await http.post(f"http://127.0.0.1:{port}/publish", content=body)
             assert answer.status_code == 422

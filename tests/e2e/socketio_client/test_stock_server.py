@@ -35,7 +35,7 @@ every_transport = pytest.mark.parametrize("transport", TRANSPORTS)
 @pytest.fixture(scope="module")
 def port() -> Iterator[int]:
     """A stock server whose heartbeat is as quick as python-engineio can announce one."""
-    with running("stock_server.py", "--ping-interval", "1", "--ping-timeout", "1") as found:
+    with running("stock_server", "--ping-interval", "1", "--ping-timeout", "1") as found:
         yield found
 
 
@@ -127,7 +127,7 @@ async def test_a_refusal_is_retried_when_the_policy_says_so(port: int, witness: 
 @every_transport
 async def test_a_clean_stop_leaves_the_server_without_the_client(witness: Witness, transport: str) -> None:
     """The server's heartbeat is far too slow to find out by itself."""
-    with running("stock_server.py") as port:
+    with running("stock_server") as port:
         async with connected(port, witness, transport) as client:
             assert await connected_count(port) == 1
         assert witness.disconnects == ["client stop"]
@@ -224,7 +224,7 @@ async def test_what_is_emitted_during_the_upgrade_arrives_in_order(port: int, wi
 
 
 async def test_polling_only_servers_are_polled(witness: Witness) -> None:
-    with running("stock_server.py", "--polling-only") as port:
+    with running("stock_server", "--polling-only") as port:
         async with connected(port, witness, "upgrade") as client:
             assert await client.call("echo", 1, timeout_s=DEADLINE_S) == 1
             assert (client.counters.upgrades, client.counters.upgrade_failures) == (0, 0)
@@ -274,7 +274,7 @@ async def test_a_client_goes_offline_and_returns_by_itself(port: int, witness: W
 
 
 async def test_a_sleeping_client_leaves_a_half_open_socket_behind(witness: Witness) -> None:
-    with running("stock_server.py") as port:
+    with running("stock_server") as port:
         async with connected(port, witness, policy=ReconnectPolicy.none()) as client:
             client.go_offline(3600.0, silent=True)
             assert witness.disconnects == ["client offline"]
@@ -285,7 +285,7 @@ async def test_a_sleeping_client_leaves_a_half_open_socket_behind(witness: Witne
 
 
 async def test_a_dropped_client_is_gone_for_the_server_at_once(witness: Witness) -> None:
-    with running("stock_server.py") as port:
+    with running("stock_server") as port:
         async with connected(port, witness, policy=ReconnectPolicy.none()) as client:
             client.drop()
             assert client.state is ClientState.STOPPED
@@ -293,7 +293,7 @@ async def test_a_dropped_client_is_gone_for_the_server_at_once(witness: Witness)
 
 
 async def test_a_half_open_client_is_given_up_by_the_server_alone(witness: Witness) -> None:
-    with running("stock_server.py", "--ping-interval", "1", "--ping-timeout", "1") as port:
+    with running("stock_server", "--ping-interval", "1", "--ping-timeout", "1") as port:
         async with connected(port, witness) as client:
             client.half_open()
             assert client.emit("echo") is False

@@ -71,6 +71,10 @@ class BellStore:
     reads: list[Read] = field(default_factory=list)
     calls: int = 0
 
+    @property
+    def notifications(self) -> "BellStore":
+        return self
+
     async def _read(self, look: Callable[[], Any]) -> Any:
         self.calls += 1
         if not self.manual:

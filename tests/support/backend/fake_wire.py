@@ -6,6 +6,7 @@ arrives.
 
 import asyncio
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import engineio
@@ -98,29 +99,22 @@ class FakeTransport(asyncio.Transport):
         return self.protocol
 
 
-class Counted:
-    """Where the engine counts ends and drops."""
+class Counted(list[str]):
+    """A counter that remembers each reason."""
 
-    def __init__(self) -> None:
-        self.aborts: list[str] = []
-        self.drops: list[tuple[DeliveryClass, str]] = []
-        self.excesses: list[str] = []
-
-    def abort(self, reason: str) -> None:
-        self.aborts.append(reason)
-
-    def drop(self, delivery: DeliveryClass, reason: str) -> None:
-        self.drops.append((delivery, reason))
-
-    def excess(self, scope: str) -> None:
-        self.excesses.append(scope)
+    inc = list.append
 
 
 class Wire:
     """An engine, and connections to it. heard: (sid, text). ended: (sid, reason)."""
 
     def __init__(self, *, ping_interval_s: float = 30.0, ping_timeout_s: float = 30.0, **bounds: Any) -> None:
-        self.counts = Counted()
+        self.drops: list[tuple[DeliveryClass, str]] = []
+        self.metrics: Any = SimpleNamespace(
+            aborts=Counted(),
+            rate_limited=Counted(),
+            dropped=lambda delivery, reason: self.drops.append((delivery, reason)),
+        )
         self.engine = Engine(
             async_mode="asgi",
             cors_allowed_origins="*",
@@ -129,7 +123,7 @@ class Wire:
             async_handlers=False,
             http_compression=False,
             bounds=Bounds(**bounds),
-            counts=self.counts,
+            metrics=self.metrics,
         )
         self.heard: list[tuple[str, str]] = []
         self.ended: list[tuple[str, str]] = []

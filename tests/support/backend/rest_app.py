@@ -3,7 +3,7 @@
 No sockets: pushes are recorded. `rest_world` is the composition; tests speak to it through `world.client`.
 """
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -15,7 +15,7 @@ import httpx
 from backend.app.api.router import Api, install, new_api
 from backend.app.clock import SortableIds
 from backend.app.observability.metrics import Metrics
-from backend.app.ports import Push, Store
+from backend.app.ports import Push
 from backend.app.services.accounts import Accounts
 from backend.app.services.claims import Claims
 from backend.app.services.consensus_engine import ConsensusEngine
@@ -26,8 +26,9 @@ from backend.app.services.passwords import Passwords
 from backend.app.services.tokens import Tokens
 from backend.app.services.websocket_service import WebSocketService
 from backend.app.settings import Settings
-from backend.app.store.metered import MeteredStore
-from backend.app.store.sqlite.store import SqliteStore
+from backend.app.store.metered import metered
+from backend.app.store.open import sqlite_store
+from backend.app.store.sqlite.connection import Database
 
 SECRET = "a-secret-for-tests-of-at-least-32-characters"
 PASSWORD = "correct horse battery"
@@ -101,17 +102,17 @@ class World:
 
 
 @asynccontextmanager
-async def rest_world(
-    directory: Path, *, wrap: Callable[[Store], Store] = lambda store: store, **overrides: Any
-) -> AsyncIterator[World]:
-    """A running REST room. wrap: what stands between the services and the real store."""
+async def rest_world(directory: Path, **overrides: Any) -> AsyncIterator[World]:
+    """A running REST room."""
     settings = Settings(data_dir=directory, node="node-1", jwt_secret=SECRET, **overrides)
     clock, emitter, metrics = ManualClock(), RecordingEmitter(), Metrics("0", "node-1")
     ids = SortableIds(clock)
-    inner = SqliteStore(directory / "test.db", settings.trust_policy, clock, settings.store_timeout_s)
+    inner = sqlite_store(
+        Database(directory / "test.db", settings.store_timeout_s), settings.trust_policy, clock
+    )
     await inner.open()
     try:
-        store = MeteredStore(wrap(inner), metrics)
+        store = metered(inner, metrics)
         websocket = WebSocketService(emitter)
         tokens = Tokens(SECRET, settings.token_ttl_s, clock)
         passwords = Passwords(time_cost=1, memory_kib=8)

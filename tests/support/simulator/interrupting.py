@@ -40,16 +40,21 @@ class Program:
 
     async def at(self, moment: Callable[[], object], what: str) -> None:
         """Wait for a moment of its life, or for its end."""
-        await until(lambda: moment() or self.ended, what, timeout_s=60)
+        try:
+            await until(lambda: moment() or self.ended, what, timeout_s=60)
+        except BaseException:
+            self.kill()
+            raise
 
-    async def send(self, numbers: Sequence[signal.Signals]) -> None:
-        """Signals, each once the one before has reached it."""
+    async def send(self, numbers: Sequence[signal.Signals], *, spaced: bool = True) -> None:
+        """Signals. spaced: each once the one before has reached it; else all in one moment."""
         for number in numbers:
             if self.ended:
                 return
             self.process.send_signal(number)
             self.sent.append(number)
-            await until(lambda: self.ended or not pending(self.pid), "a signal to arrive")
+            if spaced:
+                await until(lambda: self.ended or not pending(self.pid), "a signal to arrive")
 
     async def end(self) -> tuple[int | None, str]:
         """Exit code and last words, once nothing of it is left."""
@@ -57,15 +62,19 @@ class Program:
             _, said = await asyncio.wait_for(self.process.communicate(), TIMEOUT_S)
             await until(lambda: not marked(self.mark), "the end of all its processes")
         finally:
-            for pid in marked(self.mark):
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGKILL)
+            self.kill()
             await self.process.wait()
         return self.process.returncode, said.decode()
 
-    async def interrupted(self, numbers: Sequence[signal.Signals] = BURST) -> None:
+    def kill(self) -> None:
+        """All that is left of it."""
+        for pid in marked(self.mark):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+
+    async def interrupted(self, numbers: Sequence[signal.Signals] = BURST, *, spaced: bool = True) -> None:
         """Send these: exit code 130, one sentence of ours, no traceback, nothing left."""
-        await self.send(numbers)
+        await self.send(numbers, spaced=spaced)
         code, said = await self.end()
         assert "Traceback" not in said, said
         assert "Exception ignored" not in said, said

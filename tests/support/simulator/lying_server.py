@@ -1,7 +1,8 @@
 """A small chat-like Socket.IO server that can be told to lie. Only for tests: it proves what is caught.
 
-    python tests/support/simulator/lying_server.py --port 0 [--drop-every N] [--duplicate-every N]
-        [--swap-every N] [--delay-every N --delay-ms MS] [--leak-every N] [--stall-recovery | --no-recovery] [--history N]
+    python -m tests.support.simulator.lying_server --port 0 [--drop-every N] [--duplicate-every N]
+        [--swap-every N] [--delay-every N --delay-ms MS] [--leak-every N] [--stall-recovery | --no-recovery]
+        [--history N]
 
 Prints one JSON line {"port": ..., "pid": ...} when it listens. Stops on SIGTERM or when standard input ends.
 

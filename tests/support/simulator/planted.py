@@ -4,18 +4,18 @@ import sys
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from simulator.processes import PIPE, Program
 from simulator.progress import Silent
 from simulator.result import Result
 from simulator.run.runner import RunOptions, run
-from simulator.scenario.loader import Scenario, build
+from simulator.scenario.loader import build
+from simulator.scenario.models import Scenario
 from simulator.socketio_client import Endpoint
 from simulator.target.http_client import RestClient
+from tests.support.backend.node import ROOT
 
-HERE = Path(__file__).parent
 SERVER = {
     "join": [{"event": "join", "args": [{"room": "{room}"}]}],
     "rooms": {"count": 2, "durable": True},
@@ -64,14 +64,14 @@ def scenario(**changes: Any) -> Scenario:
 @asynccontextmanager
 async def server(program: str, *options: str) -> AsyncIterator[int]:
     """The port of a test server (a program in this folder) that lives as long as the block."""
-    words = [sys.executable, str(HERE / program), *options]
-    async with Program(words, stdin=PIPE, stdout=PIPE).spawned() as child:
+    words = [sys.executable, "-m", f"tests.support.simulator.{program}", *options]
+    async with Program(words, cwd=ROOT, stdin=PIPE, stdout=PIPE).spawned() as child:
         yield (await child.facts(30))["port"]
 
 
 async def planted(lies: Sequence[str], spec: Scenario) -> Planted:
     """Run a scenario against a server that lies so."""
-    async with server("lying_server.py", *lies) as port:
+    async with server("lying_server", *lies) as port:
         result = await run(RunOptions(spec, url=f"http://127.0.0.1:{port}"), Silent())
         return Planted(result, await counts_of(port))
 

@@ -1,6 +1,6 @@
 """A plain python-socketio server on uvicorn, as its documentation would have it. Only for tests.
 
-    python tests/support/simulator/stock_server.py --port 0 [--ping-interval 0.3] [--ping-timeout 0.3]
+    python -m tests.support.simulator.stock_server --port 0 [--ping-interval 0.3] [--ping-timeout 0.3]
         [--polling-only]
 
 Prints one JSON line {"port": ...} when it listens. Stops on SIGTERM, or when standard input ends.

@@ -1,6 +1,6 @@
 """A Socket.IO server that answers `echo` at a known rate and no faster. Only for tests.
 
-    python tests/support/simulator/throttled_server.py --rate 70 [--port 0]
+    python -m tests.support.simulator.throttled_server --rate 70 [--port 0]
 
 Prints one JSON line {"port": ..., "pid": ...} when it listens. Stops on SIGTERM or when standard input ends.
 Answers are given one after the other, 1 / rate seconds apart: a queue with one clerk, its limit the rate.

@@ -24,19 +24,14 @@ def test_nothing_needs_to_be_set() -> None:
     assert load_settings().mode is Mode.DEVELOPMENT
 
 
-def test_the_environment_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("given", "quorum"), [({}, 7), ({"default_quorum": None}, 7), ({"default_quorum": 9}, 9)]
+)
+def test_the_environment_is_read_unless_the_caller_names_a_value(
+    monkeypatch: pytest.MonkeyPatch, given: dict[str, int | None], quorum: int
+) -> None:
     monkeypatch.setenv("VOUCHSTORM_DEFAULT_QUORUM", "7")
-    assert load_settings().default_quorum == 7
-
-
-def test_what_the_caller_names_wins(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("VOUCHSTORM_DEFAULT_QUORUM", "7")
-    assert load_settings(default_quorum=9).default_quorum == 9
-
-
-def test_what_the_caller_leaves_open_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("VOUCHSTORM_DEFAULT_QUORUM", "7")
-    assert load_settings(default_quorum=None).default_quorum == 7
+    assert load_settings(**given).default_quorum == quorum
 
 
 def test_settings_are_frozen() -> None:
@@ -96,12 +91,6 @@ def test_a_threshold_outside_or_between_the_tenths_is_refused(threshold: float) 
     assert "VOUCHSTORM_CONSENSUS_THRESHOLD_PERCENT" in sentence(consensus_threshold_percent=threshold)
 
 
-@pytest.mark.parametrize("threshold", [50.1, 60.0, 66.7, 99.9, 100.0])
-def test_each_tenth_of_a_threshold_is_exact(threshold: float) -> None:
-    policy = load_settings(consensus_threshold_percent=threshold).consensus_policy
-    assert policy.threshold_tenths == round(threshold * 10)
-
-
 def test_every_threshold_in_tenths_can_be_set() -> None:
     read = [load_settings(consensus_threshold_percent=f"{tenths / 10:.1f}") for tenths in range(501, 1001)]
     assert [settings.consensus_policy.threshold_tenths for settings in read] == list(range(501, 1001))
@@ -109,9 +98,6 @@ def test_every_threshold_in_tenths_can_be_set() -> None:
 
 def test_a_queue_that_a_replay_overflows_is_refused() -> None:
     assert "VOUCHSTORM_REPLAY_LIMIT" in sentence(replay_limit=500)
-
-
-def test_a_queue_with_room_for_the_replay_is_fine() -> None:
     assert load_settings(replay_limit=500, socket_queue_packets=1_100).replay_limit == 500
 
 

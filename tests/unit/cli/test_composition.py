@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 import cli
 import simulator.commands
 from backend.stack.plan import MAX_NODES
+from simulator.profiles.registry import server_commands
 
 ROOT = Path(__file__).resolve().parents[3]
 HEAVY = {
@@ -51,7 +52,7 @@ def test_dashboards_build_check_passes_on_the_committed_files() -> None:
 
 
 def test_a_run_starts_its_server_by_the_program_it_was_given() -> None:
-    commands = simulator.commands.server_commands(("python", "x.py"), simulator.commands.Stack.FULL, 3)
+    commands = server_commands(("python", "x.py"), 3)
     assert tuple(commands.serve[:3]) == ("python", "x.py", "up")
 
 

@@ -1,24 +1,44 @@
 """CPU of a family of processes: what was used stays used, whoever ends in between."""
 
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+from typing import cast
+
+import psutil
 import pytest
 
-from simulator.host import FamilyCpu, Spent
+from simulator.host import FamilyCpu
+
+
+@dataclass(frozen=True)
+class Process:
+    """As psutil's: the same one is the one with the same number and start."""
+
+    pid: int
+    started: int
+    machine: "Machine" = field(compare=False)
+
+    def is_running(self) -> bool:
+        return self.machine.spent.get(self.pid, (None, 0.0))[0] == self.started
+
+    def cpu_times(self) -> SimpleNamespace:
+        return SimpleNamespace(user=self.machine.spent[self.pid][1], system=0.0)
 
 
 class Machine:
     """Processes by number, each with its start and its CPU seconds; the first is everybody's parent."""
 
     def __init__(self, **cpu_s: float) -> None:
-        self.spent = {int(name[1:]): Spent(int(name[1:]), used) for name, used in cpu_s.items()}
+        self.spent = {int(name[1:]): (int(name[1:]), used) for name, used in cpu_s.items()}
 
-    def family(self, pid: int) -> list[int]:
-        return list(self.spent) if pid in self.spent else []
-
-    def spent_by(self, pid: int) -> Spent | None:
-        return self.spent.get(pid)
+    def family(self, pid: int) -> list[psutil.Process]:
+        if pid not in self.spent:
+            return []
+        found = [Process(each, started, self) for each, (started, _) in self.spent.items()]
+        return cast(list[psutil.Process], found)
 
     def cpu(self, pid: int = 1) -> FamilyCpu:
-        return FamilyCpu(pid, family=self.family, spent=self.spent_by)
+        return FamilyCpu(pid, family=self.family)
 
 
 def test_the_sum_is_over_the_family() -> None:
@@ -30,7 +50,7 @@ def test_what_a_killed_child_used_stays() -> None:
     cpu = machine.cpu()
     cpu.total_s()
     del machine.spent[2]
-    machine.spent[1] = Spent(1, 1.25)
+    machine.spent[1] = (1, 1.25)
     assert cpu.total_s() == 3.75
 
 
@@ -39,7 +59,7 @@ def test_a_replacement_adds_to_what_it_replaced() -> None:
     cpu = machine.cpu()
     cpu.total_s()
     del machine.spent[2]
-    machine.spent[3] = Spent(3, 0.5)
+    machine.spent[3] = (3, 0.5)
     assert cpu.total_s() == 4.0
 
 
@@ -47,7 +67,7 @@ def test_a_number_that_is_used_again_is_another_process() -> None:
     machine = Machine(p1=1.0, p2=2.5)
     cpu = machine.cpu()
     cpu.total_s()
-    machine.spent[2] = Spent(900, 0.25)
+    machine.spent[2] = (900, 0.25)
     assert cpu.total_s() == 3.75
 
 
@@ -56,7 +76,7 @@ def test_a_child_that_lost_its_parent_is_still_followed() -> None:
     cpu = machine.cpu()
     cpu.total_s()
     machine.family = lambda pid: []  # type: ignore[method-assign]
-    machine.spent[2] = Spent(2, 3.0)
+    machine.spent[2] = (2, 3.0)
     assert cpu.total_s() == 4.0
 
 
@@ -64,7 +84,7 @@ def test_whether_the_first_lives_is_known() -> None:
     machine = Machine(p1=1.0)
     cpu = machine.cpu()
     alive = cpu.alive()
-    machine.spent[1] = Spent(900, 0.0)
+    machine.spent[1] = (900, 0.0)
     assert (alive, cpu.alive()) == (True, False)
 
 
@@ -73,6 +93,6 @@ def test_the_sum_never_falls(steps: list[str]) -> None:
     machine = Machine()
     cpu, seen = machine.cpu(), [0.0]
     for round_number, alive in enumerate(steps):
-        machine.spent = {int(pid): Spent(int(pid), 1.0 + round_number) for pid in alive}
+        machine.spent = {int(pid): (int(pid), 1.0 + round_number) for pid in alive}
         seen.append(cpu.total_s())
     assert seen == sorted(seen)

@@ -9,11 +9,11 @@ import pytest
 ROOT = Path(__file__).resolve().parents[3]
 
 HANGING = """
-import asyncio, subprocess, sys, time
+import asyncio, subprocess, time
 import pytest
 from tests.support import hang_report
 
-hang_report.AGAIN_S = 0.5
+hang_report.AGAIN_S = 2
 
 async def inner():
     await asyncio.Event().wait()
@@ -23,9 +23,7 @@ async def outer():
 
 async def test_hangs(tmp_path):
     with open(tmp_path / "child.log", "wb") as log:
-        child = subprocess.Popen(
-            [sys.executable, "-uc", "print('last words'); import time; time.sleep(60)"], stdout=log
-        )
+        child = subprocess.Popen(["sh", "-c", "echo last words; exec sleep 60"], stdout=log)
     (tmp_path / "ended.log").write_text("words of one who ended")
     while not (tmp_path / "child.log").read_bytes():
         await asyncio.sleep(0.01)
@@ -58,9 +56,10 @@ def said(tmp_path_factory: pytest.TempPathFactory) -> str:
     command = [sys.executable, "-m", "pytest", "-p", "tests.support.hang_report", "-o", "asyncio_mode=auto"]
     elsewhere = ["-c", "/dev/null", f"--rootdir={test.parent}", "-p", "no:cacheprovider"]
     return subprocess.run(
-        [*command, *elsewhere, "--timeout=2", str(test)],
+        [*command, *elsewhere, "--timeout=3", str(test)],
         cwd=ROOT,
-        capture_output=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
         text=True,
         timeout=100,
         check=False,

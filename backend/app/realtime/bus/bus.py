@@ -2,7 +2,7 @@
 
 Publishing never waits: a bounded queue and one task that sends batches. Listening survives anything: back-off
 50 ms to 2 s with jitter, and every interruption is a *gap*, after which this node compares with the store.
-Losing a message here never loses a durable event, it only delays it. Used by `bus_manager.py`.
+Losing a message here never loses a durable event, it only delays it.
 """
 
 import asyncio
@@ -23,16 +23,8 @@ from ...observability.metrics import Metrics
 from ...tasks import heed_cancellation
 from ..websocket import Message
 from . import messages
-from .cluster import Layout, Masters, OneConnection, connect_masters, discover
+from .cluster import Layout, Masters, connect_masters, discover
 from .redis import TROUBLE, connect, let_go
-
-# What this node may have missed on the bus and has not compared with the store yet.
-#
-# One instant stands for all pending gaps: since when messages may be missing. It only ever moves back
-# until a
-# comparison has succeeded, so that a second gap, or a store that is down, never shortens the window.
-# Used by
-# `bus.py`, which says when something was missed; `bus_listener.py` compares.
 
 log = logging.getLogger(__name__)
 
@@ -43,7 +35,11 @@ Compare = Callable[[list[str] | None, float], Awaitable[None]]
 
 
 class Gaps:
-    """The pending gaps of one node. Times are the event loop's."""
+    """What this node may have missed and has not compared with the store yet. Times are the event loop's.
+
+    One instant stands for all pending gaps. It only moves back until a comparison has succeeded: neither a
+    second gap nor a store that is down shortens the window.
+    """
 
     def __init__(self, metrics: Metrics, compare: Compare) -> None:
         self._metrics = metrics
@@ -105,6 +101,8 @@ SUBSCRIBE_BATCH = 500
 LINGER_S = 5.0
 """A channel stays subscribed this long after its last local member: reloads and flapping are cheap."""
 
+RAW_CHANNEL = "socketio"
+"""Where the Socket.IO library publishes."""
 SHARDED = (messages.ROOM_PREFIX, messages.BEAT_PREFIX)
 """Channels that a Cluster carries on one master."""
 
@@ -126,14 +124,11 @@ class Bus:
         node: str,
         metrics: Metrics,
         rng: random.Random,
-        *,
-        raw_channel: str = "socketio",
     ) -> None:
         self._url = url
         self._node = node
         self._metrics = metrics
         self._rng = rng
-        self._raw_channel = raw_channel
         self._origin = secrets.token_bytes(8)
         self._queue: deque[tuple[str, bytes]] = deque()
         self._wake = asyncio.Event()
@@ -158,7 +153,7 @@ class Bus:
         self._beats_sent: dict[int, float] = {}
         self._listening_s: float | None = None
         self._heard_s: float | None = None
-        self._gaps = Gaps(metrics, self._compare)
+        self.gaps = Gaps(metrics, self._compare)
         self._nodes: dict[str, tuple[float, int]] = {}
         self._attempt = 0
         self.on_message: Callable[[str, Message], None] = lambda room, message: None
@@ -177,7 +172,7 @@ class Bus:
 
     def publish_raw(self, data: str | bytes) -> None:
         """Queue a message of python-socketio's own format on its own channel."""
-        self._put(self._raw_channel, data.encode() if isinstance(data, str) else data)
+        self._put(RAW_CHANNEL, data.encode() if isinstance(data, str) else data)
 
     def publish_kick(self, kick: messages.Kick) -> None:
         """Have the other nodes end sockets; one that does not hear it finds out when it closes the gap."""
@@ -185,7 +180,7 @@ class Bus:
 
     def publish_resync(self) -> None:
         """Have every node, this one too, compare its sockets with the store."""
-        self._put(messages.CONTROL_CHANNEL, messages.pack_resync(0.0))
+        self._put(messages.CONTROL_CHANNEL, messages.pack_resync(messages.Resync()))
 
     def _put(self, channel: str, data: bytes) -> None:
         now = asyncio.get_running_loop().time()
@@ -235,11 +230,6 @@ class Bus:
         now = asyncio.get_running_loop().time()
         return sum(users for seen, users in self._nodes.values() if now - seen < NODE_GONE_AFTER_S)
 
-    def nodes(self) -> list[str]:
-        """Names of the other nodes that are alive."""
-        now = asyncio.get_running_loop().time()
-        return sorted(name for name, (seen, _) in self._nodes.items() if now - seen < NODE_GONE_AFTER_S)
-
     # -------------------------------------------------------------- publishing
 
     async def run_publisher(self) -> None:
@@ -262,7 +252,7 @@ class Bus:
                 self._metrics.bus_messages.inc("failed", len(batch))
                 if untold_s is None:
                     log.warning("cannot publish to the bus, other nodes catch up from the store: %s", error)
-                await self._drop_publisher()
+                await self.close()
                 await asyncio.sleep(0.05 + 0.1 * self._rng.random())
             except BaseException:
                 self._lost_since(lost_since_s)
@@ -287,7 +277,9 @@ class Bus:
                     pipeline.publish(channel, data)
                 if untold_since_s is not None:
                     silent_s = asyncio.get_running_loop().time() - untold_since_s
-                    pipeline.publish(messages.CONTROL_CHANNEL, messages.pack_resync(silent_s))
+                    pipeline.publish(
+                        messages.CONTROL_CHANNEL, messages.pack_resync(messages.Resync(silent_s))
+                    )
                 await pipeline.execute()
         if untold_since_s is not None:
             log.info("publishing to the bus again")
@@ -311,7 +303,8 @@ class Bus:
             if isinstance(outcome, BaseException):
                 raise outcome
 
-    async def _drop_publisher(self) -> None:
+    async def close(self) -> None:
+        """Let go of the connections to publish on."""
         publishers = [*self._publishers, *([self._publisher] if self._publisher is not None else [])]
         self._publisher, self._publishers = None, []
         await let_go(*publishers)
@@ -360,14 +353,14 @@ class Bus:
         started_s = asyncio.get_running_loop().time()
         try:
             async with asyncio.timeout(3.0):
-                await pubsub.subscribe(messages.CONTROL_CHANNEL, self._raw_channel)
+                await pubsub.subscribe(messages.CONTROL_CHANNEL, RAW_CHANNEL)
                 shards = await self._listen_to_masters()
             self._pubsub, self._subscribed = pubsub, {}
             self._changed.set()
             async with asyncio.TaskGroup() as group:
-                connections = shards or OneConnection(pubsub)
-                keeper = group.create_task(self._keep_subscriptions(connections, started_s))
-                readers = [group.create_task(self._read_shard(shards, index)) for index in shards or ()]
+                keeper = group.create_task(self._keep_subscriptions(shards or pubsub, started_s))
+                indexes = range(len(shards.pubsubs)) if shards is not None else ()
+                readers = [group.create_task(self._read_shard(shards, index)) for index in indexes]
                 try:
                     await self._read(pubsub, started_s)
                 finally:
@@ -385,7 +378,7 @@ class Bus:
             return None
         shards = self._masters = Masters(self._url, layout)
         channels = layout.beat_channels(self._origin.hex())
-        await shards.subscribe(channels)
+        await shards.subscribe(*channels)
         now = asyncio.get_running_loop().time()
         self._beat_channels, self._beats_heard_s = channels, [now] * len(channels)
         return shards
@@ -431,7 +424,7 @@ class Bus:
                     self._room_heard(room)
                 elif fresh:
                     fresh = False
-                    self._gaps.everything(self._last_heard_s(started_s))
+                    self.gaps.everything(self._last_heard_s(started_s))
 
     def _last_heard_s(self, started_s: float) -> float:
         """Until when nothing was missed; before the listener began, nobody was here to miss anything."""
@@ -439,18 +432,14 @@ class Bus:
             return self._heard_s
         return self._listening_s if self._listening_s is not None else started_s
 
-    def _room_heard(self, room: str) -> None:
-        since_s = self._subscribed.get(room)
-        self._gaps.room(room, since_s if since_s is not None else asyncio.get_running_loop().time())
-
     async def _compare(self, rooms: list[str] | None, silent_s: float) -> None:
         await self.on_missed(rooms, silent_s)
 
-    async def run_repairs(self) -> None:
-        """Have what was missed looked up, for ever; beside the listener, which must never wait."""
-        await self._gaps.run_repairs()
+    def _room_heard(self, room: str) -> None:
+        since_s = self._subscribed.get(room)
+        self.gaps.room(room, since_s if since_s is not None else asyncio.get_running_loop().time())
 
-    async def _keep_subscriptions(self, connections: OneConnection | Masters, started_s: float) -> None:
+    async def _keep_subscriptions(self, connections: PubSub | Masters, started_s: float) -> None:
         """Bring the subscriptions in line with what is wanted, in batches."""
         looked_s = started_s
         loop = asyncio.get_running_loop()
@@ -467,21 +456,21 @@ class Bus:
             for start in range(0, len(missing), SUBSCRIBE_BATCH):
                 rooms = missing[start : start + SUBSCRIBE_BATCH]
                 self._subscribed.update(dict.fromkeys(rooms, looked_s))
-                await connections.subscribe([messages.room_channel(room) for room in rooms])
+                await connections.subscribe(*map(messages.room_channel, rooms))
             for start in range(0, len(extra), SUBSCRIBE_BATCH):
                 # Not who came back while this waited: `want` saw a subscription, and asked for none.
                 rooms = [room for room in extra[start : start + SUBSCRIBE_BATCH] if room not in self._wanted]
                 for room in rooms:
                     del self._subscribed[room]
                 if rooms:
-                    await connections.unsubscribe([messages.room_channel(room) for room in rooms])
+                    await connections.unsubscribe(*map(messages.room_channel, rooms))
             looked_s = now
 
     def _take(self, channel: str, data: bytes) -> None:
         try:
             if channel == messages.CONTROL_CHANNEL:
                 self._take_control(data)
-            elif channel == self._raw_channel:
+            elif channel == RAW_CHANNEL:
                 self.on_raw(data)
             elif messages.origin_of(data) == self._origin:
                 return
@@ -496,18 +485,17 @@ class Bus:
 
     def _take_control(self, data: bytes) -> None:
         now = asyncio.get_running_loop().time()
-        beat = messages.unpack_heartbeat(data)
-        if beat is None:
-            kick = messages.unpack_kick(data)
-            if kick is not None:
+        match messages.unpack_control(data):
+            case messages.Kick() as kick:
                 self.on_kick(kick)
-            elif (silent_s := messages.unpack_resync(data)) is not None:
-                self._gaps.everything(now - silent_s)
-        elif beat.node != self._node:
-            self._nodes[beat.node] = (now, beat.users)
-        elif (sent_s := self._beats_sent.pop(beat.sequence, None)) is not None:
-            self._heard_s = now
-            self._metrics.bus_heartbeat_seconds.observe(time.monotonic() - sent_s)
+            case messages.Resync(silent_s):
+                self.gaps.everything(now - silent_s)
+            case messages.Heartbeat(node, sequence, users) if node != self._node:
+                self._nodes[node] = (now, users)
+            case messages.Heartbeat(_, sequence) if sequence in self._beats_sent:
+                self._heard_s = now
+                sent_s = self._beats_sent.pop(sequence)
+                self._metrics.bus_heartbeat_seconds.observe(time.monotonic() - sent_s)
 
     async def _drop_pubsub(self) -> None:
         self._pubsub, self._subscribed = None, {}
@@ -530,10 +518,6 @@ class Bus:
                     await self._sent.wait()
                 return True
         return False
-
-    async def close(self) -> None:
-        """Let go of the connections."""
-        await self._drop_publisher()
 
 
 def _room(channel: Any) -> str | None:

@@ -5,12 +5,9 @@ every one. Whether the server can do that is asked at each connection; where it 
 channels. Source: Redis documentation, Pub/Sub, sharded Pub/Sub; Cluster specification, hash slots.
 """
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
-from redis.asyncio.client import PubSub
 from redis.crc import key_slot
 from redis.exceptions import ResponseError
 
@@ -20,8 +17,7 @@ from .redis import connect, connect_member, let_go
 SLOTS = 16_384
 
 
-@dataclass(frozen=True, slots=True)
-class Master:
+class Master(NamedTuple):
     host: str
     port: int
 
@@ -94,21 +90,8 @@ def connect_masters(url: str, layout: Layout, *, blocking: bool) -> list[Any]:
     return [connect_member(url, master.host, master.port, blocking=blocking) for master in layout.masters]
 
 
-class OneConnection:
-    """Ordinary channels, all on one connection."""
-
-    def __init__(self, pubsub: PubSub) -> None:
-        self._pubsub = pubsub
-
-    async def subscribe(self, channels: Sequence[str]) -> None:
-        await self._pubsub.subscribe(*channels)
-
-    async def unsubscribe(self, channels: Sequence[str]) -> None:
-        await self._pubsub.unsubscribe(*channels)
-
-
 class Masters:
-    """Sharded channels: a listening connection to each master."""
+    """Sharded channels: a listening connection to each master. Subscribes as a `PubSub` does."""
 
     def __init__(self, url: str, layout: Layout) -> None:
         self._layout = layout
@@ -116,15 +99,12 @@ class Masters:
         self.pubsubs = [client.pubsub(ignore_subscribe_messages=False) for client in self._clients]
         self._unconfirmed: set[str] = set()
 
-    def __iter__(self) -> Iterator[int]:
-        return iter(range(len(self.pubsubs)))
-
-    async def subscribe(self, channels: Sequence[str]) -> None:
+    async def subscribe(self, *channels: str) -> None:
         """One command each: what a command names must share a slot."""
         for channel in channels:
             await self.pubsubs[self._layout.owner(channel)].ssubscribe(channel)
 
-    async def unsubscribe(self, channels: Sequence[str]) -> None:
+    async def unsubscribe(self, *channels: str) -> None:
         for channel in channels:
             self._unconfirmed.add(channel)
             await self.pubsubs[self._layout.owner(channel)].sunsubscribe(channel)

@@ -1,8 +1,8 @@
-"""The python-socketio side of the bus: `AsyncRedisManager` whose traffic goes over our one connection.
+"""Rooms of a node that has a bus.
 
-What the library sends between nodes (emits to a room, disconnects, room changes) and what external
-processes send with a write-only `socketio.AsyncRedisManager` keeps its own format and channel; only the
-connections and their repair are ours. MRO: BusManager, AsyncRedisManager, AsyncPubSubManager, RoomManager.
+What the library sends between nodes (emits to a room, disconnects, room changes), and what processes send
+with a write-only `socketio.AsyncRedisManager`, keeps its own format and channel; only the connections and
+their repair are ours.
 """
 
 import asyncio
@@ -12,7 +12,7 @@ from typing import Any
 
 from socketio.async_redis_manager import AsyncRedisManager
 
-from ..rooms import RoomManager
+from ..rooms import RoomManager, arguments_of, target_of
 from .bus import Bus
 
 log = logging.getLogger(__name__)
@@ -21,7 +21,10 @@ INBOX = 10_000
 
 
 class BusManager(AsyncRedisManager, RoomManager):  # type: ignore[misc]
-    """Rooms of this node, and the library's messages to and from the others."""
+    """Rooms of this node, and the library's messages to and from the others.
+
+    MRO: BusManager, AsyncRedisManager, AsyncPubSubManager, RoomManager.
+    """
 
     def __init__(self, url: str, bus: Bus) -> None:
         super().__init__(url)
@@ -57,16 +60,13 @@ class BusManager(AsyncRedisManager, RoomManager):  # type: ignore[misc]
 
         Raises ValueError without a room, as `RoomManager.emit`.
         """
-        room = to or room
-        if room is None:
-            raise ValueError("emit needs a room; the whole namespace includes sockets without a user")
+        room = target_of(to or room)
         if callback is None and not kwargs.get("ignore_queue"):
-            arguments = list(data) if isinstance(data, tuple) else [] if data is None else [data]
             await self._publish(
                 {
                     "method": "emit",
                     "event": event,
-                    "data": arguments,
+                    "data": arguments_of(data),
                     "binary": False,
                     "namespace": namespace or "/",
                     "room": room,

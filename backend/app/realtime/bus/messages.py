@@ -41,6 +41,21 @@ class Heartbeat:
     users: int
 
 
+@dataclass(frozen=True, slots=True)
+class Kick:
+    """End the sockets of a user: those of one token, or (None) all."""
+
+    user_id: UserId
+    jti: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Resync:
+    """Compare with the store now; silent_s: for how long something may be missing, seconds, 0: not said."""
+
+    silent_s: float = 0.0
+
+
 def room_channel(room: str) -> str:
     return ROOM_PREFIX + room
 
@@ -92,56 +107,32 @@ def pack_heartbeat(beat: Heartbeat) -> bytes:
     return f"beat {beat.node} {beat.sequence} {beat.users}".encode()
 
 
-def unpack_heartbeat(data: bytes) -> Heartbeat | None:
-    """None for other control messages. Raises BusFormatError."""
-    parts = data.decode("utf-8", "replace").split(" ")
-    if parts[0] != "beat":
-        return None
-    try:
-        _, node, sequence, users = parts
-        return Heartbeat(node, int(sequence), int(users))
-    except ValueError as error:
-        raise BusFormatError("a broken heartbeat") from error
-
-
-@dataclass(frozen=True, slots=True)
-class Kick:
-    """End the sockets of a user: those of one token, or (None) all."""
-
-    user_id: UserId
-    jti: str | None
-
-
 def pack_kick(kick: Kick) -> bytes:
     return f"kick {kick.user_id} {kick.jti if kick.jti is not None else ALL_OF_USER}".encode()
 
 
-def unpack_kick(data: bytes) -> Kick | None:
+def pack_resync(resync: Resync) -> bytes:
+    """Rounded up to whole seconds."""
+    return b"resync %d" % min(MAX_SILENT_S, max(0, math.ceil(resync.silent_s)))
+
+
+def unpack_control(data: bytes) -> Heartbeat | Kick | Resync | None:
     """None for other control messages. Raises BusFormatError."""
-    parts = data.decode("utf-8", "replace").split(" ")
-    if parts[0] != "kick":
-        return None
-    if len(parts) != 3 or not all(0 < len(part) <= MAX_ID_CHARS for part in parts[1:]):
-        raise BusFormatError("a broken kick")
-    return Kick(UserId(parts[1]), parts[2] if parts[2] != ALL_OF_USER else None)
-
-
-RESYNC = b"resync"
-"""Control: compare with the store now. With a number behind it: some node could not publish for so long."""
-
-
-def pack_resync(silent_s: float) -> bytes:
-    """silent_s: for how long something may be missing, seconds; rounded up."""
-    return b"%b %d" % (RESYNC, min(MAX_SILENT_S, max(0, math.ceil(silent_s))))
-
-
-def unpack_resync(data: bytes) -> float | None:
-    """Seconds; 0 where it was not said. None for other control messages. Raises BusFormatError."""
-    name, _, said = data.partition(b" ")
-    if name != RESYNC:
-        return None
-    if not said:
-        return 0.0
-    if not said.isdigit() or len(said) > MAX_SILENT_DIGITS:
-        raise BusFormatError("a broken resync")
-    return float(min(MAX_SILENT_S, int(said)))
+    kind, *parts = data.decode("utf-8", "replace").split(" ")
+    try:
+        if kind == "beat":
+            node, sequence, users = parts
+            return Heartbeat(node, int(sequence), int(users))
+        if kind == "kick":
+            user_id, jti = parts
+            if not all(0 < len(part) <= MAX_ID_CHARS for part in parts):
+                raise ValueError("an id of another length")
+            return Kick(UserId(user_id), jti if jti != ALL_OF_USER else None)
+        if kind == "resync":
+            said = " ".join(parts) if parts else "0"
+            if not (said.isascii() and said.isdigit() and len(said) <= MAX_SILENT_DIGITS):
+                raise ValueError("no number of seconds")
+            return Resync(min(MAX_SILENT_S, int(said)))
+    except ValueError as error:
+        raise BusFormatError(f"a broken {kind}") from error
+    return None

@@ -8,7 +8,7 @@ lost connection must be *seen*, because what was published meanwhile is gone.
 import asyncio
 from contextlib import suppress
 from typing import Any
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import SplitResult, urlsplit, urlunsplit
 
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
@@ -60,23 +60,22 @@ def _client(url: str, blocking: bool, attempt: int) -> Redis:
     if kind == "sentinel":
         return _sentinel(parts.netloc, parts.path, base, options)
     if kind == "cluster":
-        credentials, _, hosts = parts.netloc.rpartition("@")
+        hosts = parts.netloc.rpartition("@")[2]
         listed = hosts.split(",")
-        host = listed[attempt % len(listed)]
-        netloc = f"{credentials}@{host}" if credentials else host
-        url = urlunsplit((base, netloc, "", parts.query, ""))
+        url = _at(parts, listed[attempt % len(listed)])
     return Redis.from_url(url, **options)
 
 
 def connect_member(url: str, host: str, port: int, *, blocking: bool) -> Redis:
     """As `connect`, to one member of the Cluster behind this URL."""
-    parts = urlsplit(url)
-    credentials = parts.netloc.rpartition("@")[0]
     shown = f"[{host}]" if ":" in host else host
-    netloc = f"{credentials}@{shown}:{port}" if credentials else f"{shown}:{port}"
-    return connect(
-        urlunsplit((parts.scheme.partition("+")[0], netloc, "", parts.query, "")), blocking=blocking
-    )
+    return connect(_at(urlsplit(url), f"{shown}:{port}"), blocking=blocking)
+
+
+def _at(parts: SplitResult, address: str) -> str:
+    """The plain URL of one member, with the credentials of the whole."""
+    credentials, at, _ = parts.netloc.rpartition("@")
+    return urlunsplit((parts.scheme.partition("+")[0], credentials + at + address, "", parts.query, ""))
 
 
 async def let_go(*connections: Any) -> None:

@@ -5,13 +5,11 @@ from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
 
 from ...contracts.rooms import LIVE_ROOM, claim_room, user_of_room, user_room
-from ...contracts.types import ClaimId, UserId
-from ...domain.records import Claim
+from ...contracts.types import ClaimId
 from ...ports import Clock, Store
 from ...services.websocket_service import claim_pushes
 from ..delivery import Channels, encode_push
 from ..emitter import LocalEmitter
-from ..fanout import Fanout
 from ..rooms import RoomManager
 from .bus import Bus
 
@@ -31,30 +29,26 @@ class BusListener:
         store: Store,
         clock: Clock,
         manager: RoomManager,
-        fanout: Fanout,
         channels: Channels,
         emitter: LocalEmitter,
+        recheck: Callable[[], Awaitable[int]],
     ) -> None:
+        """recheck: ends the sockets whose tokens were revoked unheard; how many. Raises UnavailableError."""
         self._bus = bus
         self._store = store
         self._clock = clock
         self._manager = manager
-        self._fanout = fanout
         self._channels = channels
         self._emitter = emitter
-        self.recheck: Callable[[], Awaitable[int]] = _nobody
-        """Ends the sockets whose tokens were revoked unheard; how many. Raises UnavailableError."""
+        self._recheck = recheck
 
     def attach(self) -> None:
         """Hear the rooms that have members here, for as long as they have."""
         self._bus.on_message = self._emitter.deliver
         self._bus.on_missed = self.repair
-        self._channels.on_user = self._user_changed
+        self._channels.on_user = lambda user_id, here: self._want(user_room(user_id), here)
         self._manager.on_room = self._room_changed
         self._bus.want(LIVE_ROOM)
-
-    def _user_changed(self, user_id: UserId, here: bool) -> None:
-        self._want(user_room(user_id), here)
 
     def _room_changed(self, room: str, here: bool) -> None:
         # User rooms follow the channels, which exist a little longer than the room has members.
@@ -82,7 +76,7 @@ class BusListener:
         await self._refresh(await self._claims_of(rooms, since))
 
     async def _repair_everything(self, since: datetime) -> None:
-        revoked = await self.recheck()
+        revoked = await self._recheck()
         behind = await self._channels.catch_up_all()
         refreshed = await self._refresh(
             await self._claims_of([LIVE_ROOM, *self._manager.room_names()], since)
@@ -96,27 +90,16 @@ class BusListener:
 
     async def _claims_of(self, rooms: list[str], since: datetime) -> list[ClaimId]:
         """The claims whose rooms these are; with LIVE_ROOM, also those that moved since then."""
-        watched = [_claim_of(room) for room in rooms if room.startswith(CLAIM_PREFIX)]
-        moved = await self._store.claims_moved(since, REFRESHED_CLAIMS) if LIVE_ROOM in rooms else []
+        watched = [ClaimId(room[len(CLAIM_PREFIX) :]) for room in rooms if room.startswith(CLAIM_PREFIX)]
+        moved = await self._store.claims.claims_moved(since, REFRESHED_CLAIMS) if LIVE_ROOM in rooms else []
         return list(dict.fromkeys([*watched, *moved]))
 
     async def _refresh(self, claim_ids: list[ClaimId]) -> int:
         sent = 0
         for claim_id in claim_ids:
-            claim = await self._store.claim(claim_id)
+            claim = await self._store.claims.claim(claim_id)
             if claim is not None:
-                self._send(claim)
+                for push in claim_pushes(claim):
+                    self._emitter.deliver(push.room, encode_push(push))
                 sent += 1
         return sent
-
-    def _send(self, claim: Claim) -> None:
-        for push in claim_pushes(claim):
-            self._emitter.deliver(push.room, encode_push(push))
-
-
-async def _nobody() -> int:
-    return 0
-
-
-def _claim_of(room: str) -> ClaimId:
-    return ClaimId(room[len(CLAIM_PREFIX) :])

@@ -1,7 +1,11 @@
-"""MongoLink: one open client and its database; deadlines, transactions with retry, and the border of errors.
+"""MongoConnection: one client and its database; deadlines, transactions with retry, and the border of errors.
 
 Every call of the store passes `call` exactly once: it sets the deadline for all commands inside and turns
-driver errors into the project's own. Called by `MongoStore` and the `mongo_*` modules.
+driver errors into the project's own. Writes are acknowledged by the majority, on its journals; reads see only
+such writes. Guarantees: ADR 0006.
+
+Only this module knows that there are two drivers, motor and PyMongo's own asyncio client. What both share
+(collections, cursors with `to_list`, sessions as keyword) is used directly: ADR 0001.
 """
 
 import asyncio
@@ -9,13 +13,14 @@ import itertools
 import logging
 import random
 import time
-from collections.abc import Awaitable, Callable
-from typing import Any, Literal, TypeVar
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from functools import wraps
+from typing import Any, Concatenate, Literal, ParamSpec, TypeVar
 
 import pymongo
 from bson.errors import BSONError
 from motor.motor_asyncio import AsyncIOMotorClient
-from pymongo import AsyncMongoClient
+from pymongo import AsyncMongoClient, ReturnDocument
 from pymongo.errors import (
     BulkWriteError,
     ConfigurationError,
@@ -33,14 +38,9 @@ from ...contracts.errors import Code
 from ...errors import RefusedError, SetupError, UnavailableError
 from ..rows import Document
 from ..schema import DEFAULT_DATABASE, Name
+from .batcher import Batcher, ServeBatch
 
-# The only module that knows that there are two MongoDB drivers: motor, and PyMongo's own asyncio
-# client.
-#
-# What both share (collections, cursors with `to_list`, sessions as keyword) is used directly by the
-# other
-# `mongo_*` modules; where they differ (making, starting a transaction, closing) they go through here:
-# ADR 0001.
+_log = logging.getLogger(__name__)
 
 MongoDriver = Literal["motor", "pymongo"]
 
@@ -101,15 +101,6 @@ def make_probe(url: str, driver: MongoDriver, timeout_s: float) -> Client | None
     return make_client(f"mongodb://{host}:{port}/", driver, timeout_s, **options, directConnection=True)
 
 
-async def start_transaction(client: Client, driver: MongoDriver) -> Session:
-    """A new session inside a new transaction: snapshot reads, majority commit."""
-    session = await client.start_session() if driver == "motor" else client.start_session()
-    started = session.start_transaction(read_concern=ReadConcern("snapshot"), write_concern=_MAJORITY)
-    if driver == "pymongo":
-        await started
-    return session
-
-
 async def close_client(client: Client, driver: MongoDriver) -> None:
     """Close all connections."""
     closing = client.close()
@@ -117,23 +108,12 @@ async def close_client(client: Client, driver: MongoDriver) -> None:
         await closing
 
 
-# Transactions that a killed process left open in MongoDB.
-#
-# The server keeps them, with all they have locked, for `transactionLifetimeLimitSeconds` (a minute)
-# and longer:
-# until then each write to the same claim or user fails with a conflict. A live transaction of ours
-# takes
-# milliseconds and survives being aborted, as it is tried again: so those open for too long are ended
-# here. Only
-# idle transactions of clients with our application name and our user. Called by `MongoLink` when a
-# transaction
-# keeps colliding.
-
-_log = logging.getLogger(__name__)
-
-
 async def abort_orphans(client: Client, open_for_s: float) -> int:
-    """End our transactions that have been open, and are idle, for longer than `open_for_s`; how many."""
+    """End our idle transactions that have been open for longer than `open_for_s`; how many.
+
+    A killed process leaves them behind. The server keeps them, with all they have locked, for a minute and
+    longer. A live one of ours takes milliseconds and survives being aborted: it is tried again.
+    """
     pipeline = [
         {"$currentOp": {"allUsers": False, "idleSessions": True}},
         {
@@ -160,6 +140,8 @@ async def abort_orphans(client: Client, open_for_s: float) -> int:
 
 
 T = TypeVar("T")
+V = TypeVar("V")
+Body = Callable[[Sequence[V], Session], Awaitable[Sequence[T | Exception]]]
 
 _DUPLICATE_KEY = 11000
 _FIRST_PAUSE_S = 0.002
@@ -167,25 +149,95 @@ _LONGEST_PAUSE_S = 0.25
 _ORPHAN_AGE_S = 1.0
 """A transaction of ours that is open for longer belongs to a dead or stuck process."""
 
+_BATCH = 128
+_LOOKUP_BATCH = 512
+_BATCHES_AT_ONCE = 4
+_DEPTH = 20_000
+_LOOKUP_DEPTH = 100_000
+_TRIES_TOGETHER = 3
 
-class MongoLink:
-    """One client and one database for the life of an open store."""
 
-    def __init__(self, client: Client, driver: MongoDriver, timeout_s: float, rng: random.Random) -> None:
-        self.client = client
-        self.driver = driver
-        self._timeout_s = timeout_s
+class MongoConnection:
+    """One client and one database, from `connect` to `close`."""
+
+    def __init__(self, url: str, driver: MongoDriver, timeout_s: float, rng: random.Random) -> None:
+        """timeout_s: of each call. rng: spreads retries after write conflicts."""
+        self.url = url
+        self.driver: MongoDriver = driver
+        self.timeout_s = timeout_s
         self._rng = rng
         self._orphan_age_s = min(_ORPHAN_AGE_S, timeout_s / 4)
         self._swept_at_s = -_ORPHAN_AGE_S
-        self._database = client.get_default_database(DEFAULT_DATABASE)
+        self._client: Client | None = None
+        self._database: Any = None
+        self._batchers: list[Batcher[Any, Any]] = []
+
+    def connect(self) -> None:
+        """Make the client; it connects at its first call. Raises SetupError."""
+        self._client = make_client(self.url, self.driver, self.timeout_s)
+        self._database = self._client.get_default_database(DEFAULT_DATABASE)
+
+    async def close(self) -> None:
+        for batcher in self._batchers:
+            await batcher.close()
+        client, self._client, self._database = self._client, None, None
+        if client is not None:
+            await close_client(client, self.driver)
+
+    @property
+    def client(self) -> Client:
+        if self._client is None:
+            raise _not_open()
+        return self._client
 
     def __getitem__(self, name: Name) -> Any:
         """The collection of this name."""
+        if self._database is None:
+            raise _not_open()
         return self._database[name.value]
 
-    async def close(self) -> None:
-        await close_client(self.client, self.driver)
+    async def ping(self) -> None:
+        await self.call(
+            lambda: self[Name.META].update_one({"_id": "ping"}, {"$inc": {"value": 1}}, upsert=True)
+        )
+
+    # -------------------------------------------------------------- rows
+
+    async def find(
+        self,
+        name: Name,
+        wanted: Mapping[str, Any],
+        columns: Mapping[str, int] | None = None,
+        *,
+        sort: Mapping[str, int] | None = None,
+        limit: int = 0,
+        session: Session = None,
+    ) -> list[Document]:
+        """Rows as `rows` reads them, besides their `_id`. columns: MongoDB's projection. limit: 0 for all."""
+        order = list(sort.items()) if sort else None
+        cursor = self[name].find(wanted, columns, sort=order, limit=limit, session=session)
+        return [_loaded(name, document) for document in await cursor.to_list(length=None)]
+
+    async def find_one(
+        self, name: Name, wanted: Mapping[str, Any], session: Session = None
+    ) -> Document | None:
+        found = await self[name].find_one(wanted, session=session)
+        return None if found is None else _loaded(name, found)
+
+    async def update(
+        self, name: Name, wanted: Mapping[str, Any], changes: Mapping[str, Any], session: Session
+    ) -> Document | None:
+        """Change one row; the row as it is then, None if there is no such row."""
+        found = await self[name].find_one_and_update(
+            wanted, changes, return_document=ReturnDocument.AFTER, session=session
+        )
+        return None if found is None else _loaded(name, found)
+
+    async def insert(self, name: Name, documents: Sequence[Document], session: Session) -> None:
+        if documents:
+            await self[name].insert_many([stored(name, item) for item in documents], session=session)
+
+    # -------------------------------------------------------------- calls and transactions
 
     async def call(self, work: Callable[[], Awaitable[T]]) -> T:
         """Run one call of the store within its timeout.
@@ -195,7 +247,7 @@ class MongoLink:
             UnavailableError: everything else that went wrong on the way.
         """
         try:
-            with pymongo.timeout(self._timeout_s):
+            with pymongo.timeout(self.timeout_s):
                 return await work()
         except (DuplicateKeyError, BulkWriteError) as error:
             if is_duplicate(error):
@@ -220,7 +272,7 @@ class MongoLink:
             try:
                 return await self._try_once(body)
             except PyMongoError as error:
-                late = time.monotonic() - started_s + pause_s > self._timeout_s
+                late = time.monotonic() - started_s + pause_s > self.timeout_s
                 if late or tried == tries or not is_transient(error):
                     raise
             if time.monotonic() - started_s > self._orphan_age_s:
@@ -237,8 +289,12 @@ class MongoLink:
             await abort_orphans(self.client, self._orphan_age_s)
 
     async def _try_once(self, body: Callable[[Session], Awaitable[T]]) -> T:
-        session = await start_transaction(self.client, self.driver)
+        motor = self.driver == "motor"
+        session = await self.client.start_session() if motor else self.client.start_session()
         try:
+            started = session.start_transaction(read_concern=ReadConcern("snapshot"), write_concern=_MAJORITY)
+            if not motor:
+                await started
             result = await body(session)
             await self._commit(session)
         finally:
@@ -256,6 +312,50 @@ class MongoLink:
                     raise
             else:
                 return
+
+    # -------------------------------------------------------------- batches
+
+    def batcher(self, serve: ServeBatch[V, T], *, batch: int = _BATCH, depth: int = _DEPTH) -> Batcher[V, T]:
+        """A batcher that is closed with the connection."""
+        made = Batcher(serve, batch=batch, batches_at_once=_BATCHES_AT_ONCE, depth=depth)
+        self._batchers.append(made)
+        return made
+
+    async def transact_together(
+        self, values: Sequence[V], key_of: Callable[[V], str], body: Body[V, T]
+    ) -> Sequence[T | Exception]:
+        """One transaction for all values; the result or the error of each, in order.
+
+        If that keeps colliding with another process: one transaction per key, so that only those wait who
+        must. If a row contradicts a unique index, one per value: only its caller is refused.
+        """
+        return await self.call(lambda: self._together(values, key_of, body))
+
+    async def _together(
+        self, values: Sequence[V], key_of: Callable[[V], str], body: Body[V, T]
+    ) -> Sequence[T | Exception]:
+        several = len({key_of(value) for value in values}) > 1
+        try:
+            return await self.transact(
+                lambda session: body(values, session), tries=_TRIES_TOGETHER if several else None
+            )
+        except PyMongoError as error:
+            if len(values) == 1 or not (is_duplicate(error) or (several and is_transient(error))):
+                raise
+        groups: dict[str | int, list[int]] = {}
+        for index, value in enumerate(values):
+            groups.setdefault(key_of(value) if several else index, []).append(index)
+        results: dict[int, T | Exception] = {}
+
+        async def serve(group: list[int]) -> None:
+            try:
+                answers = await self.transact_together([values[index] for index in group], key_of, body)
+            except Exception as error:  # noqa: BLE001 - handed to the callers of this group, never swallowed
+                answers = [error for _ in group]
+            results.update(zip(group, answers, strict=True))
+
+        await asyncio.gather(*(serve(group) for group in groups.values()))
+        return [results[index] for index in range(len(values))]
 
 
 def is_duplicate(error: Exception) -> bool:
@@ -277,18 +377,82 @@ def is_transient(error: PyMongoError) -> bool:
     return error.has_error_label("TransientTransactionError") and not error.timeout
 
 
+def _not_open() -> UnavailableError:
+    return UnavailableError("The store is not open.")
+
+
 def _unavailable(error: PyMongoError) -> UnavailableError:
     if isinstance(error, InvalidOperation):
-        return UnavailableError("The store is not open.")
+        return _not_open()
     # The driver's own text names hosts and topology: it stays in the chained error, for the log.
     return UnavailableError(f"The store could not answer ({type(error).__name__}).")
 
 
-def stored(document: Document, key: str = "id") -> Document:
-    """A row as MongoDB keeps it: its key column is `_id`."""
-    return {"_id": document[key], **{name: value for name, value in document.items() if name != key}}
+def _key(name: Name) -> str:
+    """The column that is `_id` in MongoDB."""
+    return "key" if name is Name.EFFECTS else "id"
 
 
-def loaded(document: Document, key: str = "id") -> Document:
-    """A row as `rows` reads it."""
-    return {**document, key: document["_id"]}
+def stored(name: Name, document: Document) -> Document:
+    """A row as MongoDB keeps it."""
+    key = _key(name)
+    return {"_id": document[key], **{column: value for column, value in document.items() if column != key}}
+
+
+def _loaded(name: Name, document: Document) -> Document:
+    document[_key(name)] = document["_id"]
+    return document
+
+
+class Lookup:
+    """Rows of one collection by id; reads that wait at the same time become one query.
+
+    After a deploy thousands of clients come back at once, and each asks for its user, its counters and the
+    claim on its screen. A read never joins a query that has begun before it: everyone sees what was written
+    before they asked.
+    """
+
+    def __init__(
+        self, connection: MongoConnection, name: Name, columns: Mapping[str, int] | None = None
+    ) -> None:
+        """columns: MongoDB's projection."""
+        self._connection = connection
+        self._name = name
+        self._columns = columns
+        self._batcher: Batcher[str, Document | None] = connection.batcher(
+            self._find_together, batch=_LOOKUP_BATCH, depth=_LOOKUP_DEPTH
+        )
+
+    async def one(self, row_id: str) -> Document | None:
+        """The row with this id, or None."""
+        return await self._batcher.submit(row_id, row_id, self._connection.timeout_s)
+
+    async def _find_together(self, ids: Sequence[str]) -> Sequence[Document | None]:
+        wanted = {"_id": {"$in": list(set(ids))}}
+        connection = self._connection
+        rows = await connection.call(lambda: connection.find(self._name, wanted, self._columns))
+        by_id = {row["_id"]: row for row in rows}
+        return [by_id.get(row_id) for row_id in ids]
+
+
+class Repository:
+    """Some of the collections of a database."""
+
+    def __init__(self, connection: MongoConnection) -> None:
+        self.connection = connection
+
+
+P = ParamSpec("P")
+R = TypeVar("R", bound=Repository)
+
+
+def one_call(
+    method: Callable[Concatenate[R, P], Awaitable[T]],
+) -> Callable[Concatenate[R, P], Coroutine[Any, Any, T]]:
+    """Run the method as one call of the store: `MongoConnection.call`."""
+
+    @wraps(method)
+    async def call(self: R, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        return await self.connection.call(lambda: method(self, *args, **kwargs))
+
+    return call

@@ -1,7 +1,10 @@
 """Opening a MongoDB: is it a replica set, is the schema ours and not newer, are all indexes there?
 
-Refuses a standalone server: it has no transactions and loses acknowledged writes when killed. Called by
-`MongoStore.open`.
+Refuses a standalone server: it has no transactions and loses acknowledged writes when killed.
+
+Steps bring a database from one schema version to the next; each may run twice, and on several nodes. Nodes of
+the version before go on working on a migrated database until they are replaced (a rolling deploy): so steps
+only add, and readers bear what older nodes leave out.
 """
 
 import time
@@ -14,38 +17,26 @@ from pymongo.errors import OperationFailure, PyMongoError
 
 from ...errors import SetupError, UnavailableError
 from ..schema import MONGO_INDEXES, MONGO_VERSION, MongoIndex, Name
-from .connection import MongoDriver, MongoLink, close_client, make_probe
+from .connection import MongoConnection, close_client, make_probe
 
-# Steps that bring a MongoDB from one schema version to the next; each may run twice, and on several
-# nodes.
-#
-# Nodes of the version before go on working on a migrated database until they are replaced (a rolling
-# deploy):
-# so steps only add, and readers bear what older nodes leave out. Called by `mongo_setup`.
-
-Step = Callable[[MongoLink], Awaitable[None]]
+Step = Callable[[MongoConnection], Awaitable[None]]
 
 
-async def _to_version_2(link: MongoLink) -> None:
+async def _to_version_2(connection: MongoConnection) -> None:
     """Users know up to where their notifications were forgotten; effects, when they were applied.
 
     For older effects that is not known: they count from now on.
     """
-    await link[Name.USERS].update_many({"trimmed_seq": {"$exists": False}}, {"$set": {"trimmed_seq": 0}})
-    await link[Name.EFFECTS].update_many(
+    await connection[Name.USERS].update_many(
+        {"trimmed_seq": {"$exists": False}}, {"$set": {"trimmed_seq": 0}}
+    )
+    await connection[Name.EFFECTS].update_many(
         {"applied_at_us": {"$exists": False}}, {"$set": {"applied_at_us": time.time_ns() // 1_000}}
     )
 
 
 STEPS: tuple[Step, ...] = (_to_version_2,)
 """The first leads from version 1 to 2; never edited once released, only appended."""
-
-
-async def migrate(link: MongoLink, version: int) -> None:
-    """Carry out what `version` lacks, and write down how far it came after each step."""
-    for reached, step in enumerate(STEPS[version - 1 :], version + 1):
-        await step(link)
-        await link[Name.META].update_one({"_id": "schema"}, {"$max": {"version": reached}})
 
 
 assert len(STEPS) == MONGO_VERSION - 1  # noqa: S101 - a version without its step must not be released
@@ -67,20 +58,29 @@ _NOT_INITIATED = (
 )
 
 
-async def prepare(link: MongoLink, url: str) -> None:
-    """Check the server and the schema, create what is missing.
+async def open_connection(connection: MongoConnection) -> None:
+    """Connect, check the server and the schema, create what is missing.
 
     Raises:
         SetupError: with what to do.
         UnavailableError: no primary answers.
     """
+    connection.connect()
     try:
-        await link.call(lambda: _check_topology(link))
-        await link.call(lambda: _check_version(link))
+        await _prepare(connection)
+    except BaseException:
+        await connection.close()
+        raise
+
+
+async def _prepare(connection: MongoConnection) -> None:
+    try:
+        await connection.call(lambda: _check_topology(connection))
+        await connection.call(lambda: _migrate(connection))
         for name in MONGO_INDEXES:
-            await link.call(partial(_create_indexes, link, name))
+            await connection.call(partial(_create_indexes, connection, name))
     except UnavailableError as error:
-        reason = _refused_by_server(error.__cause__) or await _reason_without_primary(url, link.driver)
+        reason = _refused_by_server(error.__cause__) or await _reason_without_primary(connection)
         if reason is not None:
             raise SetupError(reason) from error
         raise UnavailableError("No primary of the MongoDB in VOUCHSTORM_STORE_URL answers.") from error
@@ -95,8 +95,8 @@ def _refused_by_server(error: BaseException | None) -> str | None:
     return None
 
 
-async def _check_topology(link: MongoLink) -> None:
-    reason = _reason_in(await link.client.admin.command("hello"))
+async def _check_topology(connection: MongoConnection) -> None:
+    reason = _reason_in(await connection.client.admin.command("hello"))
     if reason is not None:
         raise SetupError(reason)
 
@@ -108,9 +108,9 @@ def _reason_in(hello: dict[str, Any]) -> str | None:
     return _NOT_INITIATED if hello.get("isreplicaset") else _STANDALONE
 
 
-async def _reason_without_primary(url: str, driver: MongoDriver) -> str | None:
+async def _reason_without_primary(connection: MongoConnection) -> str | None:
     """What the first server of the URL says about itself, when asked alone."""
-    probe = make_probe(url, driver, _PROBE_TIMEOUT_S)
+    probe = make_probe(connection.url, connection.driver, _PROBE_TIMEOUT_S)
     if probe is None:
         return None
     try:
@@ -118,11 +118,11 @@ async def _reason_without_primary(url: str, driver: MongoDriver) -> str | None:
     except PyMongoError:
         return None
     finally:
-        await close_client(probe, driver)
+        await close_client(probe, connection.driver)
 
 
-async def _check_version(link: MongoLink) -> None:
-    meta = link[Name.META]
+async def _migrate(connection: MongoConnection) -> None:
+    meta = connection[Name.META]
     await meta.update_one({"_id": "schema"}, {"$setOnInsert": {"version": MONGO_VERSION}}, upsert=True)
     found = await meta.find_one({"_id": "schema"})
     version = found["version"]
@@ -131,17 +131,19 @@ async def _check_version(link: MongoLink) -> None:
             f"The MongoDB database has schema version {version}, but this program only knows "
             f"{MONGO_VERSION}; run the Vouchstorm version that wrote it, or a newer one."
         )
-    await migrate(link, version)
+    for reached, step in enumerate(STEPS[version - 1 :], version + 1):
+        await step(connection)
+        await meta.update_one({"_id": "schema"}, {"$max": {"version": reached}})
 
 
-async def _create_indexes(link: MongoLink, name: Name) -> None:
+async def _create_indexes(connection: MongoConnection, name: Name) -> None:
     """Create the indexes of a collection; equal ones are left alone, so that a second node costs nothing.
 
     Raises:
         SetupError: an index of one of their names exists and is another one.
     """
     try:
-        await link[name].create_indexes([_model(index) for index in MONGO_INDEXES[name]])
+        await connection[name].create_indexes([_model(index) for index in MONGO_INDEXES[name]])
     except OperationFailure as error:
         if error.code not in (_INDEX_OPTIONS_CONFLICT, _INDEX_KEYS_CONFLICT):
             raise

@@ -1,22 +1,30 @@
 """The SQLite file: connections, the format check and migrations, rows in and out by column name.
 
-Refuses files of another program, of a newer Vouchstorm, and places where no file can be. Called by
-`SqliteStore` and the `sqlite_*` modules, always on a lane's thread.
+Refuses files of another program, of a newer Vouchstorm, and places where no file can be. Several processes
+may share a file. Guarantees: ADR 0002.
 """
 
 import sqlite3
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Coroutine, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial, wraps
 from pathlib import Path
-from typing import Any
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import orjson
 
 from ...errors import SetupError, UnavailableError
 from ..rows import Document
 from ..schema import APPLICATION_ID, MIGRATIONS, Table
+from .executor import Executor, commit_together, read_together
 
 Connection = sqlite3.Connection
+
+_READERS = 2
+_READ_BATCH_JOBS = 16
+_WRITE_BATCH_JOBS = 256
+_DEPTH_JOBS = 20_000
 
 _RETRY_PAUSE_S = 0.02
 
@@ -35,32 +43,37 @@ def connect_writer(path: Path, timeout_s: float) -> Connection:
             f"Cannot create the directory {path.parent} for the store ({error.strerror}); "
             "choose another with VOUCHSTORM_STORE_URL or VOUCHSTORM_DATA_DIR."
         ) from error
-    try:
-        connection = _connect(path, timeout_s)
+    with _opened(path, timeout_s) as connection:
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute("PRAGMA foreign_keys = ON")
         migrate(connection, path)
         _use_wal(connection, timeout_s)
-    except sqlite3.Error as error:
-        raise _setup_failure(error, path) from error
-    return connection
+        return connection
 
 
 def connect_reader(path: Path, timeout_s: float) -> Connection:
     """A connection that cannot write; the writer has opened the file before."""
-    try:
-        connection = _connect(path, timeout_s)
+    with _opened(path, timeout_s) as connection:
         connection.execute("PRAGMA query_only = ON")
+        return connection
+
+
+@contextmanager
+def _opened(path: Path, timeout_s: float) -> Iterator[Connection]:
+    """A connection to be set up: it stays open unless that fails."""
+    try:
+        connection = sqlite3.connect(path, timeout=timeout_s, isolation_level=None, cached_statements=256)
     except sqlite3.Error as error:
         raise _setup_failure(error, path) from error
-    return connection
-
-
-def _connect(path: Path, timeout_s: float) -> Connection:
-    connection = sqlite3.connect(path, timeout=timeout_s, isolation_level=None, cached_statements=256)
-    # The first read meets a file that is not a database here, and not in the middle of a request.
-    connection.execute("PRAGMA schema_version")
-    return connection
+    try:
+        # The first read meets a file that is not a database here, and not in the middle of a request.
+        connection.execute("PRAGMA schema_version")
+        yield connection
+    except BaseException as error:
+        connection.close()
+        if isinstance(error, sqlite3.Error):
+            raise _setup_failure(error, path) from error
+        raise
 
 
 def _use_wal(connection: Connection, timeout_s: float) -> None:
@@ -178,3 +191,96 @@ def _decode(table: Table, row: tuple[Any, ...]) -> Document:
     for column in table.json_columns:
         document[column] = orjson.loads(document[column])
     return document
+
+
+# ------------------------------------------------------------------ threads
+
+
+class Database:
+    """The threads of one file: one commits all writes that wait with one fsync, the others only read."""
+
+    def __init__(self, path: Path, timeout_s: float) -> None:
+        """timeout_s: of each call."""
+        self.timeout_s = timeout_s
+        self.writer = Executor(
+            "store-writer",
+            partial(connect_writer, path, timeout_s),
+            commit_together,
+            threads=1,
+            batch_jobs=_WRITE_BATCH_JOBS,
+            depth_jobs=_DEPTH_JOBS,
+        )
+        self.readers = Executor(
+            "store-reader",
+            partial(connect_reader, path, timeout_s),
+            read_together,
+            threads=_READERS,
+            batch_jobs=_READ_BATCH_JOBS,
+            depth_jobs=_DEPTH_JOBS,
+        )
+
+    async def open(self) -> None:
+        await self.writer.start()
+        try:
+            await self.readers.start()
+        except BaseException:
+            await self.writer.stop()
+            raise
+
+    async def close(self) -> None:
+        await self.writer.stop()
+        await self.readers.stop()
+
+    async def ping(self) -> None:
+        await self.writer.call(_touch, self.timeout_s)
+        await self.readers.call(_look, self.timeout_s)
+
+
+def _touch(connection: Connection) -> None:
+    connection.execute(
+        """INSERT INTO meta (key, value) VALUES ('ping', '1')
+        ON CONFLICT (key) DO UPDATE SET value = CAST(value AS INTEGER) + 1"""
+    )
+
+
+def _look(connection: Connection) -> None:
+    connection.execute("SELECT value FROM meta WHERE key = 'ping'").fetchone()
+
+
+class Repository:
+    """Some of the tables of a database. Its methods are jobs: `reading` or `writing`."""
+
+    def __init__(self, database: Database) -> None:
+        self.database = database
+
+
+P = ParamSpec("P")
+T = TypeVar("T")
+R = TypeVar("R", bound=Repository)
+
+
+def reading(
+    job: Callable[Concatenate[R, Connection, P], T],
+) -> Callable[Concatenate[R, P], Coroutine[Any, Any, T]]:
+    """Run the method on a reader thread, with a connection that sees one consistent view."""
+    return _on(lambda database: database.readers, job)
+
+
+def writing(
+    job: Callable[Concatenate[R, Connection, P], T],
+) -> Callable[Concatenate[R, P], Coroutine[Any, Any, T]]:
+    """Run the method on the writer thread; what it did is durable when the call returns, or undone."""
+    return _on(lambda database: database.writer, job)
+
+
+def _on(
+    threads: Callable[[Database], Executor], job: Callable[Concatenate[R, Connection, P], T]
+) -> Callable[Concatenate[R, P], Coroutine[Any, Any, T]]:
+    @wraps(job)
+    async def call(self: R, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        def task(connection: Connection) -> T:
+            return job(self, connection, *args, **kwargs)
+
+        return await threads(self.database).call(task, self.database.timeout_s)
+
+    return call

@@ -1,9 +1,7 @@
-"""Lanes: threads that own one SQLite connection each and work off one bounded queue of jobs in batches.
+"""Executors: threads that own one SQLite connection each and work off one bounded queue of jobs in batches.
 
-The event loop never waits for a disk: `Lane.call` queues a job and awaits its future. A batch is whatever is
-waiting when a thread becomes free, so the busier the store, the more calls share one commit. How a batch
-runs is passed in: `commit_together` (one durable commit, each job in a savepoint) or `read_together` (one
-consistent view). Called by `SqliteStore`; knows no table.
+The event loop never waits for a disk. A batch is whatever is waiting when a thread becomes free. The busier
+the store, the more calls share one commit (`commit_together`) or one consistent view (`read_together`).
 """
 
 import asyncio
@@ -11,30 +9,17 @@ import queue
 import sqlite3
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from ...contracts.errors import Code
 from ...errors import RefusedError, UnavailableError, VouchstormError
+from ..batch import Waiting, busy, settle
 
 T = TypeVar("T")
 Task = Callable[[sqlite3.Connection], T]
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Job:
-    task: Task[Any]
-    future: "asyncio.Future[Any]"
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Outcome:
-    job: Job
-    value: Any = None
-    error: Exception | None = None
-
-
-BatchRunner = Callable[[sqlite3.Connection, Sequence[Job]], list[Outcome]]
+Job = Waiting[Task[Any], Any]
+BatchRunner = Callable[[sqlite3.Connection, Sequence[Job]], list[Any]]
+"""Each job's result or error, in order."""
 
 
 def translate(error: Exception) -> Exception:
@@ -51,7 +36,7 @@ def translate(error: Exception) -> Exception:
     return translated
 
 
-def commit_together(connection: sqlite3.Connection, jobs: Sequence[Job]) -> list[Outcome]:
+def commit_together(connection: sqlite3.Connection, jobs: Sequence[Job]) -> list[Any]:
     """Run jobs in one transaction: a refused job is undone alone, a failed commit fails them all.
 
     Nothing is reported as done before the commit is on disk.
@@ -60,44 +45,33 @@ def commit_together(connection: sqlite3.Connection, jobs: Sequence[Job]) -> list
         if connection.in_transaction:
             connection.execute("ROLLBACK")  # left over from a batch whose own rollback failed
         connection.execute("BEGIN IMMEDIATE")
-        outcomes = []
+        results = []
         for job in jobs:
-            outcomes.append(_in_savepoint(connection, job))
+            results.append(_in_savepoint(connection, job))
             if not connection.in_transaction:
                 # SQLite itself rolled everything back (disk full, I/O error): no job of the batch is stored.
-                raise sqlite3.OperationalError(str(outcomes[-1].error))
+                raise sqlite3.OperationalError(str(results[-1]))
         connection.execute("COMMIT")
     except sqlite3.Error as error:
         if connection.in_transaction:
             connection.execute("ROLLBACK")
-        return fail_together(jobs, error)
-    return outcomes
+        return [translate(error) for _ in jobs]
+    return results
 
 
-def fail_together(jobs: Sequence[Job], error: Exception) -> list[Outcome]:
-    """The same failure for each job, as an exception of its own."""
-    return [Outcome(job, error=translate(error)) for job in jobs]
-
-
-def _in_savepoint(connection: sqlite3.Connection, job: Job) -> Outcome:
+def _in_savepoint(connection: sqlite3.Connection, job: Job) -> Any:
     connection.execute("SAVEPOINT job")
-    try:
-        value = job.task(connection)
-    except Exception as error:  # noqa: BLE001 - belongs to the caller; handed over, never swallowed
-        if connection.in_transaction:
+    result = _attempt(connection, job)
+    if connection.in_transaction:
+        if isinstance(result, Exception):
             connection.execute("ROLLBACK TO job")
-            connection.execute("RELEASE job")
-        return Outcome(job, error=translate(error))
-    connection.execute("RELEASE job")
-    return Outcome(job, value)
+        connection.execute("RELEASE job")
+    return result
 
 
-def read_together(connection: sqlite3.Connection, jobs: Sequence[Job]) -> list[Outcome]:
+def read_together(connection: sqlite3.Connection, jobs: Sequence[Job]) -> list[Any]:
     """Run read-only jobs on one consistent view, taken after all of them were asked for."""
-    try:
-        connection.execute("BEGIN")
-    except sqlite3.Error as error:
-        return fail_together(jobs, error)
+    connection.execute("BEGIN")
     try:
         return [_attempt(connection, job) for job in jobs]
     finally:
@@ -105,14 +79,14 @@ def read_together(connection: sqlite3.Connection, jobs: Sequence[Job]) -> list[O
             connection.execute("ROLLBACK")
 
 
-def _attempt(connection: sqlite3.Connection, job: Job) -> Outcome:
+def _attempt(connection: sqlite3.Connection, job: Job) -> Any:
     try:
-        return Outcome(job, job.task(connection))
+        return job.value(connection)
     except Exception as error:  # noqa: BLE001 - belongs to the caller; handed over, never swallowed
-        return Outcome(job, error=translate(error))
+        return translate(error)
 
 
-class Lane:
+class Executor:
     """Owned threads over one queue; started and stopped by its owner, on one event loop."""
 
     def __init__(
@@ -139,15 +113,15 @@ class Lane:
     async def start(self) -> None:
         """Start the threads; return when each has its connection. Raises what `connect` raised."""
         loop = self._loop = asyncio.get_running_loop()
-        opened = []
+        opened: list[asyncio.Future[None]] = []
         for number in range(self._thread_count):
-            ready: asyncio.Future[None] = loop.create_future()
-            thread = threading.Thread(
-                target=self._work, args=(loop, ready), name=f"{self._name}-{number}", daemon=True
+            opened.append(loop.create_future())
+            ready = Waiting(None, opened[-1])
+            name = f"{self._name}-{number}"
+            self._threads.append(
+                threading.Thread(target=self._work, args=(loop, ready), name=name, daemon=True)
             )
-            thread.start()
-            self._threads.append(thread)
-            opened.append(ready)
+            self._threads[-1].start()
         failures = [item for item in await asyncio.gather(*opened, return_exceptions=True) if item]
         if failures:
             await self.stop()
@@ -171,34 +145,30 @@ class Lane:
         if not self._threads or self._loop is None:
             raise UnavailableError("The store is not open.")
         if self._jobs.qsize() >= self._depth_jobs:
-            raise UnavailableError("The store is busy: too many calls are waiting.")
-        future: asyncio.Future[T] = self._loop.create_future()
-        self._jobs.put(Job(task, future))
-        try:
-            async with asyncio.timeout(timeout_s):
-                return await future
-        except TimeoutError as error:
-            raise UnavailableError(f"The store did not answer within {timeout_s:g} s.") from error
+            raise busy()
+        job: Waiting[Task[T], T] = Waiting(task, self._loop.create_future())
+        self._jobs.put(job)
+        return await job.result(timeout_s)
 
-    def _work(self, loop: asyncio.AbstractEventLoop, ready: "asyncio.Future[None]") -> None:
+    def _work(self, loop: asyncio.AbstractEventLoop, ready: Waiting[None, None]) -> None:
         try:
             connection = self._connect()
         except Exception as error:  # noqa: BLE001 - handed to start()
-            _post(loop, _settle_one, ready, error)
+            _post(loop, [ready], [error])
             return
-        _post(loop, _settle_one, ready, None)
+        _post(loop, [ready], [None])
         try:
             while (batch := self._next_batch()) is not None:
                 if batch:
-                    _post(loop, _settle, self._run(connection, batch))
+                    _post(loop, batch, self._run(connection, batch))
         finally:
             connection.close()
 
-    def _run(self, connection: sqlite3.Connection, batch: list[Job]) -> list[Outcome]:
+    def _run(self, connection: sqlite3.Connection, batch: list[Job]) -> list[Any]:
         try:
             return self._run_batch(connection, batch)
         except sqlite3.Error as error:
-            return fail_together(batch, error)
+            return [translate(error) for _ in batch]
 
     def _next_batch(self) -> list[Job] | None:
         """All waiting jobs up to the bound, without those given up meanwhile; None: stop."""
@@ -219,29 +189,9 @@ class Lane:
         return None
 
 
-def _post(loop: asyncio.AbstractEventLoop, callback: Callable[..., None], *args: Any) -> None:
+def _post(loop: asyncio.AbstractEventLoop, batch: Sequence[Waiting[Any, Any]], results: list[Any]) -> None:
     try:
-        loop.call_soon_threadsafe(callback, *args)
+        loop.call_soon_threadsafe(settle, batch, results)
     except RuntimeError:
         # The loop is closed: nobody is left to be told. The work itself is done and durable.
         return
-
-
-def _settle_one(future: "asyncio.Future[None]", error: Exception | None) -> None:
-    if future.done():
-        return
-    if error is None:
-        future.set_result(None)
-    else:
-        future.set_exception(error)
-
-
-def _settle(outcomes: list[Outcome]) -> None:
-    for outcome in outcomes:
-        future = outcome.job.future
-        if future.done():
-            continue
-        if outcome.error is None:
-            future.set_result(outcome.value)
-        else:
-            future.set_exception(outcome.error)

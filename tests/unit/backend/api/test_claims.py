@@ -1,6 +1,5 @@
 """Claims over REST: posting, finding, paging, repeating with an idempotency key."""
 
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -15,32 +14,16 @@ CLAIM = {
 }
 
 
-@pytest.fixture
-async def world(tmp_path: Path) -> AsyncIterator[World]:
-    async with rest_world(tmp_path) as made:
-        yield made
-
-
-@pytest.fixture
-async def anna(world: World) -> Person:
-    return await world.person("anna")
-
-
-async def test_a_posted_claim_is_open_and_empty(world: World, anna: Person) -> None:
+async def test_a_posted_claim_is_open_and_empty_keeps_what_was_written_and_is_found_again(
+    world: World, anna: Person
+) -> None:
     answer = await world.client.post("/api/claims", json=CLAIM, headers=anna.auth)
     body = answer.json()
     assert answer.status_code == 201
-    assert (body["status"], body["version"], body["tally"]["total"], body["consensus"]) == (
-        "open",
-        0,
-        0,
-        None,
-    )
-
-
-async def test_a_posted_claim_keeps_what_was_written(world: World, anna: Person) -> None:
-    body = (await world.client.post("/api/claims", json=CLAIM, headers=anna.auth)).json()
+    assert (body["status"], body["version"], body["tally"]["total"]) == ("open", 0, 0)
     assert {name: body[name] for name in CLAIM} == CLAIM
+    assert body["consensus"] is None
+    assert (await world.client.get(answer.headers["location"])).json() == body
 
 
 async def test_a_claim_without_quorum_gets_the_default(tmp_path: Path) -> None:
@@ -48,12 +31,6 @@ async def test_a_claim_without_quorum_gets_the_default(tmp_path: Path) -> None:
         anna = await world.person("anna")
         body = (await world.client.post("/api/claims", json=CLAIM, headers=anna.auth)).json()
         assert body["quorum"] == 7
-
-
-async def test_the_location_leads_to_the_claim(world: World, anna: Person) -> None:
-    posted = await world.client.post("/api/claims", json=CLAIM, headers=anna.auth)
-    found = await world.client.get(posted.headers["location"])
-    assert found.json() == posted.json()
 
 
 @pytest.mark.parametrize(
@@ -115,8 +92,7 @@ async def test_pages_hold_every_claim_once(world: World, anna: Person) -> None:
     assert (len(seen), set(seen)) == (7, posted)
 
 
-async def test_claims_are_found_by_owner(world: World, anna: Person) -> None:
-    bert = await world.person("bert")
+async def test_claims_are_found_by_owner(world: World, anna: Person, bert: Person) -> None:
     await world.claim(anna)
     of_bert = await world.claim(bert)
     listed = (await world.client.get("/api/claims", params={"owner_id": bert.id})).json()
@@ -161,22 +137,14 @@ async def post_with_key(world: World, person: Person, key: str, **change: Any) -
     )
 
 
-async def test_a_repeated_key_answers_with_the_same_claim(world: World, anna: Person) -> None:
+async def test_a_repeated_key_answers_with_the_same_claim_says_so_and_stores_nothing(
+    world: World, anna: Person
+) -> None:
     first = await post_with_key(world, anna, "k1")
     again = await post_with_key(world, anna, "k1")
     assert (again.status_code, again.json()) == (200, first.json())
-
-
-async def test_a_replay_says_so(world: World, anna: Person) -> None:
-    first = await post_with_key(world, anna, "k1")
-    again = await post_with_key(world, anna, "k1")
     assert "idempotency-replayed" not in first.headers
     assert again.headers["idempotency-replayed"] == "true"
-
-
-async def test_a_replay_stores_nothing(world: World, anna: Person) -> None:
-    for _ in range(2):
-        await post_with_key(world, anna, "k1")
     assert len((await world.client.get("/api/claims")).json()["items"]) == 1
 
 

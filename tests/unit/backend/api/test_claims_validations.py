@@ -1,29 +1,11 @@
 """Validations over REST: accepted, refused, repeated, listed."""
 
-from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
-from tests.support.backend.rest_app import Person, World, rest_world
-
-
-@pytest.fixture
-async def world(tmp_path: Path) -> AsyncIterator[World]:
-    async with rest_world(tmp_path) as made:
-        yield made
-
-
-@pytest.fixture
-async def anna(world: World) -> Person:
-    return await world.person("anna")
-
-
-@pytest.fixture
-async def bert(world: World) -> Person:
-    return await world.person("bert")
+from tests.support.backend.rest_app import Person, World
 
 
 async def post(

@@ -1,8 +1,6 @@
 """Request ids, security headers and the latency metric; and what the middleware leaves alone."""
 
 import re
-from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,13 +9,7 @@ from backend.app.api.middleware import Cors, Envelope, Limits
 from backend.app.clock import SortableIds
 from backend.app.observability.logs import request_id
 from backend.app.observability.metrics import Metrics
-from tests.support.backend.rest_app import ManualClock, World, rest_world
-
-
-@pytest.fixture
-async def world(tmp_path: Path) -> AsyncIterator[World]:
-    async with rest_world(tmp_path) as made:
-        yield made
+from tests.support.backend.rest_app import ManualClock, World
 
 
 def observed(world: World, **labels: str) -> float | None:
@@ -61,13 +53,10 @@ async def test_every_answer_carries_the_security_headers(
     assert (await world.client.get(path)).headers[header] == value
 
 
-async def test_api_answers_may_load_nothing(world: World) -> None:
-    policy = (await world.client.get("/api/claims")).headers["content-security-policy"]
-    assert policy.startswith("default-src 'none'")
-
-
-async def test_api_answers_are_not_cached(world: World) -> None:
-    assert (await world.client.get("/api/claims")).headers["cache-control"] == "no-store"
+async def test_api_answers_may_load_nothing_and_are_not_cached(world: World) -> None:
+    headers = (await world.client.get("/api/claims")).headers
+    assert headers["content-security-policy"].startswith("default-src 'none'")
+    assert headers["cache-control"] == "no-store"
 
 
 async def test_latency_is_observed_by_route_template(world: World) -> None:
@@ -91,17 +80,13 @@ async def test_ids_never_reach_the_metrics(world: World) -> None:
     assert not [known for known in (anna.id, bert.id, claim_id) if known in exposition]
 
 
-async def test_an_unexpected_error_is_observed_as_500(world: World) -> None:
+async def test_an_unexpected_error_is_observed_as_500_and_is_over(world: World) -> None:
     async def fail() -> None:
         raise RuntimeError("x")
 
     world.app.add_api_route("/fail", fail)
     await world.client.get("/fail")
     assert observed(world, method="GET", route="/fail", status="500") == 1
-
-
-async def test_requests_in_flight_return_to_zero(world: World) -> None:
-    await world.client.get("/nothing")
     assert world.services.metrics.registry.get_sample_value("http_requests_in_flight") == 0
 
 

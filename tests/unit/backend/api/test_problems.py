@@ -1,8 +1,6 @@
 """Every error is an RFC 9457 problem document with a stable code."""
 
 import logging
-from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -13,30 +11,17 @@ from backend.app.api.problems import problem_response
 from backend.app.contracts.errors import STATUS, Code
 from backend.app.contracts.rest import Problem
 from backend.app.errors import RefusedError, SetupError, UnavailableError, VouchstormError
-from tests.support.backend.rest_app import Person, World, rest_world
+from tests.support.backend.rest_app import Person, World
 
 
-@pytest.fixture
-async def world(tmp_path: Path) -> AsyncIterator[World]:
-    async with rest_world(tmp_path) as made:
-        yield made
+async def failed(world: World, error: Exception) -> httpx.Response:
+    """The answer of a route that raises."""
 
-
-@pytest.fixture
-async def anna(world: World) -> Person:
-    return await world.person("anna")
-
-
-def add_failing(world: World, error: Exception) -> None:
     async def fail(request: Request) -> None:
         raise error
 
     world.app.add_api_route("/fail", fail)
-
-
-async def failed(world: World, error: Exception) -> httpx.Response:
-    add_failing(world, error)
-    return await world.client.get("/fail")
+    return await world.client.get("/fail", headers={"X-Request-ID": "r-7"})
 
 
 def test_every_code_has_a_status() -> None:
@@ -44,43 +29,27 @@ def test_every_code_has_a_status() -> None:
 
 
 @pytest.mark.parametrize("code", Code)
-def test_every_code_makes_a_valid_problem(code: Code) -> None:
+def test_every_code_makes_a_valid_problem_with_a_sentence(code: Code) -> None:
     response = problem_response(code)
     problem = Problem.model_validate_json(bytes(response.body))
     assert (problem.status, problem.code) == (response.status_code, code)
-
-
-@pytest.mark.parametrize("code", Code)
-def test_every_problem_has_a_sentence(code: Code) -> None:
-    problem = Problem.model_validate_json(bytes(problem_response(code).body))
     assert problem.detail.endswith(".")
 
 
-async def test_problems_have_their_media_type(world: World) -> None:
-    assert (await world.client.get("/nothing")).headers["content-type"] == "application/problem+json"
-
-
-async def test_a_problem_names_its_occurrence(world: World) -> None:
-    answer = await world.client.get("/nothing", headers={"X-Request-ID": "r-7"})
-    assert answer.json()["instance"] == "urn:vouchstorm:request:r-7"
-
-
-async def test_an_unknown_address_is_a_problem(world: World) -> None:
-    answer = await world.client.get("/api/nothing")
+async def test_an_unknown_address_is_a_problem_that_names_its_occurrence(world: World) -> None:
+    answer = await world.client.get("/api/nothing", headers={"X-Request-ID": "r-7"})
     assert (answer.status_code, answer.json()["code"]) == (404, "not_found")
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert answer.json()["instance"] == "urn:vouchstorm:request:r-7"
 
 
 async def test_a_trailing_slash_is_another_address(world: World) -> None:
     assert (await world.client.get("/api/claims/")).status_code == 404
 
 
-async def test_a_wrong_method_is_a_problem(world: World) -> None:
-    answer = await world.client.delete("/api/claims")
-    assert (answer.status_code, answer.json()["code"]) == (405, "method_not_allowed")
-
-
-async def test_a_wrong_method_tells_the_right_ones(world: World) -> None:
+async def test_a_wrong_method_is_a_problem_that_tells_the_right_ones(world: World) -> None:
     answer = await world.client.put("/api/claims")
+    assert (answer.status_code, answer.json()["code"]) == (405, "method_not_allowed")
     assert answer.headers["allow"] == "GET, POST"
 
 
@@ -145,15 +114,18 @@ async def test_lengths_are_told_in_characters(world: World, anna: Person) -> Non
     assert answer.json()["detail"] == "The request is not valid: title: must have at least 3 characters."
 
 
-async def test_an_unavailable_store_is_a_503_that_says_when_to_come_back(world: World) -> None:
-    answer = await failed(world, UnavailableError("The store does not answer.", retry_after_s=7))
-    assert (answer.status_code, answer.json()["code"]) == (503, "store_unavailable")
-    assert answer.headers["retry-after"] == "7"
-
-
-async def test_too_many_requests_say_when_to_come_back(world: World) -> None:
-    answer = await failed(world, UnavailableError("Slowly.", Code.RATE_LIMITED, retry_after_s=2))
-    assert (answer.status_code, answer.headers["retry-after"]) == (429, "2")
+@pytest.mark.parametrize(
+    ("error", "status", "code"),
+    [
+        (UnavailableError("No answer.", retry_after_s=7), 503, "store_unavailable"),
+        (UnavailableError("Slowly.", Code.RATE_LIMITED, retry_after_s=7), 429, "rate_limited"),
+    ],
+)
+async def test_what_is_worth_another_try_says_when_to_come_back(
+    world: World, error: Exception, status: int, code: str
+) -> None:
+    answer = await failed(world, error)
+    assert (answer.status_code, answer.json()["code"], answer.headers["retry-after"]) == (status, code, "7")
 
 
 async def test_a_refusal_tells_its_sentence(world: World) -> None:
@@ -164,19 +136,12 @@ async def test_a_refusal_tells_its_sentence(world: World) -> None:
 @pytest.mark.parametrize(
     "error", [RuntimeError("a secret"), SetupError("a secret"), VouchstormError("a secret")]
 )
-async def test_what_nobody_expected_tells_no_detail(world: World, error: Exception) -> None:
-    answer = await failed(world, error)
+async def test_what_nobody_expected_is_logged_and_tells_nothing_but_the_request_id(
+    world: World, error: Exception, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.WARNING):
+        answer = await failed(world, error)
     assert (answer.status_code, answer.json()["code"]) == (500, "internal")
     assert "secret" not in answer.text
-
-
-async def test_what_nobody_expected_is_logged(world: World, caplog: pytest.LogCaptureFixture) -> None:
-    with caplog.at_level(logging.ERROR):
-        await failed(world, RuntimeError("the cause"))
-    assert "the cause" in caplog.text
-
-
-async def test_what_nobody_expected_still_carries_its_request_id(world: World) -> None:
-    add_failing(world, RuntimeError("x"))
-    answer = await world.client.get("/fail", headers={"X-Request-ID": "r-7"})
     assert answer.headers["x-request-id"] == "r-7"
+    assert "a secret" in caplog.text

@@ -1,8 +1,6 @@
 """Users, leaderboard and badges over REST."""
 
-from collections.abc import AsyncIterator
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
@@ -10,13 +8,7 @@ from backend.app.api.serializers import badge_view
 from backend.app.contracts.types import UserId
 from backend.app.domain.badges import CATALOG
 from backend.app.domain.records import EarnedBadge, Progress, User
-from tests.support.backend.rest_app import World, rest_world
-
-
-@pytest.fixture
-async def world(tmp_path: Path) -> AsyncIterator[World]:
-    async with rest_world(tmp_path) as made:
-        yield made
+from tests.support.backend.rest_app import Person, World
 
 
 async def seed(world: World, scores: list[int]) -> None:
@@ -24,18 +16,12 @@ async def seed(world: World, scores: list[int]) -> None:
         User(UserId(f"u{n}"), f"user{n}", f"User {n}", world.clock.now(), Progress(trust_score=score))
         for n, score in enumerate(scores)
     ]
-    await world.services.store.create_users(users, "!")
+    await world.services.store.users.create_users(users, "!")
 
 
-async def test_a_user_is_shown_to_everybody(world: World) -> None:
-    anna = await world.person("anna")
+async def test_a_user_is_shown_to_everybody_without_what_is_private(world: World, anna: Person) -> None:
     body = (await world.client.get(f"/api/users/{anna.id}")).json()
     assert (body["username"], body["trust_score"], body["badges"]) == ("anna", 50, [])
-
-
-async def test_a_user_page_tells_nothing_private(world: World) -> None:
-    anna = await world.person("anna")
-    body = (await world.client.get(f"/api/users/{anna.id}")).json()
     assert not {"last_seq", "unread_count", "password_hash"} & set(body)
 
 
@@ -46,12 +32,8 @@ async def test_an_unknown_user_is_not_found(world: World) -> None:
 
 async def test_the_most_trusted_lead(world: World) -> None:
     await seed(world, [10, 90, 50])
-    body = (await world.client.get("/api/leaderboard")).json()
-    assert [(item["rank"], item["user"]["trust_score"]) for item in body["items"]] == [
-        (1, 90),
-        (2, 50),
-        (3, 10),
-    ]
+    items = (await world.client.get("/api/leaderboard")).json()["items"]
+    assert [(item["rank"], item["user"]["trust_score"]) for item in items] == [(1, 90), (2, 50), (3, 10)]
 
 
 async def test_ranks_go_on_over_pages(world: World) -> None:

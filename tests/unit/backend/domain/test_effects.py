@@ -12,7 +12,6 @@ from backend.app.contracts.types import Action, ClaimId, NotificationType, Prior
 from backend.app.domain.badges import BY_ID, CATALOG, STREAK_LENGTH, TRUSTED_SCORE, newly_earned
 from backend.app.domain.consensus import Decision
 from backend.app.domain.effects import (
-    Draft,
     Effect,
     Outcome,
     Settled,
@@ -20,8 +19,10 @@ from backend.app.domain.effects import (
     Validated,
     advance,
     notification_id,
+    plan_consensus,
+    plan_validation,
 )
-from backend.app.domain.notifications import plan_consensus, plan_validation, validation_draft
+from backend.app.domain.notifications import Draft, validation_draft
 from backend.app.domain.records import Claim, Progress, Validation
 from backend.app.domain.trust import TrustPolicy, clamp, owner_step, validator_step
 

@@ -77,7 +77,7 @@ WRITTEN = [
     (DROP_REASONS, r"\bdrop(?:ped)?\(DeliveryClass\.\w+, \"(\w+)\""),
     (BUS_DIRECTIONS, r"bus_messages\.inc\(\"(\w+)\""),
     (CONNECT_OUTCOMES, r"(?:connects\.inc\(|_count_connect\(peer, )\"(\w+)\""),
-    (RATE_LIMITED_SCOPES, r"rate_limited\.inc\(\"(\w+)\""),
+    (RATE_LIMITED_SCOPES, r"(?:rate_limited\.inc\(|_over_s\(self\._\w+, \w+, )\"(\w+)\""),
 ]
 
 

@@ -1,4 +1,4 @@
-"""What a node says to a client that it does not wait for: a whole answer, readable like its other problems."""
+"""What a node says to a client that it does not wait for: a whole answer, like its other problems."""
 
 from backend.app.contracts.rest import Problem
 from backend.app.process.node import HEAD_TOO_LARGE

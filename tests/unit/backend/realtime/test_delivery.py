@@ -76,7 +76,7 @@ class World:
     async def _come(self, bell: Bell) -> None:
         arrival = self.channels.arrive(ANN)
         try:
-            arrival.newest = (await self.store.last_seqs([ANN]))[ANN]
+            arrival.newest = (await self.store.notifications.last_seqs([ANN]))[ANN]
             await self.channels.join(ANN, bell.after_seq, bell.enter, arrival)
         except UnavailableError:
             self.channels.give_up(arrival)

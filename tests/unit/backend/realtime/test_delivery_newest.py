@@ -8,7 +8,7 @@ import pytest
 
 from backend.app.contracts.types import UserId
 from backend.app.errors import UnavailableError
-from backend.app.realtime.delivery import BATCH, NewestSeqs
+from backend.app.realtime.delivery import BATCH, Channels
 
 ANN, BOB = UserId("ann"), UserId("bob")
 
@@ -19,6 +19,10 @@ class SlowStore:
     def __init__(self) -> None:
         self.newest: dict[UserId, int] = {}
         self.reads: list[tuple[list[UserId], asyncio.Future[None]]] = []
+
+    @property
+    def notifications(self) -> "SlowStore":
+        return self
 
     async def last_seqs(self, user_ids: Sequence[UserId]) -> dict[UserId, int]:
         answer: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -32,13 +36,14 @@ class World:
     def __init__(self) -> None:
         self.store = SlowStore()
         self.tasks: list[asyncio.Task[Any]] = []
-        self.newest = NewestSeqs(self.store, self.begin)  # type: ignore[arg-type]
+        channels = Channels(self.store, None, 0, self.begin)  # type: ignore[arg-type]
+        self.newest = channels._newest
 
     def begin(self, work: Coroutine[Any, Any, Any]) -> None:
         self.tasks.append(asyncio.get_running_loop().create_task(work))
 
     async def ask(self, *users: UserId) -> list["asyncio.Task[int]"]:
-        asked = [asyncio.get_running_loop().create_task(self.newest.of(user)) for user in users]
+        asked = [asyncio.get_running_loop().create_task(self.newest.ask(user)) for user in users]
         await turns()
         return asked
 

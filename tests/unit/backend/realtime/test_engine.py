@@ -106,21 +106,21 @@ async def test_state_is_dropped_for_a_slow_peer_and_counted(wire: Wire) -> None:
     stall(session, transport)
     session.post([state("read")])
     transport.drain()
-    assert (transport.written, wire.counts.drops) == (b"", [(DeliveryClass.STATE, "paused")])
+    assert (transport.written, wire.drops) == (b"", [(DeliveryClass.STATE, "paused")])
 
 
 async def test_too_many_waiting_messages_end_a_slow_peer(wire: Wire) -> None:
     session, transport = await wire.session()
     stall(session, transport)
     session.post([durable(number) for number in range(40)])
-    assert (transport.aborted, wire.counts.aborts) == (True, ["overflow"])
+    assert (transport.aborted, wire.metrics.aborts) == (True, ["overflow"])
 
 
 async def test_too_many_waiting_bytes_end_a_slow_peer(wire: Wire) -> None:
     session, transport = await wire.session()
     stall(session, transport)
     session.post([durable(number, 60_000) for number in range(3)])
-    assert (transport.aborted, wire.counts.aborts) == (True, ["overflow"])
+    assert (transport.aborted, wire.metrics.aborts) == (True, ["overflow"])
 
 
 async def test_a_peer_that_takes_nothing_is_aborted(wire: Wire) -> None:
@@ -128,7 +128,7 @@ async def test_a_peer_that_takes_nothing_is_aborted(wire: Wire) -> None:
     stall(session, transport)
     assert session.paused_at is not None
     wire.engine.sweep(session.paused_at + 10.1)
-    assert (transport.aborted, wire.counts.aborts) == (True, ["stuck"])
+    assert (transport.aborted, wire.metrics.aborts) == (True, ["stuck"])
 
 
 async def test_what_waited_for_an_aborted_peer_is_let_go_of(wire: Wire) -> None:
@@ -194,7 +194,7 @@ async def test_who_sends_too_much_is_read_more_slowly() -> None:
     say(transport, *["4x"] * 15)
     stopped = not transport.reading
     await until(lambda: transport.reading)
-    assert (stopped, len(wire.heard), wire.counts.excesses) == (True, 15, ["frames"])
+    assert (stopped, len(wire.heard), wire.metrics.rate_limited) == (True, 15, ["frames"])
 
 
 async def test_who_goes_on_sending_too_much_is_ended() -> None:
@@ -202,7 +202,7 @@ async def test_who_goes_on_sending_too_much_is_ended() -> None:
     _, transport = await wire.session()
     for _ in range(3):
         say(transport, *["4x"] * 50)
-    assert (transport.aborted, wire.counts.aborts) == (True, ["flood"])
+    assert (transport.aborted, wire.metrics.aborts) == (True, ["flood"])
 
 
 async def test_frames_that_nobody_handles_count_too() -> None:
@@ -210,14 +210,14 @@ async def test_frames_that_nobody_handles_count_too() -> None:
     _, transport = await wire.session()
     for _ in range(3):
         transport.protocol.data_received(client_frame(b"", PONG) * 50)
-    assert wire.counts.aborts == ["flood"]
+    assert wire.metrics.aborts == ["flood"]
 
 
 async def test_a_message_that_never_ends_counts_by_its_bytes() -> None:
     wire = Wire(inflow=InflowLimits(1e6, 1_000_000, 1.0, 50_000, 1))
     _, transport = await wire.session()
     transport.protocol.data_received(client_frame(b"4" + b"x" * 60_000)[:-1])
-    assert (wire.counts.excesses, wire.counts.aborts) == (["bytes"], ["flood"])
+    assert (wire.metrics.rate_limited, wire.metrics.aborts) == (["bytes"], ["flood"])
 
 
 async def test_long_polling_that_sends_too_much_is_ended() -> None:
@@ -226,7 +226,7 @@ async def test_long_polling_that_sends_too_much_is_ended() -> None:
     for _ in range(3):
         await wire.post(session.sid, *["4x"] * 30)
     await until(lambda: session.closed)
-    assert wire.counts.aborts == ["flood"]
+    assert wire.metrics.aborts == ["flood"]
 
 
 # ---------------------------------------------------------------- bad
@@ -236,26 +236,26 @@ async def test_long_polling_that_sends_too_much_is_ended() -> None:
 async def test_packets_that_no_client_sends_end_it(wire: Wire, packet: str) -> None:
     _, transport = await wire.session()
     say(transport, packet)
-    assert (transport.aborted, wire.counts.aborts) == (True, ["protocol"])
+    assert (transport.aborted, wire.metrics.aborts) == (True, ["protocol"])
 
 
 async def test_binary_ends_it(wire: Wire) -> None:
     _, transport = await wire.session()
     transport.protocol.data_received(client_frame(b"4x", 0x2))
-    assert (transport.aborted, wire.counts.aborts) == (True, ["binary"])
+    assert (transport.aborted, wire.metrics.aborts) == (True, ["binary"])
 
 
 async def test_text_that_is_no_text_ends_it(wire: Wire) -> None:
     _, transport = await wire.session()
     transport.protocol.data_received(client_frame(b"4\xff\xfe"))
-    assert (transport.aborted, wire.counts.aborts) == (True, ["protocol"])
+    assert (transport.aborted, wire.metrics.aborts) == (True, ["protocol"])
 
 
 async def test_a_message_that_cannot_be_handled_ends_it(wire: Wire) -> None:
     _, transport = await wire.session()
     say(transport, "4fail")
     await until(lambda: transport.aborted)
-    assert wire.counts.aborts == ["protocol"]
+    assert wire.metrics.aborts == ["protocol"]
 
 
 async def test_a_broken_frame_is_answered_with_its_code(wire: Wire) -> None:
@@ -339,7 +339,7 @@ async def test_ending_twice_is_counted_once(wire: Wire) -> None:
     session.abort("abuse")
     session.abort("abuse")
     await closed(wire)
-    assert wire.counts.aborts == ["abuse"]
+    assert wire.metrics.aborts == ["abuse"]
 
 
 async def test_posting_to_a_session_that_ended_is_harmless(wire: Wire) -> None:
@@ -403,7 +403,7 @@ async def test_the_upgrade_makes_it_direct(wire: Wire) -> None:
     sid, transport = await probing(wire)
     say(transport, "5")
     await until(lambda: wire.engine.sockets[sid].direct)
-    assert wire.engine.sockets[sid].transport_name == "websocket"
+    assert wire.engine.sockets[sid].upgraded
 
 
 async def test_what_waited_for_a_poll_goes_out_first(wire: Wire) -> None:
@@ -447,7 +447,7 @@ async def test_aborting_during_the_probe_ends_the_session_too(wire: Wire) -> Non
     sid, transport = await probing(wire)
     wire.engine.sockets[sid].abort("auth_deadline")
     await until(lambda: not wire.engine.sockets)
-    assert (transport.aborted, wire.counts.aborts) == (True, ["auth_deadline"])
+    assert (transport.aborted, wire.metrics.aborts) == (True, ["auth_deadline"])
 
 
 async def test_a_probe_that_is_never_finished_ends() -> None:
@@ -531,7 +531,7 @@ async def test_a_request_that_breaks_the_protocol_ends_the_session(
     session = await wire.polling()
     await wire.post(session.sid, *packets)
     await until(lambda: not wire.engine.sockets)
-    assert wire.counts.aborts == [reason]
+    assert wire.metrics.aborts == [reason]
 
 
 async def test_a_request_that_is_too_long_ends_the_session() -> None:
@@ -546,11 +546,11 @@ async def test_too_much_waiting_for_a_poll_ends_the_session_once(wire: Wire) -> 
     session = await wire.polling()
     session.post([durable(number) for number in range(40)])
     await until(lambda: not wire.engine.sockets)
-    assert (wire.counts.aborts, len(wire.ended)) == (["overflow"], 1)
+    assert (wire.metrics.aborts, len(wire.ended)) == (["overflow"], 1)
 
 
 async def test_too_many_bytes_waiting_for_a_poll_end_the_session(wire: Wire) -> None:
     session = await wire.polling()
     session.post([durable(number, 60_000) for number in range(3)])
     await until(lambda: not wire.engine.sockets)
-    assert wire.counts.aborts == ["overflow"]
+    assert wire.metrics.aborts == ["overflow"]

@@ -35,7 +35,7 @@ class World:
     async def user(self, name: str) -> str:
         """A token of a new user."""
         user = User(UserId(name), name, name, self.services.clock.now())
-        await self.services.store.create_user(user, "hash")
+        await self.services.store.users.create_user(user, "hash")
         return self.services.tokens.issue(user.id).token
 
     async def open(self) -> str:
@@ -108,9 +108,10 @@ class Held:
 
 
 def held(world: World, monkeypatch: pytest.MonkeyPatch, name: str) -> Held:
-    """One of the store's methods, held from now on."""
-    way = Held(getattr(world.services.store, name))
-    monkeypatch.setattr(world.services.store, name, way)
+    """A method of the users in the store, held from now on."""
+    users = world.services.store.users
+    way = Held(getattr(users, name))
+    monkeypatch.setattr(users, name, way)
     way.hold()
     return way
 
@@ -177,7 +178,7 @@ async def test_a_socket_that_left_while_it_authenticated_leaves_nothing_behind(
 async def revoke_unheard(world: World, token: str) -> None:
     """Another node logs it out, and the bus loses the kick and closes the gap at once."""
     claims = world.services.accounts.read(token)
-    await world.services.store.revoke_token(claims.jti, claims.expires_at)
+    await world.services.store.users.revoke_token(claims.jti, claims.expires_at)
     await world.gateway.tokens.recheck()
 
 
@@ -262,7 +263,7 @@ async def test_sockets_that_come_and_go_leave_no_rooms_users_or_channels(world: 
         len(world.manager.rooms),
         len(world.application.realtime.channels),
         world.services.websocket.get_connected_count(),
-        len(world.gateway),
+        len(world.gateway._peers),
     )
     assert counted == (0, 0, 0, 0)
 
@@ -294,7 +295,7 @@ async def test_while_the_store_does_not_answer_a_connection_is_lost_and_not_refu
 ) -> None:
     """A client tries a lost connection again, a refused one never."""
     token = await world.user("ann")
-    monkeypatch.setattr(world.services.store, "newcomers", failing(UnavailableError("no store")))
+    monkeypatch.setattr(world.services.store.users, "newcomers", failing(UnavailableError("no store")))
     await world.connect(token)
     assert (world.application.realtime.engine.sockets, world.manager.rooms) == ({}, {})
 
@@ -303,7 +304,7 @@ async def test_an_unexpected_failure_loses_the_connection_and_leaves_nothing_beh
     world: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     token = await world.user("ann")
-    monkeypatch.setattr(world.services.store, "newcomers", failing(RuntimeError("a bug")))
+    monkeypatch.setattr(world.services.store.users, "newcomers", failing(RuntimeError("a bug")))
     await world.connect(token)
     await until(lambda: not world.application.realtime.engine.sockets)
     assert (world.manager.rooms, world.manager._connecting, world.peers()) == ({}, set(), [])

@@ -15,7 +15,6 @@ from backend.app.realtime.websocket import (
     Message,
     close_frame,
     encode,
-    event_packet,
     frame,
 )
 
@@ -65,11 +64,13 @@ def test_a_cut_reason_is_still_text(reason: str) -> None:
 
 
 def test_an_event_packet() -> None:
-    assert event_packet("pong", {"v": 1, "last_seq": None}) == b'2["pong",{"v":1,"last_seq":null}]'
+    message = encode([("pong", {"v": 1, "last_seq": None})], DeliveryClass.CONTROL)
+    assert message.packets == (b'2["pong",{"v":1,"last_seq":null}]',)
 
 
 def test_an_event_packet_keeps_text_as_utf8() -> None:
-    assert event_packet("e", {"t": "“é”"}) == '2["e",{"t":"“é”"}]'.encode()
+    message = encode([("e", {"t": "“é”"})], DeliveryClass.CONTROL)
+    assert message.packets == ('2["e",{"t":"“é”"}]'.encode(),)
 
 
 def test_a_message_is_one_frame_per_event_in_order() -> None:

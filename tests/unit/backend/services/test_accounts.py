@@ -2,9 +2,7 @@
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 from argon2 import extract_parameters
@@ -16,31 +14,13 @@ from backend.app.domain.records import User
 from backend.app.errors import RefusedError, UnavailableError
 from backend.app.services.accounts import Accounts
 from backend.app.services.passwords import Passwords
-from tests.support.backend.rest_app import PASSWORD, World, rest_world
-
-
-@pytest.fixture
-async def world(tmp_path: Path) -> AsyncIterator[World]:
-    async with rest_world(tmp_path) as made:
-        yield made
-
-
-async def test_who_registers_is_logged_in(world: World) -> None:
-    session = await world.services.accounts.register("anna", PASSWORD)
-    user, _ = await world.services.accounts.authenticate(session.token.token)
-    assert user.username == "anna"
+from tests.support.backend.rest_app import PASSWORD, World
+from tests.support.waiting import until
 
 
 async def test_the_username_is_shown_where_no_other_name_is_given(world: World) -> None:
     session = await world.services.accounts.register("anna", PASSWORD)
     assert session.user.display_name == "anna"
-
-
-async def test_a_username_is_taken_without_regard_to_case(world: World) -> None:
-    await world.services.accounts.register("anna", PASSWORD)
-    with pytest.raises(RefusedError) as refusal:
-        await world.services.accounts.register("ANNA", PASSWORD)
-    assert refusal.value.code is Code.USERNAME_TAKEN
 
 
 async def test_login_with_the_right_password(world: World) -> None:
@@ -61,7 +41,7 @@ async def test_wrong_names_and_wrong_passwords_are_refused_alike(
 
 async def test_a_user_without_usable_hash_cannot_log_in(world: World) -> None:
     user = User(UserId("seeded"), "seeded", "Seeded", world.clock.now())
-    await world.services.store.create_user(user, "!")
+    await world.services.store.users.create_user(user, "!")
     with pytest.raises(RefusedError) as refusal:
         await world.services.accounts.login("seeded", PASSWORD)
     assert refusal.value.code is Code.WRONG_CREDENTIALS
@@ -70,18 +50,8 @@ async def test_a_user_without_usable_hash_cannot_log_in(world: World) -> None:
 async def test_a_seeded_hash_logs_in(world: World) -> None:
     password_hash = await world.services.accounts.hash_password(PASSWORD)
     user = User(UserId("seeded"), "seeded", "Seeded", world.clock.now())
-    await world.services.store.create_users([user], password_hash)
+    await world.services.store.users.create_users([user], password_hash)
     assert (await world.services.accounts.login("seeded", PASSWORD)).user.id == "seeded"
-
-
-async def test_logout_revokes_the_token(world: World) -> None:
-    accounts = world.services.accounts
-    token = (await accounts.register("anna", PASSWORD)).token.token
-    _, claims = await accounts.authenticate(token)
-    await accounts.logout(claims)
-    with pytest.raises(RefusedError) as refusal:
-        await accounts.authenticate(token)
-    assert refusal.value.code is Code.TOKEN_REVOKED
 
 
 async def test_logout_leaves_other_tokens_valid(world: World) -> None:
@@ -91,13 +61,6 @@ async def test_logout_leaves_other_tokens_valid(world: World) -> None:
     _, claims = await accounts.authenticate(first.token.token)
     await accounts.logout(claims)
     assert (await accounts.authenticate(second.token.token))[0].id == first.user.id
-
-
-async def test_a_token_of_a_user_who_does_not_exist_is_invalid(world: World) -> None:
-    token = world.services.tokens.issue(UserId("nobody")).token
-    with pytest.raises(RefusedError) as refusal:
-        await world.services.accounts.authenticate(token)
-    assert refusal.value.code is Code.INVALID_TOKEN
 
 
 class GatedPasswords(Passwords):
@@ -118,12 +81,6 @@ class GatedPasswords(Passwords):
         with self._count:
             self.running -= 1
         return super()._matches(password, password_hash)
-
-
-async def until(condition: Callable[[], bool], deadline_s: float = 10.0) -> None:
-    async with asyncio.timeout(deadline_s):
-        while not condition():  # noqa: ASYNC110 - the condition is set by threads
-            await asyncio.sleep(0)
 
 
 async def test_a_login_storm_never_hashes_more_than_the_bound_at_once() -> None:
@@ -165,18 +122,15 @@ async def test_an_unknown_name_costs_a_hash_as_well(world: World) -> None:
     assert passwords.most == 1
 
 
-async def test_the_hash_of_nothing_costs_what_a_real_one_costs() -> None:
+async def test_the_hash_of_nothing_costs_what_a_real_one_costs_and_matches_nothing() -> None:
     passwords = Passwords(time_cost=1, memory_kib=8)
     real = await passwords.hash(PASSWORD)
     assert extract_parameters(passwords.nothing) == extract_parameters(real)
-
-
-async def test_nothing_matches_the_hash_of_nothing() -> None:
-    assert not await Passwords(time_cost=1, memory_kib=8).verify("", None)
+    assert not await passwords.verify("", None)
 
 
 async def test_the_display_name_is_kept(world: World) -> None:
     session = await world.services.accounts.register("anna", PASSWORD, "Anna A.")
-    stored = await world.services.store.user(session.user.id)
+    stored = await world.services.store.users.user(session.user.id)
     assert stored is not None
     assert replace(stored) == session.user

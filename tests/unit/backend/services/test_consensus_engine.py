@@ -19,29 +19,28 @@ from backend.app.ports import Recorded, Store
 from backend.app.services.consensus_engine import ConsensusEngine, Processed
 from backend.app.services.reconciler import BATCH, Reconciler
 from backend.app.services.websocket_service import WebSocketService
-from backend.app.store.sqlite.store import SqliteStore
+from backend.app.store.metered import Method, wrapped
+from backend.app.store.open import sqlite_store
+from backend.app.store.sqlite.connection import Database
 from tests.support.backend import conservation
 from tests.support.backend.cuts import CrashError, CutStore, When
 from tests.support.backend.rest_app import ManualClock, RecordingEmitter
 
 
-class Hooks:
+def hooked(store: Store, **before: Callable[..., Awaitable[None]]) -> Store:
     """A store that does something else first, or instead, at chosen calls."""
 
-    def __init__(self, store: Store, **before: Callable[..., Awaitable[None]]) -> None:
-        self._store = store
-        self._before = before
-
-    def __getattr__(self, name: str) -> Any:
-        real, before = getattr(self._store, name), self._before.get(name)
-        if before is None:
-            return real
+    def hook(name: str, method: Method) -> Method:
+        if name not in before:
+            return method
 
         async def call(*args: Any, **kwargs: Any) -> Any:
-            await before(*args, **kwargs)
-            return await real(*args, **kwargs)
+            await before[name](*args, **kwargs)
+            return await method(*args, **kwargs)
 
         return call
+
+    return wrapped(store, hook)
 
 
 class Room:
@@ -72,7 +71,7 @@ class Room:
             )
             for n in range(count)
         ]
-        await self.store.create_users(made, "hash")
+        await self.store.users.create_users(made, "hash")
         self.people += made
         return made
 
@@ -80,7 +79,7 @@ class Room:
         claim = Claim(
             ClaimId(self.ids.new()), owner.id, owner.display_name, "Title", "", (), quorum, self.clock.now()
         )
-        await self.store.create_claim(claim)
+        await self.store.claims.create_claim(claim)
         self.claims.append(claim)
         return claim
 
@@ -112,7 +111,7 @@ class Room:
 @pytest.fixture
 async def room(tmp_path: Path) -> AsyncIterator[Room]:
     clock = ManualClock()
-    store = SqliteStore(tmp_path / "store.db", TrustPolicy(), clock, timeout_s=20)
+    store = sqlite_store(Database(tmp_path / "store.db", 20), TrustPolicy(), clock)
     await store.open()
     try:
         yield Room(store, clock)
@@ -246,7 +245,7 @@ async def recorded_undecided(room: Room, who: User, claim: Claim) -> Recorded:
     wanted = Validation(
         ValidationId(room.ids.new()), claim.id, who.id, who.display_name, Action.VOUCH, room.clock.now()
     )
-    return await room.store.record_validation(wanted)
+    return await room.store.claims.record_validation(wanted)
 
 
 async def test_a_claim_left_open_under_another_policy_is_settled_by_the_repair(room: Room) -> None:
@@ -271,7 +270,7 @@ async def test_whoever_loses_the_race_to_settle_does_not_reopen_the_claim_for_th
         await room.reconciler().repair()
 
     recorded = await recorded_undecided(room, ann, claim)
-    await room.engine(Hooks(room.store, settle=overtaken)).complete(recorded)
+    await room.engine(hooked(room.store, settle=overtaken)).complete(recorded)
     assert room.statuses(claim) == [(1, "verified")]
 
 
@@ -391,14 +390,14 @@ async def test_an_item_that_cannot_be_finished_does_not_hold_up_the_others(
 ) -> None:
     claims = await left_undone(room, 3)
     room.clock.advance(6)
-    (poison,) = await room.store.participants(claims[0].id)
+    (poison,) = await room.store.claims.participants(claims[0].id)
 
     async def refuse(effects: Any, finishes: Any = None) -> None:
         if finishes == poison.id:
             raise RefusedError("There is no such user.", Code.USER_NOT_FOUND)
 
-    await room.reconciler(Hooks(room.store, apply_effects=refuse)).repair()
-    pending = await room.store.pending_validations(room.clock.now() + timedelta(days=1), 10)
+    await room.reconciler(hooked(room.store, apply_effects=refuse)).repair()
+    pending = await room.store.claims.pending_validations(room.clock.now() + timedelta(days=1), 10)
     assert [row.id for row in pending] == [poison.id]
 
 
@@ -410,4 +409,4 @@ async def test_a_batch_of_hopeless_items_ends(room: Room) -> None:
         raise RefusedError("There is no such user.", Code.USER_NOT_FOUND)
 
     async with asyncio.timeout(10):
-        assert await room.reconciler(Hooks(room.store, apply_effects=refuse)).repair() == 0
+        assert await room.reconciler(hooked(room.store, apply_effects=refuse)).repair() == 0

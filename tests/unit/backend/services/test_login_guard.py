@@ -5,16 +5,12 @@ import pytest
 from backend.app.contracts.errors import Code
 from backend.app.errors import UnavailableError
 from backend.app.services import throttle
-from backend.app.services.login_guard import KNOWN_ADDRESS_S, Attempt, LoginGuard, LoginLimits
+from backend.app.services.login_guard import KNOWN_ADDRESS_S, Attempt, LoginGuard
 from backend.app.services.throttle import Throttle
+from backend.app.settings import LoginLimits
 from tests.support.backend.rest_app import ManualClock
 
 LIMITS = LoginLimits(per_pair=3, per_address=6, per_account=9, lockout_s=900)
-
-
-@pytest.fixture
-def clock() -> ManualClock:
-    return ManualClock()
 
 
 @pytest.fixture

@@ -1,8 +1,6 @@
 """A notification that cannot be sent is refused before it is stored; one that is stored holds nobody up."""
 
-from collections.abc import AsyncIterator
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,20 +10,9 @@ from backend.app.contracts.types import NotificationType, UserId
 from backend.app.errors import RefusedError
 from backend.app.services.websocket_service import notification_push
 from tests.support.backend.bells import row
-from tests.support.backend.rest_app import Person, World, rest_world
+from tests.support.backend.rest_app import Person, World
 
 BADGE = {"badge_id": "b", "badge_name": "B"}
-
-
-@pytest.fixture
-async def world(tmp_path: Path) -> AsyncIterator[World]:
-    async with rest_world(tmp_path) as made:
-        yield made
-
-
-@pytest.fixture
-async def anna(world: World) -> Person:
-    return await world.person("anna")
 
 
 async def create(world: World, who: Person, kind: NotificationType, **parts: Any) -> None:
@@ -57,7 +44,7 @@ async def test_what_cannot_be_sent_is_refused(
 async def test_what_was_refused_is_not_stored(world: World, anna: Person) -> None:
     with pytest.raises(RefusedError):
         await create(world, anna, NotificationType.BADGE_EARNED)
-    assert await world.services.store.last_seqs([UserId(anna.id)]) == {UserId(anna.id): 0}
+    assert await world.services.store.notifications.last_seqs([UserId(anna.id)]) == {UserId(anna.id): 0}
 
 
 async def test_the_refusal_names_what_is_missing(world: World, anna: Person) -> None:
@@ -67,7 +54,7 @@ async def test_the_refusal_names_what_is_missing(world: World, anna: Person) -> 
 
 async def test_what_can_be_sent_is_stored(world: World, anna: Person) -> None:
     await create(world, anna, NotificationType.BADGE_EARNED, data=BADGE)
-    assert await world.services.store.last_seqs([UserId(anna.id)]) == {UserId(anna.id): 1}
+    assert await world.services.store.notifications.last_seqs([UserId(anna.id)]) == {UserId(anna.id): 1}
 
 
 def test_a_stored_row_without_the_facts_of_its_type_goes_out_without_the_typed_event() -> None:

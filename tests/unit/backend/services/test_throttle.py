@@ -24,21 +24,20 @@ class FakeCounts:
         self.hung = False
 
     async def add(self, key: str, amount: int, expires_s: int) -> int:
-        self.calls += 1
-        if self.hung:
-            await asyncio.Event().wait()
-        if self.down:
-            raise CountsError("down")
+        await self._be_asked()
         self.counts[key] += amount
         return self.counts[key]
 
     async def read(self, key: str) -> int:
+        await self._be_asked()
+        return self.counts.get(key, 0)
+
+    async def _be_asked(self) -> None:
         self.calls += 1
         if self.hung:
             await asyncio.Event().wait()
         if self.down:
             raise CountsError("down")
-        return self.counts.get(key, 0)
 
 
 async def admitted(throttle: Throttle, tries: int, limit: Limit = LIMIT, who: str = "anna") -> int:

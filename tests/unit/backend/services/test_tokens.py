@@ -43,11 +43,6 @@ def code_of(tokens: Tokens, token: str) -> Code:
 
 
 @pytest.fixture
-def clock() -> ManualClock:
-    return ManualClock()
-
-
-@pytest.fixture
 def tokens(clock: ManualClock) -> Tokens:
     return Tokens(SECRET, TTL_S, clock)
 

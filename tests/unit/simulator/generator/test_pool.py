@@ -8,28 +8,30 @@ from typing import cast
 import pytest
 
 from simulator.errors import GeneratorLimitError
-from simulator.generator.ipc import Order, Pipe, PipeError, Slice
-from simulator.generator.pool import RemoteShard, ShardLostError, start_all
+from simulator.generator.ipc import Channel, ChannelError, Slice, WorkerOrder
+from simulator.generator.pool import RemoteWorker, WorkerLostError, start_all
 
 
-class BrokenPipe:
+class BrokenChannel:
     def send(self, message: object) -> None:
-        raise PipeError("the other process is gone")
+        raise ChannelError("the other process is gone")
 
 
-async def test_how_it_ended_is_said_even_when_the_pipe_breaks_first() -> None:
+async def test_how_it_ended_is_said_even_when_the_channel_breaks_first() -> None:
     gone: list[str] = []
-    order = cast(Order, SimpleNamespace(part=Slice(number=1, of=2, first=6, count=6, users=range(6, 12))))
-    shard = RemoteShard(order, gone.append, lambda note: None)
-    shard._pipe = cast(Pipe, BrokenPipe())
+    order = cast(
+        WorkerOrder, SimpleNamespace(part=Slice(number=1, of=2, first=6, count=6, users=range(6, 12)))
+    )
+    worker = RemoteWorker(order, gone.append, lambda note: None)
+    worker._channel = cast(Channel, BrokenChannel())
 
     async def listens() -> None:
         await asyncio.sleep(0)
-        shard._lose("it ended with signal SIGKILL")
+        worker._lose("it ended with signal SIGKILL")
 
-    shard._start(listens())
-    with pytest.raises(ShardLostError, match="SIGKILL"):
-        await shard.sample()
+    worker._start(listens())
+    with pytest.raises(WorkerLostError, match="SIGKILL"):
+        await worker.ask("sample")
     assert gone == ["Process 2 of 2, which held 6 clients, was lost: it ended with signal SIGKILL."]
 
 
@@ -55,7 +57,7 @@ async def test_none_is_left_running_when_another_does_not_start() -> None:
     processes = [Process(1), Process(2, fails=True), Process(50)]
     with pytest.raises(GeneratorLimitError):
         async with contextlib.AsyncExitStack() as stack:
-            await start_all(stack, cast(list[RemoteShard], processes))
+            await start_all(stack, cast(list[RemoteWorker], processes))
     await asyncio.gather(*(task for task in asyncio.all_tasks() if task is not asyncio.current_task()))
     assert [process.running for process in processes] == [False, False, False]
 
@@ -63,6 +65,6 @@ async def test_none_is_left_running_when_another_does_not_start() -> None:
 async def test_all_that_start_are_there_in_order() -> None:
     processes = [Process(9), Process(1)]
     async with contextlib.AsyncExitStack() as stack:
-        assert await start_all(stack, cast(list[RemoteShard], processes)) == cast(
-            list[RemoteShard], processes
+        assert await start_all(stack, cast(list[RemoteWorker], processes)) == cast(
+            list[RemoteWorker], processes
         )

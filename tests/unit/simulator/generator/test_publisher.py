@@ -3,14 +3,15 @@
 import asyncio
 import time
 
-from simulator.generator.publisher import Dispatch, Fact, Outcome, Publisher
+from simulator.generator.publisher import Dispatch, Publisher
+from simulator.profiles.base import Fact, Outcome
 from simulator.scenario.schedule import Publication
 
 NS = 1_000_000_000
 
 
 def items(count: int, period_s: float) -> list[Publication]:
-    return [Publication(n, n * period_s, 0, 0, "vouch", "reliable", n >= 1, str(n)) for n in range(count)]
+    return [Publication(n, n * period_s, 0, 0, n >= 1) for n in range(count)]
 
 
 async def accept(item: Publication, intended_ns: int) -> Outcome:
@@ -20,7 +21,7 @@ async def accept(item: Publication, intended_ns: int) -> Outcome:
 async def test_everything_is_sent_and_counted() -> None:
     publisher = Publisher(accept, 4, NS)
     await publisher.run(items(5, 0.001), time.monotonic_ns())
-    summary = publisher.summary()
+    summary = publisher.done.summary()
     assert (summary.scheduled, summary.sent, summary.accepted) == (5, 5, 5)
 
 
@@ -66,13 +67,13 @@ async def test_what_finds_no_free_worker_is_dropped() -> None:
     await turns()
     free.set()
     await running
-    assert (publisher.summary().sent, publisher.summary().dropped) == (2, 3)
+    assert (publisher.done.summary().sent, publisher.done.summary().dropped) == (2, 3)
 
 
 async def test_late_publishes_are_sent_and_counted() -> None:
     publisher = Publisher(accept, 8, NS)
     await publisher.run(items(3, 0.0), time.monotonic_ns() - 5 * NS)
-    assert (publisher.summary().sent, publisher.summary().late) == (3, 3)
+    assert (publisher.done.summary().sent, publisher.done.summary().late) == (3, 3)
 
 
 async def test_refusals_and_failures_keep_their_reasons() -> None:
@@ -81,7 +82,7 @@ async def test_refusals_and_failures_keep_their_reasons() -> None:
 
     publisher = Publisher(refuse, 4, NS)
     await publisher.run(items(3, 0.0), time.monotonic_ns())
-    summary = publisher.summary()
+    summary = publisher.done.summary()
     assert (summary.refusals, summary.failures) == ({"claim_settled": 2}, {"status 500": 1})
 
 
@@ -92,7 +93,7 @@ async def broken(item: Publication, intended_ns: int) -> Outcome:
 async def test_a_publish_that_raises_has_failed_and_is_named() -> None:
     publisher = Publisher(broken, 4, NS)
     await publisher.run(items(3, 0.0), time.monotonic_ns())
-    summary = publisher.summary()
+    summary = publisher.done.summary()
     assert (summary.sent, summary.failed) == (3, 3)
     assert summary.failures == {"ValueError: it may have been published": 3}
 
@@ -113,7 +114,7 @@ async def test_an_accepted_publish_that_cannot_be_told_is_a_doubt() -> None:
 
     publisher = Publisher(accepted, 4, NS, tell)
     await publisher.run(items(3, 0.0), time.monotonic_ns())
-    assert (publisher.summary().accepted, publisher.done.doubts) == (3, 3)
+    assert (publisher.done.summary().accepted, publisher.done.doubts) == (3, 3)
 
 
 def test_doubts_add_up_over_processes() -> None:

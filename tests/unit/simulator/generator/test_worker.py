@@ -11,7 +11,7 @@ from simulator.generator.worker_report import Books
 from simulator.ledger.broadcast_audit import Bounds
 from simulator.ledger.broadcasts import Kind, Stream
 from simulator.ledger.ledger import Account, Ledger
-from simulator.ledger.timeline import Pace
+from simulator.ledger.timeline import SecondCounts
 from simulator.scenario.loader import build
 
 MS = 1_000_000
@@ -55,7 +55,7 @@ def history(seed: int) -> list[tuple[int, str, int, int]]:
     return sorted(events)
 
 
-def play(seed: int, kind: Kind, *, retiring: bool) -> tuple[Books, Pace]:
+def play(seed: int, kind: Kind, *, retiring: bool) -> tuple[Books, SecondCounts]:
     """The books and the seconds of a history. A client that is away receives nothing, and what it never got
     is not repeated to it."""
     ledger, stream = ready(kind)
@@ -79,7 +79,7 @@ def play(seed: int, kind: Kind, *, retiring: bool) -> tuple[Books, Pace]:
             retirement.retire(at_ns)
     end_ns = 120 * NS
     account = ledger.close(Bounds(end_ns, *BOUNDS))
-    books, pace = Books.of(account), Pace.of(account, 0, SECONDS)
+    books, pace = Books.of(account), SecondCounts.of(account, 0, SECONDS)
     retirement.add_to(books, pace)
     return books, pace
 
@@ -190,7 +190,7 @@ def test_what_comes_long_after_to_somebody_who_had_been_away_accuses_nobody() ->
 
 def test_rows_that_were_let_go_make_room_for_others() -> None:
     ledger, stream = ready(Kind.EVENT)
-    ledger.rooms._rows_left = 300
+    ledger.rooms.rows_left = 300
     retirement = Retirement(ledger, SCENARIO, 0)
     for position in range(1, 2_000):
         publish(stream, position, position * 200 * MS)

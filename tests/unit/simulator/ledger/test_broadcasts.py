@@ -214,17 +214,9 @@ def test_receipts_may_come_before_the_publishers_answer(ledger: Ledger) -> None:
     assert close(ledger).live == 1
 
 
-def test_a_failed_publish_is_owed_to_nobody(ledger: Ledger) -> None:
-    row = publish(ready(ledger), 1, 10 * MS)
-    row.disown()
-    row.receive(0, 11 * MS)
-    tally = close(ledger)
-    assert (tally.expected, tally.unowed) == (0, 1)
-
-
 def test_more_rows_than_the_bound_unbalance_the_account() -> None:
     ledger = Ledger(1)
-    ledger.rooms._rows_left = 1
+    ledger.rooms.rows_left = 1
     stream = stream_of(ledger)
     for position in (1, 2):
         stream.row(position).receive(0, 1)

@@ -16,19 +16,19 @@ def stormed() -> Outages:
 
 
 def test_times_count_from_when_the_client_was_allowed_back() -> None:
-    storm = stormed().summary({}, 100 * MS)
+    storm = stormed().absences({}, 100 * MS).figures()
     times = (storm.time_to_reconnect.max, storm.time_to_first_event.max, storm.time_to_caught_up.max)
     assert times == (5.0, 7.0, 10.0)
 
 
 def test_the_whole_outage_counts_from_the_cut() -> None:
-    assert stormed().summary({}, 100 * MS).outage.max == 20.0
+    assert stormed().absences({}, 100 * MS).figures().outage.max == 20.0
 
 
 def test_one_who_is_not_back_is_censored() -> None:
     outages = Outages()
     outages.cut(0, 0)
-    storm = outages.summary({}, 100 * MS)
+    storm = outages.absences({}, 100 * MS).figures()
     assert (storm.drops, storm.reconnected, storm.censored) == (1, 0, 1)
 
 
@@ -36,12 +36,12 @@ def test_one_who_is_back_but_not_caught_up_is_censored() -> None:
     outages = Outages()
     outages.cut(0, 0)
     outages.connected(0, 5 * MS)
-    storm = outages.summary({}, 100 * MS)
+    storm = outages.absences({}, 100 * MS).figures()
     assert (storm.reconnected, storm.censored) == (1, 1)
 
 
 def test_what_happened_after_the_window_is_censored() -> None:
-    storm = stormed().summary({}, 16 * MS)
+    storm = stormed().absences({}, 16 * MS).figures()
     assert (storm.reconnected, storm.censored, storm.time_to_caught_up.count) == (1, 1, 0)
 
 
@@ -51,42 +51,42 @@ def test_a_second_cut_while_away_is_the_same_outage() -> None:
     outages.connected(0, 5 * MS)
     outages.cut(0, 6 * MS)
     outages.connected(0, 9 * MS)
-    storm = outages.summary({}, 100 * MS)
+    storm = outages.absences({}, 100 * MS).figures()
     assert (storm.drops, storm.time_to_reconnect.max) == (1, 9.0)
 
 
 def test_only_the_first_message_after_the_return_is_timed() -> None:
     outages = stormed()
     outages.fed(0, 50 * MS)
-    assert outages.summary({}, 100 * MS).time_to_first_event.max == 7.0
+    assert outages.absences({}, 100 * MS).figures().time_to_first_event.max == 7.0
 
 
 def test_a_message_before_the_return_feeds_nobody() -> None:
     outages = Outages()
     outages.cut(0, 0)
     outages.fed(0, 1 * MS)
-    assert outages.summary({}, 100 * MS).time_to_first_event.count == 0
+    assert outages.absences({}, 100 * MS).figures().time_to_first_event.count == 0
 
 
 def test_a_full_recovery_is_one_without_holes() -> None:
-    recovery = stormed().summary({}, 100 * MS).recovery
+    recovery = stormed().absences({}, 100 * MS).figures().recovery
     assert (recovery.full, recovery.silent_hole) == (1, 0)
 
 
 def test_a_hole_nobody_told_of_is_silent() -> None:
-    recovery = stormed().summary({0: 5 * MS}, 100 * MS).recovery
+    recovery = stormed().absences({0: 5 * MS}, 100 * MS).figures().recovery
     assert (recovery.full, recovery.silent_hole) == (0, 1)
 
 
 def test_a_hole_that_was_announced_is_not_silent() -> None:
     outages = stormed()
     outages.all[0].reloaded = True
-    recovery = outages.summary({0: 5 * MS}, 100 * MS).recovery
+    recovery = outages.absences({0: 5 * MS}, 100 * MS).figures().recovery
     assert (recovery.reloaded, recovery.silent_hole) == (1, 0)
 
 
 def test_a_hole_of_one_who_never_dropped_is_no_recovery_at_all() -> None:
-    assert stormed().summary({7: 5 * MS}, 100 * MS).recovery.silent_hole == 0
+    assert stormed().absences({7: 5 * MS}, 100 * MS).figures().recovery.silent_hole == 0
 
 
 def test_the_first_message_is_timed_also_after_catching_up() -> None:
@@ -95,13 +95,13 @@ def test_the_first_message_is_timed_also_after_catching_up() -> None:
     outages.connected(0, 5 * MS)
     outages.caught_up(0, 6 * MS)
     outages.fed(0, 9 * MS)
-    assert outages.summary({}, 100 * MS).time_to_first_event.max == 9.0
+    assert outages.absences({}, 100 * MS).figures().time_to_first_event.max == 9.0
 
 
 def test_a_hole_after_the_honest_word_is_silent() -> None:
     outages = stormed()
     outages.all[0].reloaded = True
-    recovery = outages.summary({0: 16 * MS}, 100 * MS).recovery
+    recovery = outages.absences({0: 16 * MS}, 100 * MS).figures().recovery
     assert (recovery.reloaded, recovery.silent_hole) == (0, 1)
 
 
@@ -114,7 +114,7 @@ def test_every_absence_ends_in_exactly_one_class() -> None:
     outages.cut(2, 30 * MS).reloaded = True
     outages.connected(2, 31 * MS)
     outages.caught_up(2, 33 * MS)
-    storm = outages.summary({0: 29 * MS}, 100 * MS)
+    storm = outages.absences({0: 29 * MS}, 100 * MS).figures()
     ended = (storm.recovery.full, storm.recovery.reloaded, storm.recovery.silent_hole, storm.censored)
     assert (storm.drops, ended) == (4, (1, 1, 1, 1))
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from simulator.ledger.broadcasts import Kind, Row
 from simulator.ledger.durable import Cause
 from simulator.ledger.ledger import Ledger
-from simulator.ledger.live import BOUNDS_MS, STEP, Beat, Pulse, Watch
+from simulator.ledger.live import BOUNDS_MS, STEP, LiveCounts, LiveTotals, Watch
 
 MS = 1_000_000
 LATE_NS = 5_000 * MS
@@ -31,8 +31,8 @@ def publish(ledger: Ledger, position: int, at_ns: int, kind: Kind = Kind.EVENT) 
     return row
 
 
-def latencies(*values_ms: float) -> Beat:
-    beat = Beat()
+def latencies(*values_ms: float) -> LiveCounts:
+    beat = LiveCounts()
     beat.received["event"] += len(values_ms)
     beat.record(np.array([round(value * MS) for value in values_ms], dtype=np.int64))
     return beat
@@ -128,11 +128,11 @@ def test_two_processes_add_up_to_one(left: list[float], right: list[float]) -> N
 
 
 def test_a_beat_without_receipts_has_no_latency() -> None:
-    assert Beat().percentile_ms(99) == 0.0
+    assert LiveCounts().percentile_ms(99) == 0.0
 
 
 def test_the_pulse_forgets_old_latencies_and_keeps_totals() -> None:
-    pulse = Pulse()
+    pulse = LiveTotals()
     for value_ms in (900, 1, 1):
         pulse.add(latencies(value_ms))
     assert (pulse.total.received["event"], pulse.recent().percentile_ms(99) < 2) == (3, True)

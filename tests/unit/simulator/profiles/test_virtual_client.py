@@ -12,9 +12,9 @@ from simulator.ledger.disconnects import Outages
 from simulator.ledger.durable import Truth
 from simulator.ledger.ledger import Account, Ledger
 from simulator.profiles.base import Stage
-from simulator.profiles.vouchstorm.client import TYPED_EVENTS, VouchstormMember
-from simulator.profiles.vouchstorm.fixtures import ClaimRow, Person, claim_row
-from simulator.profiles.vouchstorm.profile import Vouchstorm
+from simulator.profiles.vouchstorm.api import Person
+from simulator.profiles.vouchstorm.client import TYPED_EVENTS, Shared, VouchstormMember
+from simulator.profiles.vouchstorm.fixtures import ClaimRow, claim_row
 from simulator.scenario.loader import build
 
 MS = 1_000_000
@@ -62,14 +62,13 @@ class Rig:
             self.notes.append,
             lambda: 1,
         )
-        self.profile = Vouchstorm(stage)
+        self.shared = Shared(stage)
         self.claim: ClaimRow = claim_row(
-            self.ledger.rooms, self.profile.live_room, {"id": "c1", "version": 0}, 1
+            self.ledger.rooms, self.shared.live_room, {"id": "c1", "version": 0}, 1
         )
-        self.profile.claims = [self.claim]
-        self.profile._by_claim = {"c1": self.claim}
+        self.shared.claims = {"c1": self.claim}
         watches = (self.claim,) if scope == "watched" else ()
-        self.member = VouchstormMember(0, self.profile, Person("ann", "token"), watches)
+        self.member = VouchstormMember(0, self.shared, Person("ann", "token"), watches, "reauth")
         self.client = FakeClient()
         self.member.client = self.client  # type: ignore[assignment]
 
@@ -219,14 +218,14 @@ async def test_shares_that_go_back_are_a_violation(rig: Rig) -> None:
     for version in (2, 1):
         shares = {"claim_id": "c1", "vouch": 100.0, "dispute": 0.0, "unsure": 0.0, "version": version}
         rig.event("consensus_update", shares, 2 * MS)
-    assert rig.profile._regressed == 1
+    assert rig.shared.seen.violation_count == 1
 
 
 async def test_shares_that_do_not_sum_to_a_hundred_are_a_violation(rig: Rig) -> None:
     rig.connect(0, MS)
     shares = {"claim_id": "c1", "vouch": 99.0, "dispute": 0.0, "unsure": 0.0, "version": 1}
     rig.event("consensus_update", shares, 2 * MS)
-    assert rig.profile._regressed == 1
+    assert rig.shared.seen.violation_count == 1
 
 
 async def test_a_watch_answered_with_an_old_version_is_a_violation() -> None:
@@ -234,7 +233,7 @@ async def test_a_watch_answered_with_an_old_version_is_a_violation() -> None:
     rig.claim.answered_version = 5
     rig.connect(0, MS)
     rig.client.answer("watch_claim", {"claim_id": "c1", "version": 4}, 2 * MS)
-    assert rig.profile._regressed == 1
+    assert rig.shared.seen.violation_count == 1
 
 
 async def test_watching_again_catches_the_counter_up() -> None:

@@ -3,7 +3,6 @@
 import json
 import os
 import threading
-import tomllib
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -15,9 +14,10 @@ from simulator.errors import ScenarioError
 from simulator.progress import Live
 from simulator.report.files import Outputs, RunDirectory, github_summary, read_runs, write_text
 from simulator.result import Findings, Host, Result, from_json
-from simulator.scenario.loader import build, list_builtin, load, read, scenario_toml, toml_text
+from simulator.scenario.loader import build, list_builtin, load, read, scenario_toml
 from simulator.verdict import Honesty, judge
 
+PUBLISH = {"via": "http", "path": "/p"}
 LIVE = Live("load", 5, 35, 300, 298, 2, 100, 1, 5_000, 900.0, 3.2, 17.5)
 JSON_LIKE = st.recursive(
     st.booleans()
@@ -50,12 +50,14 @@ def test_a_resolved_scenario_reads_back_as_itself(name: str) -> None:
 
 @given(st.dictionaries(st.text(max_size=5), JSON_LIKE, max_size=3))
 def test_payloads_survive_the_way_through_toml(payload: dict[str, object]) -> None:
-    assert tomllib.loads(toml_text({"emit": payload})) == {"emit": payload}
+    server = {"publish": PUBLISH | {"body": payload}, "receive": {"event": "m"}}
+    scenario = build({"profile": "generic", "server": server})
+    assert read(scenario_toml(scenario), "other") == scenario
 
 
 def test_null_inside_a_list_is_refused() -> None:
     with pytest.raises(TypeError):
-        toml_text({"list": [None]})
+        scenario_toml(build({"server": {"publish": PUBLISH | {"body": [None]}, "receive": {"event": "m"}}}))
 
 
 def test_two_documents_cannot_share_standard_output() -> None:

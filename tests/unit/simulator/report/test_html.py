@@ -113,7 +113,7 @@ def test_without_a_terminal_the_progress_is_a_line_per_phase() -> None:
         ui.progress("users", 1, 2)
         ui.phase("load")
     shown = console.file.getvalue()  # type: ignore[attr-defined]
-    assert shown.splitlines() == ["· Setting up users, claims and server", "· Load"]
+    assert shown.splitlines() == ["· Setting up users, rooms and server", "· Load"]
 
 
 @pytest.mark.parametrize("columns", [80, 120, 200])
@@ -274,9 +274,9 @@ def test_each_process_of_the_generator_is_listed() -> None:
     assert ("clients 1..1" in page, "clients 2..2" in page) == (True, True)
 
 
-def test_what_strangers_did_is_shown_where_there_were_any() -> None:
-    assert "Strangers" in render_html(result(hostile={"inputs": 5, "server_errors": 1}))
-    assert "Strangers" not in render_html(result())
+def test_what_hostile_clients_did_is_shown_where_there_were_any() -> None:
+    assert "Hostile clients" in render_html(result(hostile={"inputs": 5, "server_errors": 1}))
+    assert "Hostile clients" not in render_html(result())
 
 
 def test_the_live_view_leaves_standard_output_to_the_documents(capsys: pytest.CaptureFixture[str]) -> None:

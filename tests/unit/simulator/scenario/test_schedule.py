@@ -1,4 +1,4 @@
-"""One seed, one schedule; an open model; nobody validates twice or an own claim."""
+"""One seed, one schedule; an open model; nobody publishes twice to a room, or to the own one."""
 
 from collections import Counter
 from typing import Any
@@ -7,18 +7,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from simulator.profiles.vouchstorm.personas import cast
-from simulator.scenario.loader import Scenario, build
-from simulator.scenario.schedule import Workload, claims_needed, publications, stream, troubles
+from simulator.profiles.registry import AnyScenario
+from simulator.scenario.loader import build
+from simulator.scenario.schedule import Workload, publications, troubles
 
 
-def scenario(**changes: Any) -> Scenario:
+def scenario(**changes: Any) -> AnyScenario:
     return build({"clients": 40, "duration_s": 10, "publish": {"rate_per_s": 20}} | changes)
 
 
-def workload(spec: Scenario) -> Workload:
-    count = claims_needed(spec)
-    return Workload(spec.users, [claim % spec.users for claim in range(count)], spec.claims.quorum)
+def workload(spec: AnyScenario) -> Workload:
+    """Everybody may publish to every room once, but not to the own one; a few times per room at most."""
+    barred = [room % spec.users for room in range(spec.claims_needed)]
+    return Workload(spec.publishers(spec.users), barred, spec.claims.quorum)
 
 
 def test_one_seed_gives_one_schedule() -> None:
@@ -50,7 +51,7 @@ def test_a_constant_schedule_is_start_plus_n_periods() -> None:
     st.sampled_from(["constant", "poisson"]),
     st.sampled_from([0.0, 0.8, 2.0]),
 )
-def test_nobody_validates_twice_or_an_own_claim(
+def test_nobody_publishes_twice_to_a_room_or_to_the_own_one(
     seed: int, clients: int, quorum: int, arrival: str, zipf: float
 ) -> None:
     spec = scenario(
@@ -61,9 +62,9 @@ def test_nobody_validates_twice_or_an_own_claim(
     )
     work = workload(spec)
     planned = publications(spec, work)
-    pairs = Counter((item.user, item.claim) for item in planned)
+    pairs = Counter((item.user, item.room) for item in planned)
     assert max(pairs.values()) == 1
-    assert all(item.user != work.owners[item.claim] for item in planned)
+    assert all(item.user != work.barred[item.room] for item in planned)
 
 
 @settings(max_examples=30, deadline=None)
@@ -83,32 +84,24 @@ def test_the_warm_up_is_not_measured() -> None:
     assert all(item.measured == (item.at_s >= 3) for item in publications(spec, workload(spec)))
 
 
-def test_lurkers_never_validate() -> None:
-    spec = scenario(personas={"reliable": 1, "lurker": 1})
-    people = cast(spec.users, spec.personas.model_dump(), stream(spec.seed, "personas"))
-    assert all(people[item.user] != "lurker" for item in publications(spec, workload(spec)))
+def test_a_burst_is_one_publish_each_at_one_moment_to_one_room() -> None:
+    spec = scenario()
+    work = workload(spec)
+    work.publishers, work.burst = work.publishers[:20], range(30, 40)
+    struck = [item for item in publications(spec, work) if item.user >= 30]
+    assert len({(item.at_s, item.room) for item in struck}) == 1
+    assert {item.user for item in struck} == {*range(30, 40)} - {work.barred[struck[0].room]}
 
 
-def test_the_brigade_strikes_one_claim_at_once() -> None:
-    spec = scenario(personas={"reliable": 1, "brigade": 1})
-    strikes = [item for item in publications(spec, workload(spec)) if item.persona == "brigade"]
-    assert len({(item.at_s, item.claim, item.action) for item in strikes}) == 1
-
-
-def test_a_hot_claim_gets_most() -> None:
+def test_a_hot_room_gets_most() -> None:
     spec = scenario(clients=400, claims={"count": 10, "quorum": 1000, "popularity_zipf": 2})
-    counts = Counter(item.claim for item in publications(spec, workload(spec)))
+    counts = Counter(item.room for item in publications(spec, workload(spec)))
     assert counts.most_common(1)[0][1] > spec.publishes / 2
 
 
 def test_a_workload_that_runs_dry_gives_what_there_is() -> None:
     spec = scenario()
-    assert len(publications(spec, Workload(spec.users, [0], 3))) < spec.publishes
-
-
-def test_everybody_is_cast_in_the_shares_given() -> None:
-    people = Counter(cast(100, {"reliable": 0.7, "contrarian": 0, "lurker": 0.3}, stream(1, "x")))
-    assert people == {"reliable": 70, "lurker": 30}
+    assert len(publications(spec, Workload(range(spec.users), [0], 3))) < spec.publishes
 
 
 def test_a_drop_takes_the_fraction_asked_for() -> None:

@@ -1,68 +1,68 @@
-"""Caps: what is counted, who is refused, and that nothing is left behind."""
+"""SocketCounts: what is counted, who is refused, and that nothing is left behind."""
 
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from backend.app.realtime.admission import Caps, Limits, Refusal
+from backend.app.realtime.admission import AdmissionLimits, Count, Refusal, SocketCounts
 
 
-def full(caps: Caps, address: str, count: int) -> list[Refusal | None]:
-    return [caps.come(address) for _ in range(count)]
+def full(counts: SocketCounts, address: str, count: int) -> list[Refusal | None]:
+    return [counts.come(address) for _ in range(count)]
 
 
 def test_without_limits_everybody_is_let_in() -> None:
-    assert set(full(Caps(Limits()), "a", 1_000)) == {None}
+    assert set(full(SocketCounts(AdmissionLimits()), "a", 1_000)) == {None}
 
 
 def test_an_address_has_its_share() -> None:
-    assert full(Caps(Limits(address=2)), "a", 3) == [None, None, Refusal.ADDRESS_SOCKETS]
+    assert full(SocketCounts(AdmissionLimits(address=2)), "a", 3) == [None, None, Refusal.ADDRESS_SOCKETS]
 
 
 def test_other_addresses_have_theirs() -> None:
-    caps = Caps(Limits(address=2))
-    full(caps, "a", 3)
-    assert caps.come("b") is None
+    counts = SocketCounts(AdmissionLimits(address=2))
+    full(counts, "a", 3)
+    assert counts.come("b") is None
 
 
 def test_settled_sockets_count_on() -> None:
-    caps = Caps(Limits(address=1))
-    caps.come("a")
-    caps.settle("a", settled=True)
-    assert caps.come("a") is Refusal.ADDRESS_SOCKETS
+    counts = SocketCounts(AdmissionLimits(address=1))
+    counts.come("a")
+    counts.settle("a", settled=True)
+    assert counts.come("a") is Refusal.ADDRESS_SOCKETS
 
 
 def test_an_address_has_fewer_unsettled_ones() -> None:
-    caps = Caps(Limits(address_unsettled=1))
-    first = caps.come("a")
-    second = caps.come("a")
-    caps.settle("a", settled=True)
-    assert (first, second, caps.come("a")) == (None, Refusal.ADDRESS_UNSETTLED, None)
+    counts = SocketCounts(AdmissionLimits(address_unsettled=1))
+    first = counts.come("a")
+    second = counts.come("a")
+    counts.settle("a", settled=True)
+    assert (first, second, counts.come("a")) == (None, Refusal.ADDRESS_UNSETTLED, None)
 
 
 def test_the_node_has_its_bounds() -> None:
-    caps = Caps(Limits(node=2, node_unsettled=1))
-    caps.come("a")
-    unsettled = caps.come("b")
-    caps.settle("a", settled=True)
-    caps.come("b")
-    assert (unsettled, caps.come("c")) == (Refusal.NODE_UNSETTLED, Refusal.NODE_SOCKETS)
+    counts = SocketCounts(AdmissionLimits(node=2, node_unsettled=1))
+    counts.come("a")
+    unsettled = counts.come("b")
+    counts.settle("a", settled=True)
+    counts.come("b")
+    assert (unsettled, counts.come("c")) == (Refusal.NODE_UNSETTLED, Refusal.NODE_SOCKETS)
 
 
 def test_who_is_gone_makes_room() -> None:
-    caps = Caps(Limits(address=1))
-    caps.come("a")
-    caps.go("a", settled=False)
-    assert caps.come("a") is None
+    counts = SocketCounts(AdmissionLimits(address=1))
+    counts.come("a")
+    counts.go("a", settled=False)
+    assert counts.come("a") is None
 
 
 def test_who_is_refused_is_not_counted() -> None:
-    caps = Caps(Limits(address=1))
-    full(caps, "a", 5)
-    assert caps.of("a") == (1, 1)
+    counts = SocketCounts(AdmissionLimits(address=1))
+    full(counts, "a", 5)
+    assert counts.addresses["a"] == Count(1, 1)
 
 
-LIMITS = Limits(node=9, node_unsettled=6, address=5, address_unsettled=3)
+LIMITS = AdmissionLimits(node=9, node_unsettled=6, address=5, address_unsettled=3)
 ADDRESS = st.sampled_from(["a", "b", "c"])
 
 
@@ -71,7 +71,7 @@ class Comings(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.caps = Caps(LIMITS)
+        self.counts = SocketCounts(LIMITS)
         self.present: list[tuple[str, bool]] = []
 
     def _count(self, address: str | None, *, unsettled: bool) -> int:
@@ -89,7 +89,7 @@ class Comings(RuleBasedStateMachine):
             and self._count(address, unsettled=False) < LIMITS.address
             and self._count(address, unsettled=True) < LIMITS.address_unsettled
         )
-        refusal = self.caps.come(address)
+        refusal = self.counts.come(address)
         assert (refusal is None) == room, refusal
         if refusal is None:
             self.present.append((address, False))
@@ -99,25 +99,25 @@ class Comings(RuleBasedStateMachine):
     def settle_or_unsettle(self, data: st.DataObject) -> None:
         index = data.draw(st.integers(0, len(self.present) - 1))
         address, settled = self.present[index]
-        self.caps.settle(address, settled=not settled)
+        self.counts.settle(address, settled=not settled)
         self.present[index] = (address, not settled)
 
     @precondition(lambda self: bool(self.present))
     @rule(data=st.data())
     def go(self, data: st.DataObject) -> None:
         address, settled = self.present.pop(data.draw(st.integers(0, len(self.present) - 1)))
-        self.caps.go(address, settled=settled)
+        self.counts.go(address, settled=settled)
 
     @invariant()
     def counts_are_those_of_who_is_there(self) -> None:
-        assert (self.caps.sockets, self.caps.unsettled) == (
+        assert self.counts.node == Count(
             self._count(None, unsettled=False),
             self._count(None, unsettled=True),
         )
         addresses = {address for address, _ in self.present}
-        assert set(self.caps._addresses) == addresses
+        assert set(self.counts.addresses) == addresses
         for address in addresses:
-            assert self.caps.of(address) == (
+            assert self.counts.addresses[address] == Count(
                 self._count(address, unsettled=False),
                 self._count(address, unsettled=True),
             )

@@ -187,7 +187,7 @@ class Node:
         return self
 
     def repair(self) -> None:
-        self.loop.begin(self.bus.run_repairs())
+        self.loop.begin(self.bus.gaps.run_repairs())
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -23,12 +23,12 @@ class Connections:
         self.asked: list[str] = []
         self.let_go: list[str] = []
 
-    async def subscribe(self, channels: Sequence[str]) -> None:
+    async def subscribe(self, *channels: str) -> None:
         self.asked += channels
         await self.open.wait()
         self.heard.update(channels)
 
-    async def unsubscribe(self, channels: Sequence[str]) -> None:
+    async def unsubscribe(self, *channels: str) -> None:
         self.let_go += channels
         self.heard.difference_update(channels)
 
@@ -105,7 +105,7 @@ async def test_letting_a_room_go_and_wanting_it_again_is_no_moving_of_slots() ->
         await until(lambda: connection.subscribed, "it is subscribed again")
         connection.confirm()
         connection.say("ssubscribe", messages.room_channel("user:ben"))
-        await until(lambda: reader.done() or "user:ben" in bus._gaps._rooms, "all was read")
+        await until(lambda: reader.done() or "user:ben" in bus.gaps._rooms, "all was read")
         assert not reader.done()
 
 

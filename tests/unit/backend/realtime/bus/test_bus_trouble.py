@@ -15,7 +15,7 @@ from backend.app.notifier import outside
 from backend.app.observability.metrics import Metrics
 from backend.app.realtime.bus import bus as bus_module
 from backend.app.realtime.bus.bus import Bus
-from backend.app.realtime.bus.messages import unpack_resync
+from backend.app.realtime.bus.messages import Resync, unpack_control
 from backend.app.realtime.websocket import encode
 from backend.app.settings import load_settings
 from backend.app.tasks import end
@@ -60,7 +60,7 @@ class Client:
 
     @property
     def resyncs(self) -> int:
-        return sum(unpack_resync(data) is not None for data in self.published)
+        return sum(isinstance(unpack_control(data), Resync) for data in self.published)
 
     def pipeline(self, *, transaction: bool) -> Pipeline:
         return Pipeline(self)

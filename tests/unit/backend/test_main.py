@@ -1,4 +1,4 @@
-"""How an application starts when its store does not, or only just."""
+"""The composition root: how an application starts when its store does not, and a token for nobody."""
 
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -8,11 +8,15 @@ from typing import Any
 import pytest
 
 from backend.app import main
+from backend.app.domain.trust import TrustPolicy
 from backend.app.errors import SetupError, UnavailableError
 from backend.app.main import Application, create_app
+from backend.app.ports import Clock, Store
 from backend.app.services.reconciler import Reconciler
 from backend.app.services.throttle import Throttle
-from backend.app.settings import Settings
+from backend.app.settings import Settings, load_settings
+from backend.app.store.metered import Method, wrapped
+from backend.app.store.open import build_store
 from tests.support.waiting import until
 
 
@@ -20,7 +24,7 @@ class ReluctantStore:
     """Opens at the n-th try; what comes after opening fails as told."""
 
     def __init__(self, real: Any, opens_at: int, trouble: list[BaseException]) -> None:
-        self._real = real
+        self._real = wrapped(real, self._reluctant)
         self._opens_at = opens_at
         self._trouble = trouble
         self.tries = 0
@@ -29,17 +33,20 @@ class ReluctantStore:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._real, name)
 
-    async def open(self) -> None:
-        self.tries += 1
-        if self.tries < self._opens_at:
-            raise UnavailableError("not yet")
-        await self._real.open()
-        self.opened += 1
+    def _reluctant(self, name: str, method: Method) -> Method:
+        async def open_late() -> None:
+            self.tries += 1
+            if self.tries < self._opens_at:
+                raise UnavailableError("not yet")
+            await method()
+            self.opened += 1
 
-    async def pending_validations(self, before: Any, limit: int) -> Any:
-        if self._trouble:
-            raise self._trouble.pop()
-        return await self._real.pending_validations(before, limit)
+        async def in_trouble(*args: Any) -> Any:
+            if self._trouble:
+                raise self._trouble.pop()
+            return await method(*args)
+
+        return {"open": open_late, "pending_validations": in_trouble}.get(name, method)
 
 
 @pytest.fixture
@@ -80,3 +87,21 @@ async def test_a_store_that_cannot_be_used_stops_the_start(started: Any, tmp_pat
     (tmp_path / "vouchstorm.db").write_text("not a database, but long enough to be looked at" * 100)
     with pytest.raises(SetupError):
         await started()
+
+
+async def test_a_token_for_nobody_names_the_store_without_its_password(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def store(settings: Settings, clock: Clock) -> Store:
+        return build_store(
+            f"sqlite:///{tmp_path}/in-its-place.db",
+            trust_policy=TrustPolicy(),
+            clock=clock,
+            timeout_s=settings.store_timeout_s,
+        )
+
+    monkeypatch.setattr(main, "_store", store)
+    settings = load_settings(store_url="mongodb://ann:hunter2@host:27017/db", data_dir=tmp_path)
+    with pytest.raises(SetupError) as caught:
+        await main.issue_token(settings, "bob")
+    assert str(caught.value) == "There is no user 'bob' in mongodb://host:27017/db."

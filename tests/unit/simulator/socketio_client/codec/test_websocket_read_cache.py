@@ -9,8 +9,8 @@ from simulator.socketio_client.codec.websocket import (
     MAX_READS,
     PING,
     TEXT,
-    Familiar,
     FrameReader,
+    ReadCache,
 )
 
 
@@ -27,40 +27,40 @@ def read_all(reader: FrameReader, pieces: list[bytes]) -> list[tuple[int, bytes]
 
 @given(st.lists(st.lists(st.binary(max_size=200), max_size=4), max_size=8), st.integers(1, 60))
 def test_readers_with_and_without_memory_agree(reads: list[list[bytes]], cut: int) -> None:
-    familiar = Familiar()
+    read_cache = ReadCache()
     whole = [b"".join(frame(payload) for payload in payloads) for payloads in reads]
     stream = b"".join(whole)
     pieces = [stream[start : start + cut] for start in range(0, len(stream), cut)]
     expected = read_all(FrameReader(), whole)
     for given_pieces in (whole, whole, pieces, whole, pieces):
-        assert read_all(FrameReader(familiar=familiar), given_pieces) == expected
+        assert read_all(FrameReader(read_cache=read_cache), given_pieces) == expected
 
 
 def test_a_read_inside_a_fragmented_message_is_not_looked_up() -> None:
-    familiar = Familiar()
+    read_cache = ReadCache()
     inner = frame(b"ping!", PING)
-    read_all(FrameReader(familiar=familiar), [frame(b"ping!"), inner])
-    reader = FrameReader(familiar=familiar)
+    read_all(FrameReader(read_cache=read_cache), [frame(b"ping!"), inner])
+    reader = FrameReader(read_cache=read_cache)
     pieces = [frame(b"one ", fin=0), inner, frame(b"two", opcode=0)]
     assert read_all(reader, pieces) == [(PING, b"ping!"), (TEXT, b"one two")]
 
 
 def test_half_a_frame_is_not_remembered() -> None:
-    familiar = Familiar()
-    read_all(FrameReader(familiar=familiar), [frame(b"whole") + frame(b"half")[:3]])
-    assert familiar.frames == {}
+    read_cache = ReadCache()
+    read_all(FrameReader(read_cache=read_cache), [frame(b"whole") + frame(b"half")[:3]])
+    assert read_cache.frames == {}
 
 
 def test_long_reads_are_not_remembered() -> None:
-    familiar = Familiar()
-    read_all(FrameReader(familiar=familiar), [frame(bytes(MAX_READ_BYTES))])
-    assert familiar.frames == {}
+    read_cache = ReadCache()
+    read_all(FrameReader(read_cache=read_cache), [frame(bytes(MAX_READ_BYTES))])
+    assert read_cache.frames == {}
 
 
 def test_memory_is_bounded() -> None:
-    familiar = Familiar()
-    reader = FrameReader(familiar=familiar)
+    read_cache = ReadCache()
+    reader = FrameReader(read_cache=read_cache)
     for number in range(MAX_READS + 5):
         read_all(reader, [frame(b"%d" % number)])
-        familiar.note_event(b"%d" % number, ("name", b""))
-    assert (len(familiar.frames), len(familiar.events)) == (5, 5)
+        read_cache.note_event(b"%d" % number, ("name", b""))
+    assert (len(read_cache.frames), len(read_cache.events)) == (5, 5)
