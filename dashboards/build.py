@@ -1,4 +1,4 @@
-"""Writes the committed Grafana JSON from the boards.
+"""Writes the committed Grafana JSON from the boards, with the Grafana Foundation SDK.
 
 python -m dashboards.build            write dashboards/grafana/*.json
 python -m dashboards.build --check    write nothing; exit 1 when a file has drifted or is nobody's
@@ -20,12 +20,6 @@ from simulator import interrupts
 from .boards import BOARDS
 from .model import Board, Kind, Limit, Mark, Panel, Query
 from .promql import JOB
-
-# Boards as Grafana dashboards, built with the Grafana Foundation SDK.
-#
-# Everything that a person sees comes from `boards`; here is only how Grafana wants it said. Pure:
-# values in,
-# JSON out. Called by `build`.
 
 DATASOURCE_UID = "prometheus"
 REFRESH = "5s"

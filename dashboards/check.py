@@ -4,6 +4,10 @@
     python -m dashboards.check --names               only names: no run, at once
     python -m dashboards.check --pictures docs/images
 
+The run: two nodes with Redis and MongoDB, a simulator and Locust on them, all of it scraped; what is started
+is stopped. Names come from the code that serves them, never from a list kept by hand: a metric that is
+renamed there is unknown here at once.
+
 Red is: a panel without data, a query that Prometheus refuses, a metric that nobody serves, a metric that is
 served and neither shown nor excused.
 """
@@ -23,7 +27,7 @@ import yaml
 
 from backend.app import __version__
 from backend.app.observability.metrics import Metrics
-from loadtest import metrics
+from loadtest import exporter
 from loadtest.run import LoadtestOptions, command
 from simulator import interrupts
 from simulator.errors import InterruptedRunError, SimulatorError
@@ -40,8 +44,6 @@ from .model import Board, Panel, Query
 from .picture import Curve, render
 from .prometheus_server import MissingPrometheusError, Prometheus, PrometheusError, Series
 from .promql import families_of, metrics_of, resolved
-
-# ------------------------------------------------------------------ a real run to look at
 
 START_TIMEOUT_S = 90.0
 STOP_TIMEOUT_S = 30.0
@@ -144,11 +146,6 @@ def _simulate(home: Path, url: str, scenario: Scenario, ui: Ui) -> None:
         raise KeyboardInterrupt
 
 
-# ------------------------------------------------------------------ names
-#
-# They come from the code that serves them, never from a list kept by hand: a metric that is renamed there is
-# unknown here at once.
-
 RULES = Path(__file__).with_name("rules")
 OF_PROMETHEUS = frozenset(("up", "scrape_duration_seconds"))
 """Made by Prometheus for every target."""
@@ -188,38 +185,41 @@ def node_series() -> set[str]:
     }
 
 
-def recorded_series(rules: Path = RULES) -> set[str]:
+def recorded_series() -> set[str]:
     """What the recording rules make."""
-    return {rule["record"] for rule in _rules(rules) if "record" in rule}
+    return {rule["record"] for rule in _rules() if "record" in rule}
 
 
-def known_series(rules: Path = RULES) -> set[str]:
+def known_series() -> set[str]:
     """Every series that a query may read."""
-    return (
-        node_series() | set(prometheus.SERIES) | set(metrics.SERIES) | recorded_series(rules) | OF_PROMETHEUS
-    )
+    return served_series() | recorded_series() | OF_PROMETHEUS
 
 
-def alerts(rules: Path = RULES) -> list[dict[str, Any]]:
+def served_series() -> set[str]:
+    """What nodes, simulator and Locust serve."""
+    return node_series() | set(prometheus.SERIES) | set(exporter.SERIES)
+
+
+def alerts() -> list[dict[str, Any]]:
     """The alert rules as they are written."""
-    return [rule for rule in _rules(rules) if "alert" in rule]
+    return [rule for rule in _rules() if "alert" in rule]
 
 
-def _rules(directory: Path) -> list[dict[str, Any]]:
+def _rules() -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = []
-    for path in sorted(directory.glob("*.yml")):
+    for path in sorted(RULES.glob("*.yml")):
         for group in yaml.safe_load(path.read_text(encoding="utf-8"))["groups"]:
             found += group["rules"]
     return found
 
 
-def uses(boards: Iterable[Board] = BOARDS, rules: Path = RULES) -> list[Use]:
+def uses() -> list[Use]:
     """Every query there is."""
     found: list[Use] = []
-    for board in boards:
+    for board in BOARDS:
         found += [Use(f"{board.title}: {p.title}", query.expr) for p in board.panels for query in p.queries]
         found += [Use(f"{board.title}: mark {mark.name}", mark.expr) for mark in board.marks]
-    found += [Use(f"rule {rule.get('alert') or rule['record']}", rule["expr"]) for rule in _rules(rules)]
+    found += [Use(f"rule {rule.get('alert') or rule['record']}", rule["expr"]) for rule in _rules()]
     return found
 
 
@@ -251,11 +251,11 @@ class Answer:
     trouble: str = ""
 
 
-def ask_all(window: Window, boards: Iterable[Board] = BOARDS) -> list[Answer]:
+def ask_all(window: Window) -> list[Answer]:
     """Every query of every panel over the window."""
     return [
         _ask(window, board, panel, query)
-        for board in boards
+        for board in BOARDS
         for panel in board.panels
         for query in panel.queries
     ]
@@ -276,12 +276,11 @@ def _has_data(series: Series) -> bool:
 
 def name_troubles() -> list[str]:
     """What is wrong with the names alone, one sentence each."""
-    served = node_series() | set(prometheus.SERIES) | set(metrics.SERIES)
     found = uses()
     troubles = [f"{use.where}: nobody serves {name}" for use, name in unknown(found, known_series())]
     troubles += [
         f"{name} is served and not shown: use it, or say why not in dashboards/check.py"
-        for name in unused(found, served)
+        for name in unused(found, served_series())
     ]
     return troubles
 
@@ -295,11 +294,11 @@ def data_troubles(answers: Iterable[Answer]) -> list[str]:
     ]
 
 
-def draw(answers: Sequence[Answer], boards: Iterable[Board], directory: Path, until_s: float) -> list[Path]:
+def draw(answers: Sequence[Answer], directory: Path, until_s: float) -> list[Path]:
     """One picture per board, as its panels would show this run until then."""
     directory.mkdir(parents=True, exist_ok=True)
     written: list[Path] = []
-    for board in boards:
+    for board in BOARDS:
         curves: dict[str, list[Curve]] = {}
         for answer in answers:
             if answer.board is board:
@@ -332,7 +331,7 @@ def main(arguments: Sequence[str] | None = None, ui: Ui | None = None) -> int:
             return EXIT_MISSING
         troubles += data_troubles(answers)
         if options.pictures is not None:
-            for path in draw(answers, BOARDS, options.pictures, window.load_end_s):
+            for path in draw(answers, options.pictures, window.load_end_s):
                 print(f"drew {path}", file=sys.stderr)  # noqa: T201
     for trouble in troubles:
         print(trouble)  # noqa: T201

@@ -188,7 +188,7 @@ class SocketMember(Member):
         self.sock = sock
         return body
 
-    # -------------------------------------------------------------- called by the socket, must not wait
+    # -------------------------------------------------------------- for the socket: these must not wait
 
     def on_event(self, name: str, args: bytes, at_ns: int) -> None:
         """An event arrived."""

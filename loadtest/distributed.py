@@ -13,7 +13,7 @@ from typing import Any
 import gevent
 from gevent.event import Event
 from locust.env import Environment
-from locust.runners import LocalRunner, MasterRunner, WorkerRunner
+from locust.runners import MasterRunner, WorkerRunner
 
 from .latency import ClockOffset, StampBook, boot_id
 
@@ -137,8 +137,3 @@ class MasterExchange:
         """Whether the worker may still answer: it has not left, and was heard of lately."""
         node = self._runner.clients.get(worker)
         return node is not None and node.state != "missing"
-
-
-def is_local(runner: object) -> bool:
-    """Whether this process runs the users and judges them, too."""
-    return isinstance(runner, LocalRunner)

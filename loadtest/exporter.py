@@ -1,55 +1,55 @@
 """A Prometheus page of a running load test, from Locust's own statistics: `--metrics-port`.
 
 Counters restart with each test, as Prometheus expects of a restarted process. Served by the process that
-leads; its figures are those of all workers.
+leads; its figures are those of all workers. Imports no Locust, so that dashboards can be checked without it.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
-from gevent.pywsgi import WSGIServer
-from locust.env import Environment
-from locust.runners import MasterRunner
-from prometheus_client import CollectorRegistry, generate_latest
-from prometheus_client.metrics_core import (
-    CounterMetricFamily,
-    GaugeMetricFamily,
-    HistogramMetricFamily,
-    Metric,
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+
+from simulator.report.prometheus import PageServer
+
+USERS = "locust_users"
+WORKERS = "locust_workers"
+REQUESTS = "locust_requests"
+FAILURES = "locust_failures"
+RESPONSES = "locust_response_seconds"
+
+SERIES = (
+    USERS,
+    WORKERS,
+    f"{REQUESTS}_total",
+    f"{FAILURES}_total",
+    *(f"{RESPONSES}_{part}" for part in ("bucket", "sum", "count")),
 )
-from prometheus_client.registry import Collector
-
-from . import metrics
-
-CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+"""Every series, as it is in the exposition."""
 BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 
 
-class LocustCollector(Collector):
-    """Locust's statistics as metrics, read at the scrape."""
+class LocustCollector:
+    """The statistics of a `locust.env.Environment` as metrics, read at the scrape."""
 
-    def __init__(self, environment: Environment) -> None:
+    def __init__(self, environment: Any) -> None:
         self._environment = environment
 
     def collect(self) -> Iterator[Metric]:
         """For the registry."""
         runner = self._environment.runner
-        users = GaugeMetricFamily(metrics.USERS, "Simulated users that are running.")
-        users.add_metric([], runner.user_count if runner is not None else 0)
-        yield users
-        workers = GaugeMetricFamily(metrics.WORKERS, "Processes that run users.")
-        workers.add_metric([], runner.worker_count if isinstance(runner, MasterRunner) else 1)
-        yield workers
+        users = runner.user_count if runner is not None else 0
+        yield GaugeMetricFamily(USERS, "Simulated users that are running.", value=users)
+        # A runner without workers runs the users itself.
+        workers = getattr(runner, "worker_count", 1)
+        yield GaugeMetricFamily(WORKERS, "Processes that run users.", value=workers)
         yield from self._entries()
 
     def _entries(self) -> Iterator[Metric]:
         labels = ["type", "name"]
-        requests = CounterMetricFamily(
-            metrics.REQUESTS, "Requests, events and pushes by entry.", labels=labels
-        )
-        failures = CounterMetricFamily(metrics.FAILURES, "Failures by entry.", labels=labels)
+        requests = CounterMetricFamily(REQUESTS, "Requests, events and pushes by entry.", labels=labels)
+        failures = CounterMetricFamily(FAILURES, "Failures by entry.", labels=labels)
         times = HistogramMetricFamily(
-            metrics.RESPONSES,
+            RESPONSES,
             "Response times; of a push, from the intended publishing to the receipt.",
             labels=labels,
         )
@@ -65,30 +65,14 @@ class LocustCollector(Collector):
 
 def _histogram(entry: Any) -> tuple[list[tuple[str, float]], float]:
     """Cumulated buckets and sum, in seconds, of Locust's counts by rounded milliseconds."""
-    times = sorted(entry.response_times.items())
-    cumulated: list[tuple[str, float]] = []
-    at = reached = 0
-    for bound_s in BUCKETS_S:
-        while at < len(times) and times[at][0] / 1000 <= bound_s:
-            reached += times[at][1]
-            at += 1
-        cumulated.append((str(bound_s), reached))
-    cumulated.append(("+Inf", sum(number for _, number in times)))
-    return cumulated, entry.total_response_time / 1000
+    counts: dict[float, int] = entry.response_times
+    reached = [
+        (str(bound_s), float(sum(count for ms, count in counts.items() if ms / 1000 <= bound_s)))
+        for bound_s in BUCKETS_S
+    ]
+    return [*reached, ("+Inf", float(sum(counts.values())))], entry.total_response_time / 1000
 
 
-def serve_metrics(environment: Environment, port: int) -> WSGIServer:
+def serve_metrics(environment: Any, port: int) -> PageServer:
     """Serve the page at `/metrics` on every address; the started server, to be stopped at the end."""
-    registry = CollectorRegistry()
-    registry.register(LocustCollector(environment))
-
-    def page(environ: dict[str, Any], start_response: Callable[..., Any]) -> list[bytes]:
-        if environ["PATH_INFO"] != "/metrics":
-            start_response("404 Not Found", [("Content-Type", "text/plain")])
-            return [b"The metrics are at /metrics.\n"]
-        start_response("200 OK", [("Content-Type", CONTENT_TYPE)])
-        return [generate_latest(registry)]
-
-    server = WSGIServer(("0.0.0.0", port), page, log=None)
-    server.start()
-    return server
+    return PageServer(LocustCollector(environment), "0.0.0.0", port)

@@ -1,7 +1,7 @@
-"""Who the simulated users are: tokens from a file, dealt out so that processes do not share a person.
+"""Who the simulated users are, and which open claims they know of. Pure but for reading the tokens file.
 
-With more users than people, people come round again: one person with several devices. Pure but for reading
-the file. Called by the load room.
+Processes do not share a person. With more users than people, people come round again: one person with
+several devices.
 """
 
 import json
@@ -61,8 +61,6 @@ class Deal:
         self._next = (self._next + self._processes) % len(self._people)
         return person
 
-
-# The open claims that one load process knows of, and which of them a validator answers next. Pure.
 
 MAX_CLAIMS = 5_000
 SKEW = 2.0

@@ -2,7 +2,7 @@
 
 A validation's receipt may come before its stamp does, for the publisher knows the validation's id only from
 the answer, and may sit in another process. Receipts wait for their stamp; both are bounded. Pure: no clock,
-no sockets, no Locust. Filled by the validators and by `exchange`, asked by the bells and watchers.
+no sockets, no Locust.
 """
 
 from collections.abc import Iterable
@@ -168,14 +168,6 @@ class StampBook:
         return taken
 
 
-# One time line for the processes of a run: each tells times on the master's monotonic clock.
-#
-# On one machine (equal boot ids) the clocks are the same and nothing is estimated. Across machines
-# the offset
-# comes from question and answer, as in NTP; the best of many has the shortest way, and half of that
-# way bounds
-# the error. Pure. Called by `exchange`.
-
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
@@ -189,7 +181,11 @@ def boot_id() -> str:
 
 @dataclass(slots=True)
 class ClockOffset:
-    """How far the master's monotonic clock is ahead of ours. error_ns: its bound, None: not known yet."""
+    """How far the master's monotonic clock is ahead of ours. error_ns: its bound, None: not known yet.
+
+    On one machine (equal boot ids) the clocks are the same. Across machines the offset comes from question
+    and answer, as in NTP; the best of many has the shortest way, and half of that way bounds the error.
+    """
 
     own_boot_id: str
     offset_ns: int = 0

@@ -1,7 +1,7 @@
 """What each simulated client should hold, and what it does: one ledger per bell, one per watcher. Pure.
 
 A bell's notifications are numbered, so that a hole is seen; a watcher's live counts are versioned, so that a
-stale one is. At the end both are compared with the truth. Called by the users; summed up in `Totals`.
+stale one is. At the end both are compared with the truth.
 """
 
 from collections.abc import Iterable, Mapping
@@ -179,19 +179,17 @@ class WatchLedger:
         return counts
 
 
-# The absence of one member: whether the end of the test cut it short, or the server failed to end it.
-#
-# A Locust test stops its users wherever they are: there is no window after it in which they could
-# come back, as
-# the simulator has one. Pure: times are monotonic nanoseconds handed in. Called by the members.
-
 PATIENCE_S = 5.0
 """As long as the simulator's own window (`phases.drain_s`): whoever tried for longer was not let in."""
 
 
 @dataclass(slots=True)
 class Return:
-    """One member's way back. allowed_ns: from when on it tries; 0 while it is not away."""
+    """One member's way back. allowed_ns: from when on it tries; 0 while it is not away.
+
+    A Locust test stops its users wherever they are: no window follows in which they could come back, as it
+    does in the simulator. So an absence may end because the test did, or because the server did not end it.
+    """
 
     allowed_ns: int = 0
 

@@ -22,8 +22,6 @@ from loadtest.shared_state import ATTRIBUTE, LoadRoom
 from loadtest.users import BellUser, ValidatorUser, WatcherUser
 from loadtest.verdict import Judge, Part
 
-# Locust's load shapes from our curves. Abstract here; `locustfile` makes the chosen one concrete.
-
 DEFAULT_USERS = 100
 DEFAULT_DURATION_S = 60.0
 
@@ -143,7 +141,7 @@ class Process:
         if self._judge.result is not None:
             environment.process_exit_code = self._judge.result.exit_code
         if self._page is not None:
-            self._page.stop(timeout=1)
+            self._page.stop()
 
 
 def stop_csv_writer(**_: object) -> None:

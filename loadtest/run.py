@@ -24,8 +24,6 @@ from simulator.target.http_client import RestClient, RestError
 from simulator.target.server import Commands, ManagedServer
 from simulator.verdict import ExitCode
 
-# The Locust command line for the options of `vouchstorm loadtest`. Pure.
-
 LOCUSTFILE = Path(__file__).with_name("locustfile.py")
 STOP_TIMEOUT_S = 15
 WORKERS_TIMEOUT_S = 60

@@ -1,4 +1,4 @@
-"""How many users when: the shapes of a load test as functions of time. Pure; Locust's come from `shapes.py`.
+"""How many users when: the shapes of a load test as functions of time. Pure.
 
 Every curve takes the elapsed share of the run (0 to 1) and answers with the share of the users that should
 be there.

@@ -6,7 +6,6 @@ Made by `locustfile` where users run (never on a master of workers), reached by 
 
 import os
 import random
-import resource
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
@@ -28,14 +27,6 @@ from .ledger import Totals
 from .options import LoadOptions
 from .verdict import Part
 
-# Pushes in Locust's statistics: many at once, so that one costs a fraction of a microsecond.
-#
-# Locust's way, one `request` event per sample, takes longer than receiving the message. Here
-# latencies are
-# collected and merged into its entries a few times a second, with its own `extend`; percentiles, CSV,
-# HTML, web
-# page and distributed merging work as ever. Called by the load room.
-
 PUSH = "PUSH"
 ENTRY = "push:"
 """Before the event's name, in Locust's tables."""
@@ -43,7 +34,11 @@ FINE_BELOW_MS = 100
 
 
 class PushStats:
-    """histograms: event name -> exact latencies of this process, kept for the verdict."""
+    """Latencies of pushes in Locust's statistics. histograms: by event name, exact, kept for the verdict.
+
+    Locust's own way, one `request` event for each, takes longer than receiving the message. Here many are
+    merged into its entries at once, by its own `extend`, which serves percentiles, CSV, HTML and web page.
+    """
 
     def __init__(self, environment: Environment, *, each: bool = False) -> None:
         """each: fire Locust's `request` event for every push, for listeners that want them one by one."""
@@ -172,7 +167,7 @@ class LoadRoom:
         if options.tokens is not None:
             self._deal = Deal(read_people(options.tokens), index, processes)
         self._index = index
-        self._cpu_s, self._wall_s = _cpu_s(), time.monotonic()
+        self._cpu_s, self._wall_s = time.process_time(), time.monotonic()
         self._lag_probe = gevent.spawn(self._probe_lag)
         self._greenlets = [gevent.spawn(self._pump), self._lag_probe]
 
@@ -199,7 +194,7 @@ class LoadRoom:
         """All users have stopped."""
         gevent.killall(self._greenlets)
         self._greenlets = []
-        self._cpu_s, self._wall_s = _cpu_s() - self._cpu_s, time.monotonic() - self._wall_s
+        self._cpu_s, self._wall_s = time.process_time() - self._cpu_s, time.monotonic() - self._wall_s
 
     def part(self) -> Part:
         """What this process counted; call once, after `end`."""
@@ -304,8 +299,3 @@ def count(table: dict[str, int], key: str) -> None:
     """Add one; the table stays small whatever the server says."""
     if key in table or len(table) < MAX_NAMED:
         table[key] = table.get(key, 0) + 1
-
-
-def _cpu_s() -> float:
-    used = resource.getrusage(resource.RUSAGE_SELF)
-    return used.ru_utime + used.ru_stime

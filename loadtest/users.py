@@ -20,8 +20,6 @@ from .latency import consensus_key, notification_key, version_key
 from .ledger import BellLedger, WatchLedger
 from .shared_state import count
 
-# `BellUser`: owns claims and waits for its notifications, numbered and without a hole.
-
 SYNC_LIMIT = 500
 MAX_PAGES = 20
 GAP_S = 0.1
@@ -206,8 +204,6 @@ class BellUser(SocketMember):
         self.enter_losses("notification", counts)
 
 
-# `ValidatorUser`: answers claims over REST, and says when each answer was meant to be published.
-
 LEGITIMATE = frozenset(("claim_settled", "already_validated", "own_claim"))
 LATE_NS = 100_000_000
 BROWSE_EVERY_S = 3.0
@@ -315,8 +311,6 @@ def _load(content: Any) -> dict[str, Any]:
         return {}
     return body if isinstance(body, dict) else {}
 
-
-# `WatcherUser`: sees the live counts move, and opens the pages of claims.
 
 WATCHED = 3
 

@@ -21,19 +21,15 @@ from simulator.verdict import Honesty, judge
 from .ledger import Totals
 from .options import LoadOptions
 
-# From what the load processes counted to the simulator's own findings, so that one verdict judges
-# both.
-#
-# A `Part` is what one process counted; several make the findings of the run: counts summed,
-# histograms merged,
-# percentiles never averaged. Pure. Called by the judge, fed by the load rooms.
-
 KINDS = {"validation_count_update": "snapshot", "new_notification": "durable"}
 """Event name -> the simulator's name of its latencies; `fanout` is all of them together."""
 
 
 class Part(BaseModel):
-    """What one process counted. histograms: name -> encoded counts in us; totals: by kind of message."""
+    """What one process counted. histograms: name -> encoded counts in us; totals: by kind of message.
+
+    Of several, counts are summed and histograms merged; percentiles are never averaged.
+    """
 
     model_config = ConfigDict(extra="forbid")
 

@@ -8,13 +8,13 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from simulator import interrupts
+from simulator import host, interrupts
 
-from .generators import NAMES, ClientPlan, measure_clients
-from .plan import CONTESTANTS, FULL, METRICS, QUICK, Plan
-from .process_stats import facts, pin, raise_open_files, two_cores
+from .generators import artillery_trouble
+from .plan import CLIENTS, EVERYBODY, FULL, METRICS, QUICK, Plan
+from .process_stats import facts, raise_open_files, two_cores
 from .report import Record, Report, Source, document, markdown
-from .runner import run
+from .runner import rounds, run
 from .samples import Series
 from .sockets import issue_tokens
 from .system import node_trouble
@@ -34,8 +34,8 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     size.add_argument("--full", action="store_true", help="200, 1,000 and 5,000 sockets, under 25 minutes")
     parser.add_argument("--clients", action="store_true", help="measure load generators instead of servers")
     parser.add_argument("--only", type=_names(METRICS), help=f"of {','.join(METRICS)}")
-    parser.add_argument("--sizes", type=_sizes, help="fan-out, burst and connect at these only")
-    parser.add_argument("--contestants", type=_names(CONTESTANTS), help=f"of {','.join(CONTESTANTS)}")
+    parser.add_argument("--sizes", type=_sizes, help="fan-out, burst, connect and clients at these only")
+    parser.add_argument("--contestants", type=_names(EVERYBODY), help=f"of {','.join(EVERYBODY)}")
     parser.add_argument("--repetitions", type=int, choices=range(1, 101), metavar="N")
     parser.add_argument("--budget-s", type=float, help="no trial begins that would end later than this")
     parser.add_argument("--json", type=Path, help="where to write the result, `-` for standard output")
@@ -63,8 +63,8 @@ def _sizes(text: str) -> tuple[int, ...]:
 
 def plan_of(options: argparse.Namespace) -> Plan:
     """The plan that the options ask for."""
-    plan = FULL if options.full else QUICK
-    if options.only:
+    plan = CLIENTS if options.clients else FULL if options.full else QUICK
+    if options.only and not options.clients:
         plan = dataclasses.replace(plan, only=frozenset(options.only))
     if options.sizes:
         plan = plan.at_sizes(options.sizes)
@@ -86,29 +86,28 @@ class Bench:
         self.report = self._record.load() if options.into else Report()
         self._command = shlex.join(["python", "-m", "loadtest.bench", *arguments])
 
-    def say(self, line: str) -> None:
-        """Progress."""
-        print(line, file=sys.stderr, flush=True)
-
-    def measure_servers(self) -> None:
+    def measure(self) -> None:
         """Run the plan. Raises OSError when the machine does not allow it, KeyboardInterrupt."""
         plan, before = self._plan, self.report
-        host = before.host = facts()
+        about = before.host = facts()
         raise_open_files(plan.largest_crowd + SPARE_FILES)
-        names = list(plan.contestants)
-        if "node" in names and (trouble := node_trouble()) is not None:
-            before.absent["node"] = trouble
-            names.remove("node")
         server_core, crowd_core = two_cores()
-        pin(crowd_core)
+        if crowd_core is not None:
+            host.pin(0, {crowd_core})
         visitor = Visitor(plan, issue_tokens(plan.largest_crowd), server_core, crowd_core, before.versions)
+        planned = rounds(visitor)
+        names = [name for name in plan.contestants if any(part.wanted_of(plan, name) for part in planned)]
+        for name, trouble in (("node", node_trouble), ("artillery", artillery_trouble)):
+            if name in names and (reason := trouble()) is not None:
+                before.absent[name] = reason
+                names.remove(name)
         source = Source(
             self._command,
-            host["commit"],
-            host["started_at"],
+            about["commit"],
+            about["started_at"],
             plan.name,
             plan.repetitions,
-            tuple(host["load_average"]),
+            tuple(about["load_average"]),
             "interrupted",
         )
         series = Series()
@@ -117,17 +116,11 @@ class Bench:
             self.report = before.with_run(series, dataclasses.replace(source, stopped=stopped))
             self._record.keep(self.report)
 
-        keep(interrupts.run(run(visitor, names, series, self.say, keep)))
+        keep(interrupts.run(run(visitor, names, series, _say, keep)))
 
-    def measure_clients(self) -> None:
-        """Run the client bench instead. Raises OSError, KeyboardInterrupt."""
-        host = self.report.host = facts()
-        plan = ClientPlan()
-        raise_open_files(plan.clients + SPARE_FILES)
-        source = {"command": self._command, "commit": host["commit"], "started_at": host["started_at"]}
-        for clients in measure_clients(plan, NAMES, self.say):
-            self.report.clients = {**clients, "source": source}
-            self._record.keep(self.report)
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -135,10 +128,7 @@ def main(arguments: Sequence[str]) -> int:
     try:
         bench = Bench(options, arguments)
         with interrupts.cleaning_up():
-            if options.clients:
-                bench.measure_clients()
-            else:
-                bench.measure_servers()
+            bench.measure()
     except OSError as error:
         print(f"bench: {error}", file=sys.stderr)
         return EXIT_SETUP

@@ -2,15 +2,26 @@
 
 import dataclasses
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-Progress = Callable[[str], None]
-"""Told one line after each trial."""
 HEADLINE_SIZE = 1_000
-METRICS = ("fanout", "burst", "connect", "idle", "bus", "metrics", "scrape")
+SERVER_METRICS = ("fanout", "burst", "connect", "idle", "bus", "metrics", "scrape")
+METRICS = (*SERVER_METRICS, "generators")
 CONTESTANTS = ("ours", "stock", "node", "floor", "bare", "storeless")
+GENERATORS = {
+    "floor": "floor: one read, no client",
+    "lean": "ours, without ledger",
+    "ledger": "ours, with ledger",
+    "picows": "picows, Socket.IO by hand",
+    "asyncclient": "socketio.AsyncClient",
+    "locust_ours": "our Locust user",
+    "locust_own": "Locust's SocketIOUser",
+    "artillery": "Artillery",
+}
+"""Load generators, with their names in the table. The floor is not the servers' one."""
+EVERYBODY = tuple(dict.fromkeys((*CONTESTANTS, *GENERATORS)))
 HEADLINES = ("ours", "stock", "node", "floor")
 DELIVERIES = 120_000
 """About this many deliveries make one figure, at each size."""
@@ -20,6 +31,9 @@ WARM_UP_DELIVERIES = 20_000
 LARGEST_FOR_ALL = 1_000
 """Above it the bare write, which differs from the floor by the same at every size, takes no part, and a burst
 is measured of ours alone, to hold it against its own figure for fewer sockets."""
+PUSHES_PER_S = 4
+PUSHES = 24
+"""Each to all clients of a load generator."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +41,8 @@ class Plan:
     """repetitions: alternations of all contestants. sizes: sockets per fan-out; of them `burst_sizes` get a
     burst of `burst_events` too, and from `connect_after` on, `connects` more connections are measured.
     idle_sockets: (few, many). bus_notifications: sent by each other node of `bus_nodes`, which are at most
-    `bus_senders` processes. scrape_sockets: held while /metrics is read.
+    `bus_senders` processes. scrape_sockets: held while /metrics is read. generator_sizes: clients
+    of a load generator.
 
     trial_deadline_s: one visit to one contestant. budget_s: no trial begins that would end after it.
     """
@@ -52,14 +67,19 @@ class Plan:
     scrape_sockets: int = 5_000
     scrapes: int = 20
     stock_burst_sizes: tuple[int, ...] = ()
-    only: frozenset[str] = field(default=frozenset(METRICS))
-    contestants: tuple[str, ...] = CONTESTANTS
+    generator_sizes: tuple[int, ...] = (HEADLINE_SIZE,)
+    only: frozenset[str] = field(default=frozenset(SERVER_METRICS))
+    contestants: tuple[str, ...] = EVERYBODY
 
     def takes_part(self, contestant: str, metric: str) -> bool:
         """Is this contestant measured by `name@size` or `name_aspect@size`?"""
         aspect, _, size = metric.partition("@")
         name = aspect.partition("_")[0]
         if name not in self.only:
+            return False
+        if name == "generators":
+            return contestant in GENERATORS
+        if contestant not in CONTESTANTS:
             return False
         if name in ("metrics", "scrape"):
             return contestant == "ours"
@@ -84,6 +104,8 @@ class Plan:
             crowds += self.idle_sockets
         if "scrape" in self.only:
             crowds.append(self.scrape_sockets)
+        if "generators" in self.only:
+            crowds += self.generator_sizes
         return max(crowds)
 
     def events_for(self, contestant: str, size: int) -> int:
@@ -95,9 +117,11 @@ class Plan:
         return max(2, WARM_UP_DELIVERIES // size)
 
     def at_sizes(self, sizes: Sequence[int]) -> "Plan":
-        """The same plan with fan-out, burst and connect at these sizes only."""
+        """The same plan with fan-out, burst, connect and load generators at these sizes only."""
         chosen = tuple(sizes)
-        return dataclasses.replace(self, sizes=chosen, burst_sizes=chosen, connect_after=chosen)
+        return dataclasses.replace(
+            self, sizes=chosen, burst_sizes=chosen, connect_after=chosen, generator_sizes=chosen
+        )
 
 
 QUICK = Plan(
@@ -108,7 +132,7 @@ QUICK = Plan(
     connect_after=(1_000,),
     idle_sockets=(500, 2_000),
     budget_s=340.0,
-    contestants=("ours", "stock", "node", "floor", "storeless"),
+    contestants=tuple(name for name in EVERYBODY if name != "bare"),
     only=frozenset({"fanout", "burst", "connect", "idle", "bus"}),
 )
 FULL = Plan(
@@ -125,12 +149,16 @@ FULL = Plan(
     stock_burst_sizes=(1_000,),
 )
 
+CLIENTS = dataclasses.replace(
+    QUICK,
+    name="clients",
+    repetitions=3,
+    budget_s=280.0,
+    trial_deadline_s=120.0,
+    only=frozenset({"generators"}),
+)
 
 # What every contestant is asked to do: the same event, the same rooms, the same tokens.
-#
-# Pure. Each server is handed these values on its command line or reads them here; the crowd counts
-# what
-# starts with `EVENT_PREFIX` and nothing else.
 
 SECRET = "bench-only-secret-of-at-least-32-characters"  # noqa: S105 - guards nothing
 ROOM = "live"

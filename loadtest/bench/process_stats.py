@@ -1,8 +1,7 @@
-"""CPU time and memory of another process, read from outside: no contestant measures itself. Linux only."""
+"""CPU time and memory of another process, read from outside, and facts about this machine. Linux only."""
 
 import os
 import platform
-import resource
 import subprocess
 import time
 from dataclasses import dataclass
@@ -10,12 +9,17 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import psutil
+
+from simulator import host
+
 _SCHEDULER_CLOCK = 2
 
 
 def cpu_s(pid: int) -> float:
     """User and system time of the whole process so far, nanosecond grained, ended threads included.
 
+    Not `simulator.host.cpu_s`: that counts in clock ticks of 10 ms, and the bus trial is about less.
     Source: the kernel's clockid of a process, `~pid << 3 | CPUCLOCK_SCHED` (clock_getcpuclockid(3)).
     Raises ProcessLookupError or OSError when there is no such process.
     """
@@ -26,42 +30,32 @@ def cpu_s(pid: int) -> float:
 class Memory:
     """rss: resident. private: resident and shared with no other process."""
 
-    rss_kib: int
-    private_kib: int
+    rss_kib: float
+    private_kib: float
 
 
 def memory(pid: int) -> Memory:
-    """Resident memory of a process now."""
-    fields: dict[str, int] = {}
-    for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()[1:]:
-        name, _, rest = line.partition(":")
-        fields[name] = int(rest.split()[0])
-    return Memory(fields["Rss"], fields["Private_Clean"] + fields["Private_Dirty"])
-
-
-# Facts about this machine and this program, for the report; and which core does what.
+    """Memory of a process now, summed up over its mappings: the kernel's own sum may be off by 256 KiB."""
+    maps = psutil.Process(pid).memory_maps()
+    private = sum(each.private_clean + each.private_dirty for each in maps)
+    return Memory(sum(each.rss for each in maps) / 1024, private / 1024)
 
 
 def two_cores() -> tuple[int | None, int | None]:
-    """(core of the server, core of the crowd); (None, None) where only one may be used."""
+    """(core of what is measured, core of this program); (None, None) where only one may be used."""
     allowed = sorted(os.sched_getaffinity(0))
     return (allowed[0], allowed[1]) if len(allowed) > 1 else (None, None)
 
 
-def pin(core: int | None) -> None:
-    """Keep this process on one core."""
-    if core is not None:
-        os.sched_setaffinity(0, {core})
-
-
 def facts() -> dict[str, Any]:
     """What a reader needs to judge the figures."""
+    about = host.describe()
     return {
         "cpus": os.cpu_count(),
         "cpu_model": _cpu_model(),
         "kernel": platform.release(),
-        "python": platform.python_version(),
-        "open_files": resource.getrlimit(resource.RLIMIT_NOFILE)[0],
+        "python": about.python,
+        "open_files": about.limits["open_files"],
         "load_average": [round(load, 2) for load in os.getloadavg()],
         "started_at": datetime.now(UTC).isoformat(timespec="seconds"),
         "commit": _commit(),
@@ -83,8 +77,6 @@ def _commit() -> str:
 
 def raise_open_files(wanted: int) -> None:
     """Allow this many descriptors to this process and its children. Raises OSError when that is refused."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft < wanted:
-        if hard != resource.RLIM_INFINITY and hard < wanted:
-            raise OSError(f"{wanted} open files are needed, the limit is {hard}; raise it with ulimit -n")
-        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+    allowed = host.raise_open_files(wanted)
+    if 0 <= allowed < wanted:
+        raise OSError(f"{wanted} open files are needed, the limit is {allowed}; raise it with ulimit -n")

@@ -2,92 +2,24 @@
 
 import json
 import os
-import statistics
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from .plan import CONTESTANTS, HEADLINES, METRICS
-from .samples import Sample, Series
-from .thresholds import TARGETS, Bound, headline_metrics
-
-# The figures of the client bench: medians, ratios, targets, Markdown. Pure.
-
-Results = dict[str, list[dict[str, Any]]]
-"""Client -> its repetitions, each with its figures or with the reason why it is `invalid`."""
-TITLES = {
-    "floor": "floor: one read, no client",
-    "lean": "ours, without ledger",
-    "ledger": "ours, with ledger",
-    "picows": "picows, Socket.IO by hand",
-    "asyncclient": "socketio.AsyncClient",
-    "locust_ours": "our Locust user",
-    "locust_own": "Locust's SocketIOUser",
-    "artillery": "Artillery",
-}
-CLIENT_TARGETS = (
-    Bound("ledger_cpu_us", "ours with ledger, us per message", 7),
-    Bound("ledger_kib", "ours with ledger, KiB per connection", 20),
-    Bound("locust_own_over_ours", "Locust's SocketIOUser / our Locust user", 5, True),
+from .plan import (
+    CONTESTANTS,
+    EVERYBODY,
+    GENERATORS,
+    HEADLINE_SIZE,
+    HEADLINES,
+    METRICS,
+    PUSHES_PER_S,
 )
+from .samples import Sample, Series
+from .thresholds import TARGETS, headline_metrics, sizes_of
 
-
-def summary(results: Results) -> dict[str, dict[str, float]]:
-    """Client -> figure -> median of the valid repetitions."""
-    figures = {}
-    for name, found in results.items():
-        valid = [result for result in found if "invalid" not in result]
-        if valid:
-            figures[name] = {
-                key: round(statistics.median(result[key] for result in valid), 2)
-                for key in ("cpu_us_per_message", "kib_per_connection")
-            }
-    return figures
-
-
-def ratios(figures: dict[str, dict[str, float]]) -> dict[str, float]:
-    """What the targets are about, as far as it was measured."""
-    found = {}
-    if "ledger" in figures:
-        found["ledger_cpu_us"] = figures["ledger"]["cpu_us_per_message"]
-        found["ledger_kib"] = figures["ledger"]["kib_per_connection"]
-    if "locust_own" in figures and "locust_ours" in figures:
-        own, ours = (figures[name]["cpu_us_per_message"] for name in ("locust_own", "locust_ours"))
-        found["locust_own_over_ours"] = round(own / ours, 2)
-    return found
-
-
-def table(clients: Mapping[str, Any]) -> list[str]:
-    """The Markdown of that part; no lines when clients were not measured."""
-    if not clients:
-        return []
-    plan = clients["plan"]
-    pushes = f"{plan['clients']:,} connections, {plan['per_s']:g} pushes a second to each"
-    lines = [
-        "",
-        f"Clients: {pushes}, medians of {plan['repetitions']} alternating repetitions.",
-        "",
-        "| client | CPU us per received message | KiB per connection |",
-        "|---|---:|---:|",
-    ]
-    for name, figure in clients["figures"].items():
-        cpu_us, kib = figure["cpu_us_per_message"], figure["kib_per_connection"]
-        lines.append(f"| {TITLES[name]} | {cpu_us:.1f} | {kib:.1f} |")
-    lines += ["", "| target | wanted | measured | |", "|---|---:|---:|---|"]
-    for target in CLIENT_TARGETS:
-        figure = clients["ratios"].get(target.name)
-        if figure is not None:
-            met = "met" if target.met(figure) else "missed"
-            lines.append(f"| {target.title} | {target.wanted} | {figure:.2f} | {met} |")
-    lines += [f"\nNot measured: {name}: {reason}." for name, reason in clients["absent"].items()]
-    source = clients.get("source")
-    if source is not None:
-        lines += ["", f"- `{source['command']}` ({source['commit']}, {source['started_at']})."]
-    return lines
-
-
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 _TITLES = {
     "fanout": "fan-out, {} sockets, us per message",
     "burst": "burst, {} sockets, us per message",
@@ -123,8 +55,6 @@ class Report:
     absent: dict[str, str] = field(default_factory=dict)
     versions: dict[str, dict[str, str]] = field(default_factory=dict)
     host: dict[str, Any] = field(default_factory=dict)
-    clients: dict[str, Any] = field(default_factory=dict)
-    """The client bench, as it reported itself."""
 
     def with_run(self, series: Series, source: Source) -> "Report":
         """This report with another run in it; what that run measured takes the place of what was there."""
@@ -137,7 +67,6 @@ class Report:
             self.absent,
             self.versions,
             self.host,
-            self.clients,
         )
 
 
@@ -155,9 +84,12 @@ def document(report: Report) -> dict[str, Any]:
         "bus": _by_nodes(series),
         "ratios": {name: round(figure, 3) for name, figure in figures.items() if figure is not None},
         "targets": {target.name: target.wanted for target in TARGETS},
-        "clients": report.clients,
+        "clients": {
+            name: _rounded(series.medians(f"generators_{aspect}@{HEADLINE_SIZE}"))
+            for aspect, name in (("cpu", "cpu_us_per_message"), ("kib", "kib_per_connection"))
+        },
         "details": {
-            metric: {name: spread for name in CONTESTANTS if (spread := series.spread(metric, name))}
+            metric: {name: spread for name in EVERYBODY if (spread := series.spread(metric, name))}
             for metric in ordered(series.metrics())
         },
         "invalid": [asdict(sample) for sample in series.invalid()],
@@ -183,9 +115,7 @@ def read(found: Mapping[str, Any]) -> Report:
         metric: Source(**{**row, "load_average": tuple(row["load_average"])})
         for metric, row in found["sources"].items()
     }
-    return Report(
-        Series(samples), sources, found["absent"], found["versions"], found["host"], found["clients"]
-    )
+    return Report(Series(samples), sources, found["absent"], found["versions"], found["host"])
 
 
 def ordered(metrics: Iterable[str]) -> list[str]:
@@ -218,7 +148,7 @@ def _rounded(figures: Mapping[str, float]) -> dict[str, float]:
 
 def markdown(report: Report) -> str:
     """The tables for a terminal or a document."""
-    lines = [*_figures(report.series), *_held_against_targets(report.series), *table(report.clients)]
+    lines = [*_figures(report.series), *_generators(report.series), *_held_against_targets(report.series)]
     lines += [f"\nNot measured: {name}: {reason}." for name, reason in report.absent.items()]
     lines += [
         f"\nInvalid: {sample.metric} of {sample.contestant}: {sample.reason}."
@@ -229,7 +159,8 @@ def markdown(report: Report) -> str:
 
 
 def _figures(series: Series) -> list[str]:
-    names = [name for name in CONTESTANTS if name in series.contestants()]
+    metrics = [metric for metric in ordered(series.metrics()) if not metric.startswith("generators")]
+    names = [name for name in CONTESTANTS if any(series.spread(metric, name) for metric in metrics)]
     if not names:
         return []
     lines = [
@@ -238,9 +169,28 @@ def _figures(series: Series) -> list[str]:
         "| server CPU or memory | " + " | ".join(names) + " |",
         "|---|" + "---:|" * len(names),
     ]
-    for metric in ordered(series.metrics()):
+    for metric in metrics:
         cells = [_cell(series, metric, name) for name in names]
         lines.append(f"| {_title(metric)} | " + " | ".join(cells) + " |")
+    return lines
+
+
+def _generators(series: Series) -> list[str]:
+    lines = []
+    pushes = f"{PUSHES_PER_S} pushes a second to each"
+    for size in sizes_of(series, "generators_cpu"):
+        lines += [
+            "",
+            f"Clients: {size:,} connections, {pushes}, medians of alternating repetitions.",
+            "",
+            "| client | CPU us per received message | KiB per connection |",
+            "|---|---:|---:|",
+        ]
+        cpu_us, kib = (series.medians(f"generators_{aspect}@{size}") for aspect in ("cpu", "kib"))
+        for name, title in GENERATORS.items():
+            if name in cpu_us:
+                grown = f"{kib[name]:.1f}" if name in kib else ""
+                lines.append(f"| {title} | {cpu_us[name]:.1f} | {grown} |")
     return lines
 
 
@@ -276,18 +226,11 @@ def _cell(series: Series, metric: str, name: str) -> str:
     return f"{series.median(metric, name):.{digits}f} ({min(values):.{digits}f}-{max(values):.{digits}f})"
 
 
-# The files of a run: written after each trial, so that an interrupted run leaves what it measured.
-
-
 class Record:
-    """A JSON file and, beside it, the same as Markdown. path: None keeps nothing."""
+    """A JSON file and, beside it, the same as Markdown, written after each trial. None keeps nothing."""
 
     def __init__(self, path: Path | None) -> None:
         self.path = path
-
-    @property
-    def markdown_path(self) -> Path | None:
-        return None if self.path is None else self.path.with_suffix(".md")
 
     def load(self) -> Report:
         """What the file holds; an empty report when there is none. Raises OSError when it cannot be used."""
@@ -300,11 +243,11 @@ class Record:
 
     def keep(self, report: Report) -> None:
         """Write both files, each whole or not at all."""
-        if self.path is None or self.markdown_path is None:
+        if self.path is None:
             return
         self.path.parent.mkdir(parents=True, exist_ok=True)
         _replace(self.path, json.dumps(document(report), indent=2))
-        _replace(self.markdown_path, markdown(report))
+        _replace(self.path.with_suffix(".md"), markdown(report))
 
 
 def _replace(path: Path, text: str) -> None:

@@ -10,12 +10,16 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from .plan import Plan, Progress
-from .samples import Sample, Series
-from .system import ENTRIES, ContestantError, Entry
-from .trials import Visitor, bus, crowd_trial, idle, metrics, scrape
+from simulator.processes import ProcessError
 
-Trial = Callable[[Entry], Awaitable[list[Sample]]]
+from .generators import generators
+from .plan import Plan
+from .samples import Sample, Series
+from .sockets import CrowdError
+from .system import ContestantError
+from .trials import InvalidTrialError, Visitor, bus, crowd_trial, idle, invalid, metrics, scrape
+
+Trial = Callable[[str], Awaitable[list[Sample]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +54,10 @@ def rounds(visitor: Visitor) -> list[Round]:
     if "scrape" in plan.only:
         size = plan.scrape_sockets
         planned.append(Round(f"scrape, {size} sockets", (f"scrape@{size}",), partial(scrape, visitor)))
+    if "generators" in plan.only:
+        for size in plan.generator_sizes:
+            figures = (f"generators_cpu@{size}", f"generators_kib@{size}")
+            planned.append(Round(f"{size} clients", figures, partial(generators, visitor, size)))
     return planned
 
 
@@ -81,9 +89,13 @@ class Clock:
 
 
 async def run(
-    visitor: Visitor, names: Sequence[str], series: Series, progress: Progress, keep: Callable[[], None]
+    visitor: Visitor,
+    names: Sequence[str],
+    series: Series,
+    progress: Callable[[str], None],
+    keep: Callable[[], None],
 ) -> str | None:
-    """Add all samples of the plan to the series, calling `keep` after each trial.
+    """Add all samples of the plan to the series, calling `keep` and `progress` (one line) after each trial.
 
     Why it stopped before its end, or None.
     """
@@ -96,7 +108,7 @@ async def run(
                 if not clock.fits((part.title, name)):
                     return f"the time budget of {plan.budget_s:.0f} s ended in repetition {repetition + 1}"
                 started_s = time.monotonic()
-                samples = await attempt(part, ENTRIES[name], plan.trial_deadline_s)
+                samples = await attempt(part, name, plan.trial_deadline_s)
                 took_s = time.monotonic() - started_s
                 clock.took((part.title, name), took_s)
                 series.samples += samples
@@ -107,16 +119,16 @@ async def run(
     return None
 
 
-async def attempt(part: Round, entry: Entry, deadline_s: float) -> list[Sample]:
+async def attempt(part: Round, name: str, deadline_s: float) -> list[Sample]:
     """One trial within its deadline; without a figure it yields the reason."""
     try:
         async with asyncio.timeout(deadline_s):
-            return await part.trial(entry)
+            return await part.trial(name)
     except TimeoutError:
         reason = f"not done within {deadline_s:.0f} s"
-    except ContestantError as error:
+    except (ContestantError, CrowdError, InvalidTrialError, ProcessError) as error:
         reason = str(error)
-    return [Sample(metric, entry.name, None, reason) for metric in part.metrics]
+    return invalid(part.metrics, name, reason)
 
 
 def _line(part: Round, name: str, samples: Sequence[Sample]) -> str:

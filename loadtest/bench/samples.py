@@ -23,11 +23,7 @@ class Series:
 
     def values(self, metric: str, contestant: str) -> list[float]:
         """The valid figures, in the order they were taken."""
-        return [
-            sample.value
-            for sample in self.samples
-            if sample.metric == metric and sample.contestant == contestant and sample.value is not None
-        ]
+        return [value for value in self._tried(metric, contestant) if value is not None]
 
     def invalid(self) -> list[Sample]:
         return [sample for sample in self.samples if sample.value is None]
@@ -52,23 +48,21 @@ class Series:
 
         Neighbours in time met the same noise, so this is steadier than a ratio of medians.
         """
-        pairs = self._pairs(metric, over, under)
-        return statistics.median(a / b for a, b in pairs) if pairs else None
+        pairs = zip(self._tried(metric, over), self._tried(metric, under), strict=False)
+        ratios = [a / b for a, b in pairs if a is not None and b]
+        return statistics.median(ratios) if ratios else None
 
-    def _pairs(self, metric: str, over: str, under: str) -> list[tuple[float, float]]:
-        chosen = [
-            [sample.value for sample in self.samples if (sample.metric, sample.contestant) == (metric, name)]
-            for name in (over, under)
-        ]
-        return [(a, b) for a, b in zip(*chosen, strict=False) if a is not None and b]
-
-    def spread(self, metric: str, contestant: str) -> dict[str, Any]:
-        """Median, range and every figure in order, None for an invalid one; empty when never tried."""
-        tried = [
+    def _tried(self, metric: str, contestant: str) -> list[float | None]:
+        """The figures in the order they were taken, None for an invalid repetition."""
+        return [
             sample.value
             for sample in self.samples
             if (sample.metric, sample.contestant) == (metric, contestant)
         ]
+
+    def spread(self, metric: str, contestant: str) -> dict[str, Any]:
+        """Median, range and every figure in order, None for an invalid one; empty when never tried."""
+        tried = self._tried(metric, contestant)
         values = [value for value in tried if value is not None]
         if not values:
             return {"n": 0, "values": tried} if tried else {}

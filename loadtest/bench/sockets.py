@@ -4,24 +4,20 @@ Nothing of an event is looked at but its name. uvloop only; one protocol object 
 """
 
 import asyncio
-import struct
 from collections.abc import Sequence
 from typing import cast
 
 from backend.app.clock import SystemClock
 from backend.app.contracts.types import UserId
 from backend.app.services.tokens import Tokens
+from simulator.socketio_client.codec.websocket import TEXT, encode_frame
 
 from .plan import EVENT_PREFIX, SECRET, SOCKET_PATH, user_id
 
-# The client's side of the wire, as little of it as a counting client needs. Pure.
-#
-# Source: RFC 6455 sections 4 and 5; Engine.IO protocol 4; Socket.IO protocol 5.
-
-ENGINE_PONG = b"\x81\x81\x00\x00\x00\x003"
-"""A whole masked frame; an all-zero mask is legal and leaves the payload as it is."""
-TEXT = 0x81
+ENGINE_PONG = encode_frame(TEXT, b"3")
+FIN_TEXT = 0x80 | TEXT
 KEY = "dGhlIHNhbXBsZSBub25jZQ=="
+TOKEN_LIFE_S = 86_400
 
 
 def upgrade_request(host: str, port: int) -> bytes:
@@ -33,21 +29,9 @@ def upgrade_request(host: str, port: int) -> bytes:
     ).encode()
 
 
-def text_frame(payload: bytes) -> bytes:
-    """One masked text frame; the mask is zero."""
-    size = len(payload)
-    if size < 126:
-        head = bytes((TEXT, 0x80 | size))
-    elif size < 65_536:
-        head = struct.pack("!BBH", TEXT, 0x80 | 126, size)
-    else:
-        raise ValueError("a handshake is never this large")
-    return head + b"\x00\x00\x00\x00" + payload
-
-
 def connect_packet(token: str) -> bytes:
     """Socket.IO CONNECT with the token in its auth payload, framed."""
-    return text_frame(b'40{"token":"' + token.encode() + b'"}')
+    return encode_frame(TEXT, b'40{"token":"' + token.encode() + b'"}')
 
 
 def split_frames(data: bytes) -> tuple[list[bytes], bytes]:
@@ -66,7 +50,7 @@ def split_frames(data: bytes) -> tuple[list[bytes], bytes]:
             raise ValueError("no server of the benchmark sends this much")
         if end < start + size:
             break
-        if data[position] != TEXT:
+        if data[position] != FIN_TEXT:
             raise ValueError(f"unexpected frame {data[position]:#x}")
         payloads.append(data[start : start + size])
         position = start + size
@@ -242,12 +226,7 @@ async def _set_within(event: asyncio.Event, timeout_s: float) -> bool:
     return True
 
 
-# Tokens for the crowd: what the service itself would issue. Every contestant verifies the same ones.
-
-LIFE_S = 86_400
-
-
 def issue_tokens(count: int) -> list[str]:
-    """One token for each user that the contestants know."""
-    tokens = Tokens(SECRET, LIFE_S, SystemClock())
+    """One token for each user that the contestants know, as the service itself would issue it."""
+    tokens = Tokens(SECRET, TOKEN_LIFE_S, SystemClock())
     return [tokens.issue(UserId(user_id(number))).token for number in range(count)]

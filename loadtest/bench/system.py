@@ -1,19 +1,15 @@
 """A contestant as a process: started on its core, spoken to through its control channel, ended by us."""
 
 import asyncio
-import gc
-import json
-import os
 import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
-from importlib.metadata import version
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol, Self
+from typing import Self
 
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
@@ -22,7 +18,7 @@ from backend.app.errors import SetupError
 from backend.stack.programs import valkey_program
 from simulator.processes import DEVNULL, PIPE, AsyncChild, ProcessError, Program, free_port
 
-from .plan import FIRST_NUMBER, ServerOptions
+from .plan import ServerOptions
 from .process_stats import Memory, cpu_s, memory
 
 BENCH_DIR = Path(__file__).parent
@@ -38,48 +34,35 @@ class ContestantError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One contestant: how it is started. `argv` gets the options appended."""
+    """How a contestant is started. `argv` gets the options appended."""
 
-    name: str
-    title: str
     argv: tuple[str, ...]
-    env: Mapping[str, str]
+    env: Mapping[str, str] = field(default_factory=dict)
 
 
-def _python(name: str, title: str, module: str, *arguments: str) -> Entry:
-    argv = (sys.executable, "-m", f"loadtest.bench.servers.{module}", *arguments)
-    return Entry(name, title, argv, {})
+def _python(module: str, *arguments: str) -> Entry:
+    return Entry((sys.executable, "-m", f"loadtest.bench.servers.{module}", *arguments))
 
 
-ENTRIES: dict[str, Entry] = {
-    entry.name: entry
-    for entry in (
-        _python("ours", "Vouchstorm", "ours"),
-        _python(
-            "storeless", "Vouchstorm, connects without a read of the store", "ours", "--without-store-reads"
-        ),
-        _python("stock", "python-socketio + uvicorn", "stock"),
-        Entry(
-            "node",
-            "Socket.IO on Node",
-            ("node", "--expose-gc", str(NODE_DIR / "server.js")),
-            {"NODE_ENV": "production"},
-        ),
-        _python("floor", "floor: one transport.write of a ready frame", "floor"),
-        _python("bare", "bare: one write(2) of a ready frame", "floor", "--bare"),
-    )
+ENTRIES = {
+    "ours": _python("ours"),
+    "storeless": _python("ours", "--without-store-reads"),
+    "stock": _python("stock"),
+    "node": Entry(("node", "--expose-gc", str(NODE_DIR / "server.js")), {"NODE_ENV": "production"}),
+    "floor": _python("floor"),
+    "bare": _python("floor", "--bare"),
 }
 
 
 class Process:
     """A running contestant; `async with` starts and ends it."""
 
-    def __init__(self, entry: Entry, options: ServerOptions, core: int | None) -> None:
-        self._entry = entry
+    def __init__(self, name: str, options: ServerOptions, core: int | None) -> None:
+        self._entry = ENTRIES[name]
         self._options = options
         self._core = core
-        self._child: AsyncChild | None = None
-        self.name = entry.name
+        self._child: AsyncChild
+        self.name = name
         self.port = 0
         self.pid = 0
         self.versions: dict[str, str] = {}
@@ -103,7 +86,7 @@ class Process:
         except BaseException as error:  # cancelled, too: nobody else would end it
             await self._end()
             if isinstance(error, ProcessError):
-                raise ContestantError(f"{self._entry.name} did not start") from error
+                raise ContestantError(f"{self.name} did not start") from error
             raise
         self.port, self.pid, self.versions = ready["port"], ready["pid"], ready["versions"]
         return self
@@ -113,36 +96,10 @@ class Process:
 
     async def _end(self) -> None:
         """The end of its input is its wish to stop."""
-        child = self._child
-        if child is None:
-            return
-        if child.process.stdin is not None:
-            child.process.stdin.close()
+        if self._child.process.stdin is not None:
+            self._child.process.stdin.close()
         with suppress(TimeoutError):
-            await child.output(STOP_TIMEOUT_S)
-
-    # -------------------------------------------------------------- commands
-
-    def emit(self) -> None:
-        self._send("emit")
-
-    def burst(self, events: int) -> None:
-        self._send(f"burst {events}")
-
-    def notify(self, users: int) -> None:
-        self._send(f"notify {users}")
-
-    def keep_metrics(self, on: bool) -> None:
-        self._send(f"metrics {'on' if on else 'off'}")
-
-    async def members(self) -> int:
-        self._send("members")
-        return int(await self._line(ANSWER_TIMEOUT_S))
-
-    async def collect(self) -> None:
-        """Make it collect its garbage."""
-        self._send("collect")
-        await self._line(ANSWER_TIMEOUT_S)
+            await self._child.output(STOP_TIMEOUT_S)
 
     def cpu_s(self) -> float:
         return cpu_s(self.pid)
@@ -150,21 +107,24 @@ class Process:
     def memory(self) -> Memory:
         return memory(self.pid)
 
-    def _send(self, line: str) -> None:
-        if self._child is None or self._child.process.stdin is None:
-            raise ContestantError(f"{self._entry.name} is not running")
-        self._child.process.stdin.write(line.encode() + b"\n")
+    def send(self, command: str) -> None:
+        """A line of the control channel that has no answer: see `servers.control`."""
+        if self._child.process.stdin is None:
+            raise ContestantError(f"{self.name} is not running")
+        self._child.process.stdin.write(command.encode() + b"\n")
 
-    async def _line(self, timeout_s: float) -> str:
-        if self._child is None or self._child.process.stdout is None:
-            raise ContestantError(f"{self._entry.name} is not running")
+    async def ask(self, command: str) -> str:
+        """The answer to a line of the control channel. Raises ContestantError."""
+        self.send(command)
+        if self._child.process.stdout is None:
+            raise ContestantError(f"{self.name} is not running")
         try:
-            async with asyncio.timeout(timeout_s):
+            async with asyncio.timeout(ANSWER_TIMEOUT_S):
                 line = await self._child.process.stdout.readline()
         except TimeoutError as error:
-            raise ContestantError(f"{self._entry.name} does not answer") from error
+            raise ContestantError(f"{self.name} does not answer") from error
         if not line:
-            raise ContestantError(f"{self._entry.name} ended")
+            raise ContestantError(f"{self.name} ended")
         return line.decode().strip()
 
 
@@ -236,88 +196,3 @@ class Counter:
         """How many by now."""
         stats = await self._client.info("commandstats")
         return sum(int(stats.get(f"cmdstat_{name}", {}).get("calls", 0)) for name in _PUBLISHING)
-
-
-# The control channel of a Python contestant: lines on standard input, answers on standard output.
-#
-#     emit                one event to the room, at once
-#     burst N             N events to the room, at once
-#     notify N            N notifications, each for one user who is connected nowhere
-#     metrics on|off      keep metrics or not (only the contestant that has some)
-#     members             -> number of sockets in the room
-#     collect             -> `ok` after a full garbage collection
-#     (end of input)      stop
-#
-# The first line out is the ready line, a JSON object. The Node peer speaks the same.
-
-
-class Contestant(Protocol):
-    """What a server must be able to do."""
-
-    def emit(self, numbers: range) -> None:
-        """Send the events of these numbers to everybody in the room, at once, in order."""
-        ...
-
-    def notify(self, numbers: range) -> None:
-        """Send a notification to each absent user of these numbers."""
-        ...
-
-    def keep_metrics(self, on: bool) -> None:
-        """Switch the counting on or off; a contestant without metrics does nothing."""
-        ...
-
-    def members(self) -> int: ...
-
-
-class Control:
-    """Serves the channel on the running loop."""
-
-    def __init__(self, contestant: Contestant, stop: Callable[[], None]) -> None:
-        self._contestant = contestant
-        self._stop = stop
-        self._partial = b""
-        self._next = FIRST_NUMBER
-
-    def start(self, port: int, packages: list[str]) -> None:
-        """Say that the server is ready and listen for commands."""
-        loop = asyncio.get_running_loop()
-        os.set_blocking(sys.stdin.fileno(), False)
-        loop.add_reader(sys.stdin.fileno(), self._readable)
-        versions = {name: version(name) for name in packages} | {"python": sys.version.split()[0]}
-        self._say(json.dumps({"port": port, "pid": os.getpid(), "versions": versions}))
-
-    def _readable(self) -> None:
-        data = os.read(sys.stdin.fileno(), 65_536)
-        if not data:
-            asyncio.get_running_loop().remove_reader(sys.stdin.fileno())
-            self._stop()
-            return
-        *lines, self._partial = (self._partial + data).split(b"\n")
-        for line in lines:
-            self._obey(line.decode().split())
-
-    def _obey(self, words: list[str]) -> None:
-        match words:
-            case ["emit"]:
-                self._emit(1)
-            case ["burst", events]:
-                self._emit(int(events))
-            case ["notify", users]:
-                self._contestant.notify(range(int(users)))
-            case ["metrics", level]:
-                self._contestant.keep_metrics(level == "on")
-            case ["members"]:
-                self._say(str(self._contestant.members()))
-            case ["collect"]:
-                gc.collect()
-                self._say("ok")
-            case _:
-                raise ValueError(f"unknown command {words}")
-
-    def _emit(self, events: int) -> None:
-        numbers = range(self._next, self._next + events)
-        self._next = numbers.stop
-        self._contestant.emit(numbers)
-
-    def _say(self, line: str) -> None:
-        print(line, flush=True)

@@ -9,16 +9,18 @@ from .samples import Series
 
 LARGE_SIZE = 5_000
 SCRAPE_INTERVAL_S = 15.0
+NOTIFICATIONS_PER_NODE = 1_000
 
 
 @dataclass(frozen=True, slots=True)
-class Bound:
-    """What a figure is held against: a ceiling unless `at_least`."""
+class Target:
+    """What a figure is held against: a ceiling unless `at_least`. measure: None when it was not measured."""
 
     name: str
     title: str
     bound: float
-    at_least: bool = False
+    at_least: bool
+    measure: Callable[[Series], float | None]
 
     def met(self, figure: float) -> bool:
         return figure >= self.bound if self.at_least else figure <= self.bound
@@ -28,15 +30,12 @@ class Bound:
         return f"{'>=' if self.at_least else '<='} {self.bound:g}"
 
 
-@dataclass(frozen=True, slots=True)
-class Target(Bound):
-    """`measure` gives the figure, None when it was not measured."""
-
-    measure: Callable[[Series], float | None] = lambda series: None
-
-
 def _ratio(metric: str, over: str, under: str) -> Callable[[Series], float | None]:
     return lambda series: series.ratio(metric, over, under)
+
+
+def _median(metric: str, contestant: str) -> Callable[[Series], float | None]:
+    return lambda series: series.median(metric, contestant)
 
 
 def _growth(name: str) -> Callable[[Series], float | None]:
@@ -62,9 +61,6 @@ def _bus_slope(series: Series) -> float | None:
         return None
     few, many = min(known), max(known)
     return (known[many] - known[few]) * 1e3 / ((many - few) * NOTIFICATIONS_PER_NODE)
-
-
-NOTIFICATIONS_PER_NODE = 1_000
 
 
 def _metrics_ratio(series: Series) -> float | None:
@@ -98,6 +94,7 @@ def headline_metrics(series: Series) -> dict[str, str]:
 
 
 _FANOUT, _BURST, _CONNECT = (f"{name}@{HEADLINE_SIZE}" for name in ("fanout", "burst", "connect"))
+_PUSH, _CONNECTION = (f"generators_{name}@{HEADLINE_SIZE}" for name in ("cpu", "kib"))
 TARGETS = (
     Target("fanout_stock_over_ours", "fan-out: stock / ours", 5, True, _ratio(_FANOUT, "stock", "ours")),
     Target("fanout_ours_over_node", "fan-out: ours / Node", 0.9, False, _ratio(_FANOUT, "ours", "node")),
@@ -111,4 +108,13 @@ TARGETS = (
     Target("connect_growth", "connect: ours at 5,000 / at 1,000 sockets", 1.2, False, _growth("connect")),
     Target("metrics_on_over_off", "fan-out: metrics on / off", 1.05, False, _metrics_ratio),
     Target("scrape_percent", "scrape each 15 s, 5,000 sockets: % of a core", 1, False, _scrape_percent),
+    Target("ledger_cpu_us", "ours with ledger, us per message", 7, False, _median(_PUSH, "ledger")),
+    Target("ledger_kib", "ours with ledger, KiB per connection", 20, False, _median(_CONNECTION, "ledger")),
+    Target(
+        "locust_own_over_ours",
+        "Locust's SocketIOUser / our Locust user",
+        5,
+        True,
+        _ratio(_PUSH, "locust_own", "locust_ours"),
+    ),
 )

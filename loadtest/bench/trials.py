@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from .plan import Plan, ServerOptions
 from .samples import Sample
 from .sockets import Crowd, CrowdError
-from .system import Counter, Entry, Process, running_valkey
+from .system import Counter, Process, running_valkey
 
 HOST = "127.0.0.1"
 DELIVERY_TIMEOUT_S = 120.0
@@ -45,14 +45,14 @@ class Visitor:
 
 @asynccontextmanager
 async def visit(
-    visitor: Visitor, entry: Entry, ping_interval_s: float = CALM_PING_INTERVAL_S
+    visitor: Visitor, name: str, ping_interval_s: float = CALM_PING_INTERVAL_S
 ) -> AsyncIterator[tuple[Process, Crowd]]:
     """A fresh server and an empty crowd."""
     options = ServerOptions(
         users=len(visitor.tokens), ping_interval_s=ping_interval_s, ping_timeout_s=CALM_PING_INTERVAL_S
     )
-    async with Process(entry, options, visitor.server_core) as process:
-        visitor.versions[entry.name] = process.versions
+    async with Process(name, options, visitor.server_core) as process:
+        visitor.versions[name] = process.versions
         crowd = Crowd(HOST, process.port)
         try:
             yield process, crowd
@@ -63,15 +63,20 @@ async def visit(
 
 async def settle(process: Process) -> None:
     """Return once the server has nothing left to do. Raises InvalidTrialError."""
-    loop = asyncio.get_running_loop()
-    deadline_s = loop.time() + QUIET_TIMEOUT_S
+    if not await at_rest(process.cpu_s, QUIET_TIMEOUT_S):
+        raise InvalidTrialError("the server does not come to rest")
+
+
+async def at_rest(cpu_s: Callable[[], float], timeout_s: float) -> bool:
+    """Wait until a process uses hardly any CPU time; False when it still did at the end."""
+    deadline_s = time.monotonic() + timeout_s
     while True:
-        before_s = process.cpu_s()
+        before_s = cpu_s()
         await asyncio.sleep(QUIET_S)
-        if process.cpu_s() - before_s < QUIET_SHARE * QUIET_S:
-            return
-        if loop.time() > deadline_s:
-            raise InvalidTrialError("the server does not come to rest")
+        if cpu_s() - before_s < QUIET_SHARE * QUIET_S:
+            return True
+        if time.monotonic() > deadline_s:
+            return False
 
 
 async def gather_crowd(visitor: Visitor, process: Process, crowd: Crowd, size: int) -> None:
@@ -80,7 +85,7 @@ async def gather_crowd(visitor: Visitor, process: Process, crowd: Crowd, size: i
     await crowd.connect(tokens, visitor.plan.connects_at_once)
     try:
         async with asyncio.timeout(MEMBERS_TIMEOUT_S):
-            while (members := await process.members()) != size:  # noqa: ASYNC110 - another process
+            while (members := int(await process.ask("members"))) != size:  # noqa: ASYNC110 - another process
                 await asyncio.sleep(0.01)
     except TimeoutError:
         raise InvalidTrialError(f"{members} of {size} sockets are in the room") from None
@@ -90,14 +95,14 @@ async def emit_apart(process: Process, crowd: Crowd, events: int) -> None:
     """Fan out one event after the other, each complete before the next. Raises InvalidTrialError."""
     for _ in range(events):
         crowd.expect(1)
-        process.emit()
+        process.send("emit")
         await _completed(crowd, 1)
 
 
 async def emit_together(process: Process, crowd: Crowd, events: int) -> None:
     """Fan out many events at once. Raises InvalidTrialError."""
     crowd.expect(events)
-    process.burst(events)
+    process.send(f"burst {events}")
     await _completed(crowd, events)
 
 
@@ -119,25 +124,29 @@ async def us_per(process: Process, work: Callable[[], Awaitable[None]], units: i
 # ------------------------------------------------------------------ the trials
 
 
-async def crowd_trial(visitor: Visitor, size: int, wanted: Sequence[str], entry: Entry) -> list[Sample]:
+async def crowd_trial(visitor: Visitor, size: int, wanted: Sequence[str], name: str) -> list[Sample]:
     """What one crowd costs: CPU per delivered message of events apart (`fanout@size`) and of many at once
     (`burst@size`), then CPU per further connection (`connect@size`): websocket, token verified, two rooms
     joined.
     """
     plan = visitor.plan
     samples: list[Sample] = []
-    wanted = [name for name in wanted if plan.takes_part(entry.name, f"{name}@{size}")]
+    metrics = {what: f"{what}@{size}" for what in wanted if plan.takes_part(name, f"{what}@{size}")}
     measures = {"fanout": _fanout_us, "burst": _burst_us, "connect": _connect_us}
     try:
-        async with visit(visitor, entry) as (process, crowd):
+        async with visit(visitor, name) as (process, crowd):
             await gather_crowd(visitor, process, crowd, size)
             await emit_apart(process, crowd, plan.warm_up_events(size))
-            for name in wanted:
-                us = await measures[name](visitor, process, crowd)
-                samples.append(Sample(f"{name}@{size}", entry.name, us))
+            for what, metric in metrics.items():
+                samples.append(Sample(metric, name, await measures[what](visitor, process, crowd)))
     except (InvalidTrialError, CrowdError) as error:
-        samples += [Sample(f"{name}@{size}", entry.name, None, str(error)) for name in wanted[len(samples) :]]
+        samples += invalid(list(metrics.values())[len(samples) :], name, str(error))
     return samples
+
+
+def invalid(metrics: Sequence[str], name: str, reason: str) -> list[Sample]:
+    """Repetitions without a figure."""
+    return [Sample(metric, name, None, reason) for metric in metrics]
 
 
 async def _fanout_us(visitor: Visitor, process: Process, crowd: Crowd) -> float:
@@ -157,35 +166,33 @@ async def _connect_us(visitor: Visitor, process: Process, crowd: Crowd) -> float
     return await us_per(process, lambda: gather_crowd(visitor, process, crowd, grown), connects)
 
 
-async def idle(visitor: Visitor, entry: Entry) -> list[Sample]:
-    """Memory per idle socket, from the growth between two sizes, each after a heartbeat of every socket."""
+async def idle(visitor: Visitor, name: str) -> list[Sample]:
+    """Memory per idle socket, from the growth between two sizes, each after a heartbeat of every socket.
+
+    Raises InvalidTrialError, CrowdError, as all trials of which nothing is left when they fail.
+    """
     few, many = visitor.plan.idle_sockets
     interval_s = visitor.plan.idle_ping_interval_s
-    names = (f"idle_rss@{many}", f"idle_private@{many}")
-    try:
-        async with visit(visitor, entry, ping_interval_s=interval_s) as (process, crowd):
-            readings = []
-            for size in (few, many):
-                await gather_crowd(visitor, process, crowd, size)
-                if not await crowd.heartbeat(BEATS * interval_s + BEAT_GRACE_S):
-                    raise InvalidTrialError("not every socket had a heartbeat")
-                await process.collect()
-                readings.append(process.memory())
-            if crowd.lost:
-                raise InvalidTrialError(f"{crowd.lost} idle sockets were lost")
-    except (InvalidTrialError, CrowdError) as error:
-        return [Sample(name, entry.name, None, str(error)) for name in names]
+    async with visit(visitor, name, ping_interval_s=interval_s) as (process, crowd):
+        readings = []
+        for size in (few, many):
+            await gather_crowd(visitor, process, crowd, size)
+            if not await crowd.heartbeat(BEATS * interval_s + BEAT_GRACE_S):
+                raise InvalidTrialError("not every socket had a heartbeat")
+            await process.ask("collect")
+            readings.append(process.memory())
+        if crowd.lost:
+            raise InvalidTrialError(f"{crowd.lost} idle sockets were lost")
     before, after = readings
-    grown_kib = (after.rss_kib - before.rss_kib, after.private_kib - before.private_kib)
-    return [Sample(name, entry.name, kib / (many - few)) for name, kib in zip(names, grown_kib, strict=True)]
+    return [
+        Sample(f"idle_rss@{many}", name, (after.rss_kib - before.rss_kib) / (many - few)),
+        Sample(f"idle_private@{many}", name, (after.private_kib - before.private_kib) / (many - few)),
+    ]
 
 
-# What the bus costs a node that is not concerned: notifications of other nodes for users it does not
-# have.
-#
-# The node that is measured has sockets of its own and is alone on its core. The other nodes are
-# processes of
-# the same kind, at most `bus_senders` of them; with fewer, one sends what several would.
+# What the bus costs a node that is not concerned: notifications of other nodes for users it does not have.
+# The measured node has sockets of its own and is alone on its core. The other nodes are processes of the
+# same kind, at most `bus_senders` of them; with fewer, one sends what several would.
 
 SOCKETS = 200
 REST_S = 2.0
@@ -193,25 +200,25 @@ PUBLISH_TIMEOUT_S = 30.0
 POLL_S = 0.05
 
 
-async def bus(visitor: Visitor, entry: Entry) -> list[Sample]:
+async def bus(visitor: Visitor, name: str) -> list[Sample]:
     """CPU ms of one node while each of the others sends `bus_notifications`, beyond what it uses at rest."""
     plan = visitor.plan
     samples: list[Sample] = []
     try:
-        async with _nodes(visitor, entry) as (measured, senders, sent):
+        async with _nodes(visitor, name) as (measured, senders, sent):
             rest = await _share_at_rest(measured)
             for nodes in plan.bus_nodes:
                 total = (nodes - 1) * plan.bus_notifications
                 cost_s = await _cost_s(measured, senders[: nodes - 1], sent, total, rest)
-                samples.append(Sample(f"bus@{nodes}", entry.name, cost_s * 1e3))
+                samples.append(Sample(f"bus@{nodes}", name, cost_s * 1e3))
     except (InvalidTrialError, CrowdError) as error:
-        missing = plan.bus_nodes[len(samples) :]
-        samples += [Sample(f"bus@{nodes}", entry.name, None, str(error)) for nodes in missing]
+        missing = [f"bus@{nodes}" for nodes in plan.bus_nodes[len(samples) :]]
+        samples += invalid(missing, name, str(error))
     return samples
 
 
 @asynccontextmanager
-async def _nodes(visitor: Visitor, entry: Entry) -> AsyncIterator[tuple[Process, Sequence[Process], Counter]]:
+async def _nodes(visitor: Visitor, name: str) -> AsyncIterator[tuple[Process, Sequence[Process], Counter]]:
     """The measured node with its sockets, the other nodes, and how many messages the bus was given."""
     others = min(visitor.plan.bus_senders, max(visitor.plan.bus_nodes) - 1)
     async with AsyncExitStack() as stack:
@@ -225,8 +232,8 @@ async def _nodes(visitor: Visitor, entry: Entry) -> AsyncIterator[tuple[Process,
         quiet = replace(options, users=0)
         measured, *senders = await _started(
             stack,
-            Process(entry, options, visitor.server_core),
-            *(Process(entry, quiet, visitor.crowd_core) for _ in range(others)),
+            Process(name, options, visitor.server_core),
+            *(Process(name, quiet, visitor.crowd_core) for _ in range(others)),
         )
         crowd = Crowd(HOST, measured.port)
         stack.callback(crowd.close)
@@ -258,7 +265,7 @@ async def _cost_s(
     before, started_s = await sent.read(), time.monotonic()
     before_s = measured.cpu_s()
     for number, sender in enumerate(senders):
-        sender.notify(total // len(senders) + (number < total % len(senders)))
+        sender.send(f"notify {total // len(senders) + (number < total % len(senders))}")
     while await sent.read() - before < total:
         if time.monotonic() - started_s > PUBLISH_TIMEOUT_S:
             raise InvalidTrialError(f"not all {total} notifications were published in time")
@@ -267,49 +274,35 @@ async def _cost_s(
     return measured.cpu_s() - before_s - rest * (time.monotonic() - started_s)
 
 
-# What the metrics cost: the fan-out with them and without, in one process; and the page that is
-# scraped.
-
 EVENTS = 40
 SCRAPE_TIMEOUT_S = 10.0
 LINE_BYTES = 65_536
 
 
-async def metrics(visitor: Visitor, entry: Entry) -> list[Sample]:
-    """CPU us per delivered message with metrics and without, in pairs of alternating order."""
+async def metrics(visitor: Visitor, name: str) -> list[Sample]:
+    """CPU us per delivered message with metrics and without: alternating pairs within one process."""
     plan = visitor.plan
-    names = {True: f"metrics_on@{plan.metrics_sockets}", False: f"metrics_off@{plan.metrics_sockets}"}
     samples: list[Sample] = []
-    try:
-        async with visit(visitor, entry) as (process, crowd):
-            await gather_crowd(visitor, process, crowd, plan.metrics_sockets)
-            await emit_apart(process, crowd, plan.warm_up_events(plan.metrics_sockets))
-            for pair in range(plan.metrics_pairs):
-                for on in (pair % 2 == 0, pair % 2 == 1):
-                    process.keep_metrics(on)
-                    us = await _own_fanout_us(process, crowd)
-                    samples.append(Sample(names[on], entry.name, us))
-    except (InvalidTrialError, CrowdError) as error:
-        return [Sample(name, entry.name, None, str(error)) for name in names.values()]
+    async with visit(visitor, name) as (process, crowd):
+        await gather_crowd(visitor, process, crowd, plan.metrics_sockets)
+        await emit_apart(process, crowd, plan.warm_up_events(plan.metrics_sockets))
+        for pair in range(plan.metrics_pairs):
+            for on in (pair % 2 == 0, pair % 2 == 1):
+                which = "on" if on else "off"
+                process.send(f"metrics {which}")
+                us = await us_per(process, lambda: emit_apart(process, crowd, EVENTS), EVENTS * len(crowd))
+                samples.append(Sample(f"metrics_{which}@{plan.metrics_sockets}", name, us))
     return samples
 
 
-async def _own_fanout_us(process: Process, crowd: Crowd) -> float:
-    return await us_per(process, lambda: emit_apart(process, crowd, EVENTS), EVENTS * len(crowd))
-
-
-async def scrape(visitor: Visitor, entry: Entry) -> list[Sample]:
+async def scrape(visitor: Visitor, name: str) -> list[Sample]:
     """CPU ms for one answer of /metrics while many sockets are there."""
     plan = visitor.plan
-    metric = f"scrape@{plan.scrape_sockets}"
-    try:
-        async with visit(visitor, entry) as (process, crowd):
-            await gather_crowd(visitor, process, crowd, plan.scrape_sockets)
-            await emit_apart(process, crowd, 1)
-            us = await us_per(process, lambda: _scrapes(process.port, plan.scrapes), plan.scrapes)
-            return [Sample(metric, entry.name, us / 1e3)]
-    except (InvalidTrialError, CrowdError) as error:
-        return [Sample(metric, entry.name, None, str(error))]
+    async with visit(visitor, name) as (process, crowd):
+        await gather_crowd(visitor, process, crowd, plan.scrape_sockets)
+        await emit_apart(process, crowd, 1)
+        us = await us_per(process, lambda: _scrapes(process.port, plan.scrapes), plan.scrapes)
+    return [Sample(f"scrape@{plan.scrape_sockets}", name, us / 1e3)]
 
 
 async def _scrapes(port: int, times: int) -> None:

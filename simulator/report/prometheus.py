@@ -20,6 +20,7 @@ from prometheus_client.core import (
     InfoMetricFamily,
     Metric,
 )
+from prometheus_client.registry import Collector
 
 from ..errors import SetupError
 from ..ledger.live import BOUNDS_MS
@@ -68,6 +69,36 @@ SERIES = (
 """Every series, as it is in the exposition."""
 
 
+class PageServer:
+    """Serves a collector's metrics at `/metrics`, on a thread of its own, until it is stopped."""
+
+    def __init__(self, collector: Collector, host: str, port: int) -> None:
+        """Listen; port: 0 takes a free one. Raises SetupError when the port is taken."""
+        registry = CollectorRegistry(auto_describe=False)
+        registry.register(collector)
+        try:
+            self._server = ThreadingHTTPServer((host, port), _handler(registry))
+        except OSError as error:
+            raise SetupError(
+                f"Port {port} for the metrics is not to be had ({error.strerror}): choose another "
+                "--metrics-port."
+            ) from error
+        self._server.daemon_threads = True
+        self._thread = threading.Thread(target=self._server.serve_forever, name="metrics", daemon=True)
+        self._thread.start()
+
+    @property
+    def port(self) -> int:
+        """Where the page is."""
+        return int(self._server.server_address[1])
+
+    def stop(self) -> None:
+        """Close the port; returns when the thread has ended."""
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
+
+
 class MetricsPage:
     """`with MetricsPage(scenario, port=0) as page:` serves until the block ends. port: 0 takes a free one."""
 
@@ -77,38 +108,22 @@ class MetricsPage:
         self._phase = ""
         self._live = NOTHING
         self._place = (host, port)
-        self._server: ThreadingHTTPServer
-        self._thread: threading.Thread
+        self._server: PageServer
 
     @property
     def port(self) -> int:
         """Where the page is."""
-        return int(self._server.server_address[1])
+        return self._server.port
 
     def __enter__(self) -> Self:
         """Listen. Raises SetupError when the port is taken."""
-        registry = CollectorRegistry(auto_describe=False)
-        registry.register(self)
-        try:
-            self._server = ThreadingHTTPServer(self._place, _handler(registry))
-        except OSError as error:
-            raise SetupError(
-                f"Port {self._place[1]} for the metrics is not to be had ({error.strerror}): choose another "
-                "--metrics-port."
-            ) from error
-        self._server.daemon_threads = True
-        self._thread = threading.Thread(
-            target=self._server.serve_forever, name="simulator-metrics", daemon=True
-        )
-        self._thread.start()
+        self._server = PageServer(self, *self._place)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
+        self._server.stop()
 
     # -------------------------------------------------------------- simulator.progress.Ui
 

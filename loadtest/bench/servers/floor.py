@@ -6,25 +6,14 @@ the descriptor instead of the event loop's transport: about what a loop in C wou
 
 import argparse
 import asyncio
-import base64
-import hashlib
 import os
 from typing import cast
 
 import uvloop
 
 from ..plan import ServerOptions, packet
-from ..system import Control
-from .options import listen, parser, server_options
-
-_GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
-
-
-def server_frame(payload: bytes) -> bytes:
-    """One unmasked text frame of less than 64 KiB."""
-    size = len(payload)
-    head = bytes((0x81, size)) if size < 126 else bytes((0x81, 126, size >> 8, size & 0xFF))
-    return head + payload
+from .control import Control, listen, parser, server_options
+from .frame_sender import server_frame, upgrade_answer
 
 
 class FloorProtocol(asyncio.Protocol):
@@ -47,7 +36,7 @@ class FloorProtocol(asyncio.Protocol):
             return
         if not self._opened:
             self._opened = True
-            self.transport.write(self._floor.opening(data))
+            self.transport.write(upgrade_answer(data) + self._floor.hello)
         elif self not in self._floor.sockets:
             self.transport.write(server_frame(b'40{"sid":"floor"}'))
             self._floor.sockets[self] = None
@@ -63,20 +52,11 @@ class Floor:
     def __init__(self, options: ServerOptions, *, bare: bool) -> None:
         self._bare = bare
         self._ping_interval_s = options.ping_interval_s
-        self._hello = server_frame(
+        self.hello = server_frame(
             b'0{"sid":"floor","upgrades":[],"pingInterval":%d,"pingTimeout":%d,"maxPayload":65536}'
             % (options.ping_interval_s * 1000, options.ping_timeout_s * 1000)
         )
         self.sockets: dict[FloorProtocol, None] = {}
-
-    def opening(self, request: bytes) -> bytes:
-        """The answer to the upgrade, with the Engine.IO opening behind it."""
-        key = request.partition(b"Sec-WebSocket-Key: ")[2].partition(b"\r\n")[0]
-        accept = base64.b64encode(hashlib.sha1(key + _GUID).digest())  # noqa: S324 - RFC 6455 asks for it
-        return (
-            b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-            b"Sec-WebSocket-Accept: %b\r\n\r\n%b" % (accept, self._hello)
-        )
 
     def emit(self, numbers: range) -> None:
         for number in numbers:

@@ -1,7 +1,7 @@
 """The cheapest Socket.IO server that can feed a benchmark of clients: one ready frame to each socket.
 
 Speaks just enough to be connected to: it answers the handshake, CONNECT and nothing else, never pings, and
-sends broadcasts at fixed times on request. A child process of `clients`: prints {"port": n}, then obeys
+sends broadcasts at fixed times on request. Prints {"port": n}, then obeys
 on standard input `greeted` (answer {"greeted": n}: clients that are through CONNECT) and `go ROUNDS PERIOD_S`
 (answer {"sent": n} when the last round is out). Ends with its input.
 """
@@ -31,6 +31,15 @@ def server_frame(payload: bytes) -> bytes:
     return head + payload
 
 
+def upgrade_answer(request: bytes) -> bytes:
+    """The answer to a whole upgrade request."""
+    key = request[request.lower().index(b"sec-websocket-key:") + 18 :].split(b"\r\n", 1)[0].strip()
+    return (
+        b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        b"Sec-WebSocket-Accept: " + accept_for(key).encode() + b"\r\n\r\n"
+    )
+
+
 def broadcast_frame(number: int) -> bytes:
     """One live count of about 150 bytes; `number` is its version."""
     data = {"v": 1, "claim_id": CLAIM, "count": number, "version": number, "pad": BODY_FILLER}
@@ -49,31 +58,23 @@ class Peer(asyncio.Protocol):
         self.transport: asyncio.Transport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """asyncio: connected."""
         self.transport = cast(asyncio.Transport, transport)
         self.peers.append(self)
 
     def data_received(self, data: bytes) -> None:
-        """asyncio: the handshake, then CONNECT; whatever comes later is not looked at."""
+        """The handshake, then CONNECT; whatever comes later is not looked at."""
         if self.transport is None:
             return
         if self.head is not None:
             self.head += data
             if self.head.endswith(b"\r\n\r\n"):
-                key = self.head.lower().split(b"sec-websocket-key:", 1)[1]
-                offset = len(self.head) - len(key)
-                answer = accept_for(self.head[offset:].split(b"\r\n", 1)[0].strip())
+                self.transport.write(upgrade_answer(self.head) + server_frame(OPEN_PACKET))
                 self.head = None
-                self.transport.write(
-                    b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-                    b"Sec-WebSocket-Accept: " + answer.encode() + b"\r\n\r\n" + server_frame(OPEN_PACKET)
-                )
         elif not self.greeted:
             self.greeted = True
             self.transport.write(server_frame(CONNECT_ANSWER))
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """asyncio: gone."""
         self.peers.remove(self)
 
 

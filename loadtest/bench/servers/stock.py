@@ -15,8 +15,7 @@ import uvicorn
 import uvloop
 
 from ..plan import EVENT, ROOM, SECRET, SOCKET_PATH, absent_user_id, notification, payload
-from ..system import Control
-from .options import listen, parser, server_options
+from .control import Control, listen, parser, server_options
 
 PACKAGES = ["python-socketio", "python-engineio", "uvicorn", "uvloop", "httptools", "websockets"]
 

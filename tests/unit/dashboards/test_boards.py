@@ -16,6 +16,7 @@ from dashboards.check import (
     known_series,
     node_series,
     recorded_series,
+    served_series,
     unknown,
     unused,
     uses,
@@ -23,8 +24,6 @@ from dashboards.check import (
 from dashboards.check import main as check_main
 from dashboards.model import Board, Kind, Panel
 from dashboards.promql import busy, families_of, metrics_of, per_s, quantile, resolved
-from loadtest import metrics
-from simulator.report import prometheus
 
 ROOT = Path(__file__).resolve().parents[3]
 PANELS = [(board, panel) for board in BOARDS for panel in board.panels]
@@ -102,20 +101,16 @@ def test_panels_do_not_overlap(name: str) -> None:
 # -------------------------------------------------------------- names
 
 
-def served() -> set[str]:
-    return node_series() | set(prometheus.SERIES) | set(metrics.SERIES)
-
-
 def test_every_metric_in_a_query_is_served_by_somebody() -> None:
     assert unknown(uses(), known_series()) == []
 
 
 def test_every_metric_that_is_served_is_shown_or_excused() -> None:
-    assert unused(uses(), served()) == []
+    assert unused(uses(), served_series()) == []
 
 
 def test_no_excuse_outlives_its_metric() -> None:
-    assert families_of(NOT_SHOWN) <= families_of(served())
+    assert families_of(NOT_SHOWN) <= families_of(served_series())
     used = families_of(name for use in uses() for name in metrics_of(use.expr))
     assert not families_of(NOT_SHOWN) & used
 
@@ -127,7 +122,7 @@ def test_a_renamed_metric_makes_the_check_red(name: str) -> None:
 
 
 def test_a_metric_that_nobody_looks_at_makes_the_check_red() -> None:
-    assert unused(uses(), served() | {"websocket_forgotten_total"}) == ["websocket_forgotten_total"]
+    assert unused(uses(), served_series() | {"websocket_forgotten_total"}) == ["websocket_forgotten_total"]
 
 
 def test_the_names_alone_are_green(capsys) -> None:

@@ -1,71 +1,99 @@
-"""The client bench: its figures and tables, its sender's frames, and what it says without Artillery."""
+"""The trial of load generators: who takes part, its table and targets, its sender's frames, Artillery."""
 
 import json
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from loadtest.bench import generator_peers
-from loadtest.bench.generator_peers import LedgerPeer
-from loadtest.bench.generators import NAMES, ClientPlan
-from loadtest.bench.report import TITLES, Results, ratios, summary, table
+from loadtest.bench import generators
+from loadtest.bench.command import parse, plan_of
+from loadtest.bench.generator_peers import PEERS, LedgerPeer
+from loadtest.bench.plan import CLIENTS, FULL, GENERATORS, QUICK, Plan
+from loadtest.bench.report import Report, Source, document, markdown
+from loadtest.bench.samples import Sample, Series
 from loadtest.bench.servers.frame_sender import broadcast_frame
 from loadtest.bench.sockets import split_frames
+from loadtest.bench.system import ContestantError
 
-
-def repetition(cpu_us: float, kib: float) -> dict[str, Any]:
-    return {"cpu_us_per_message": cpu_us, "kib_per_connection": kib}
-
-
-RESULTS: Results = {
-    "ledger": [repetition(6.0, 3.0), repetition(9.0, 5.0), repetition(6.5, 4.0)],
-    "locust_ours": [repetition(10.0, 8.0), {"invalid": "late"}],
-    "locust_own": [repetition(100.0, 27.0)],
+SOURCE = Source("python -m loadtest.bench --clients", "abc1234", "now", "clients", 3)
+CPU_US: dict[str, list[float | None]] = {
+    "ledger": [6.0, 9.0, 6.5],
+    "locust_ours": [10.0, None, 10.0],
+    "locust_own": [100.0, 10.0, 100.0],
 }
+KIB: dict[str, list[float | None]] = {"ledger": [3.0, 5.0, 4.0], "locust_ours": [8.0], "locust_own": [27.0]}
 
 
-def a_part(**changed: Any) -> dict[str, Any]:
-    figures = summary(RESULTS)
-    part = {"figures": figures, "ratios": ratios(figures), "absent": {}}
-    plan = {"clients": 1_000, "per_s": 4.0, "repetitions": 3}
-    return {**part, "plan": plan, **changed}
+def samples_of(metric: str, figures: dict[str, list[float | None]]) -> list[Sample]:
+    return [
+        Sample(metric, name, value, "" if value else "late")
+        for name, values in figures.items()
+        for value in values
+    ]
 
 
-def test_the_median_is_of_the_valid_repetitions() -> None:
-    assert summary(RESULTS)["ledger"] == {"cpu_us_per_message": 6.5, "kib_per_connection": 4.0}
+def a_report() -> Report:
+    series = samples_of("generators_cpu@1000", CPU_US) + samples_of("generators_kib@1000", KIB)
+    return Report().with_run(Series(series), SOURCE)
 
 
-def test_a_client_without_a_valid_repetition_has_no_figure() -> None:
-    assert summary({"lean": [{"invalid": "late"}]}) == {}
+def test_the_result_has_the_medians_of_the_valid_repetitions() -> None:
+    assert document(a_report())["clients"] == {
+        "cpu_us_per_message": {"ledger": 6.5, "locust_ours": 10.0, "locust_own": 100.0},
+        "kib_per_connection": {"ledger": 4.0, "locust_ours": 8.0, "locust_own": 27.0},
+    }
 
 
 def test_ratios_are_named_after_their_targets() -> None:
-    assert ratios(summary(RESULTS)) == {
+    assert document(a_report())["ratios"] == {
         "ledger_cpu_us": 6.5,
         "ledger_kib": 4.0,
         "locust_own_over_ours": 10.0,
     }
 
 
-def test_a_target_is_said_to_be_met() -> None:
-    assert "| ours with ledger, us per message | <= 7 | 6.50 | met |" in table(a_part())
+@pytest.mark.parametrize(
+    "line",
+    [
+        "Clients: 1,000 connections, 4 pushes a second to each, medians of alternating repetitions.",
+        "| client | CPU us per received message | KiB per connection |",
+        "| ours, with ledger | 6.5 | 4.0 |",
+        "| ours with ledger, us per message | <= 7 | 6.50 | met |",
+        "Invalid: generators_cpu@1000 of locust_ours: late.",
+    ],
+)
+def test_the_table_says(line: str) -> None:
+    assert line in markdown(a_report()).splitlines()
 
 
-def test_an_absent_client_is_said_with_its_reason() -> None:
-    assert "\nNot measured: artillery: not here." in table(a_part(absent={"artillery": "not here"}))
+def test_load_generators_are_no_column_of_the_servers() -> None:
+    assert "server CPU or memory" not in markdown(a_report())
 
 
-def test_without_clients_there_is_no_table() -> None:
-    assert table({}) == []
+def test_a_client_without_a_figure_is_not_in_the_table() -> None:
+    report = Report().with_run(Series(samples_of("generators_cpu@1000", {"lean": [None]})), SOURCE)
+    assert GENERATORS["lean"] not in markdown(report)
 
 
-def test_every_kind_of_client_has_a_title() -> None:
-    assert set(NAMES) == set(TITLES)
+def test_every_kind_of_asyncio_client_takes_part() -> None:
+    assert set(PEERS) < set(GENERATORS)
 
 
-def test_pushes_are_counted_in_whole_rounds() -> None:
-    assert ClientPlan(seconds=2.5, per_s=4.0).rounds == 10
+def test_clients_are_one_more_trial() -> None:
+    assert plan_of(parse(["--clients"])) == CLIENTS
+    assert {name for name in CLIENTS.contestants if CLIENTS.takes_part(name, "generators_cpu@1000")} == {
+        *GENERATORS
+    }
+
+
+@pytest.mark.parametrize("plan", [QUICK, FULL])
+def test_servers_are_measured_without_them(plan: Plan) -> None:
+    assert "generators" not in plan.only
+    assert not FULL.takes_part("lean", "fanout@1000")
+
+
+def test_sizes_are_those_of_clients_too() -> None:
+    assert plan_of(parse(["--clients", "--sizes", "40"])).generator_sizes == (40,)
 
 
 def test_a_push_is_about_150_bytes() -> None:
@@ -75,7 +103,7 @@ def test_a_push_is_about_150_bytes() -> None:
 def test_the_ledger_knows_a_push_by_its_version() -> None:
     (payload,), _ = split_frames(broadcast_frame(7))
     peer = LedgerPeer()
-    peer._make_ledger(clients=1)
+    peer.open_ledger(clients=1)
     args = payload.removeprefix(b'42["validation_count_update",').removesuffix(b"]")
     assert peer.row_of(args).position == 7
 
@@ -83,14 +111,13 @@ def test_the_ledger_knows_a_push_by_its_version() -> None:
 def test_artillery_that_is_named_and_not_there_is_absent(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv(generator_peers.VARIABLE, str(tmp_path))
-    with pytest.raises(generator_peers.AbsentError, match=generator_peers.VARIABLE):
-        generator_peers.command()
+    monkeypatch.setenv(generators.VARIABLE, str(tmp_path))
+    with pytest.raises(ContestantError, match=generators.VARIABLE):
+        generators.artillery_command()
+    assert str(generators.artillery_trouble()).startswith(generators.VARIABLE)
 
 
 def test_artillery_is_asked_to_keep_its_connections() -> None:
-    document = json.loads(generator_peers.script(8_000, 50))
-    assert (document["config"]["phases"][0]["arrivalCount"], document["scenarios"][0]["flow"]) == (
-        50,
-        [{"think": generator_peers.STAY_S}],
-    )
+    test = json.loads(generators.artillery_script(8_000, 50))
+    assert test["config"]["phases"][0]["arrivalCount"] == 50
+    assert test["scenarios"][0]["flow"] == [{"think": generators.STAY_S}]

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from loadtest.bench.plan import EVENT_PREFIX, FIRST_NUMBER, packet
 from loadtest.bench.process_stats import cpu_s, memory
-from loadtest.bench.servers.floor import server_frame
-from loadtest.bench.sockets import connect_packet, split_frames, text_frame, upgrade_request
+from loadtest.bench.servers.frame_sender import server_frame
+from loadtest.bench.sockets import connect_packet, split_frames, upgrade_request
 
 
 def test_an_event_is_about_150_bytes() -> None:
@@ -37,10 +37,6 @@ def test_frames_are_found_however_they_are_cut(payloads: list[bytes], data: st.D
 def test_a_close_frame_is_not_taken_for_an_event() -> None:
     with pytest.raises(ValueError, match="unexpected frame"):
         split_frames(b"\x88\x02\x03\xe8")
-
-
-def test_client_frames_are_masked() -> None:
-    assert text_frame(b"40")[1] & 0x80
 
 
 def test_the_token_travels_in_the_connect_packet() -> None:
