@@ -9,10 +9,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from simulator import host, interrupts
+from simulator.errors import GeneratorLimitError
 
 from .generators import artillery_trouble
 from .plan import CLIENTS, EVERYBODY, FULL, METRICS, QUICK, Plan
-from .process_stats import facts, raise_open_files, two_cores
+from .process_stats import facts, two_cores
 from .report import Record, Report, Source, document, markdown
 from .runner import rounds, run
 from .samples import Series
@@ -21,7 +22,6 @@ from .system import node_trouble
 from .trials import Visitor
 
 EXIT_SETUP, EXIT_INVALID = 3, 4
-SPARE_FILES = 500
 
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
@@ -87,10 +87,10 @@ class Bench:
         self._command = shlex.join(["python", "-m", "loadtest.bench", *arguments])
 
     def measure(self) -> None:
-        """Run the plan. Raises OSError when the machine does not allow it, KeyboardInterrupt."""
+        """Run the plan. Raises OSError, GeneratorLimitError when the machine does not allow it, KeyboardInterrupt."""
         plan, before = self._plan, self.report
         about = before.host = facts()
-        raise_open_files(plan.largest_crowd + SPARE_FILES)
+        host.allow_sockets(plan.largest_crowd)
         server_core, crowd_core = two_cores()
         if crowd_core is not None:
             host.pin(0, {crowd_core})
@@ -129,7 +129,7 @@ def main(arguments: Sequence[str]) -> int:
         bench = Bench(options, arguments)
         with interrupts.cleaning_up():
             bench.measure()
-    except OSError as error:
+    except (OSError, GeneratorLimitError) as error:
         print(f"bench: {error}", file=sys.stderr)
         return EXIT_SETUP
     except KeyboardInterrupt:

@@ -73,10 +73,3 @@ def _commit() -> str:
     command = ["git", "describe", "--always", "--dirty"]
     done = subprocess.run(command, cwd=Path(__file__).parent, capture_output=True, text=True, check=False)
     return done.stdout.strip() or "unknown"
-
-
-def raise_open_files(wanted: int) -> None:
-    """Allow this many descriptors to this process and its children. Raises OSError when that is refused."""
-    allowed = host.raise_open_files(wanted)
-    if 0 <= allowed < wanted:
-        raise OSError(f"{wanted} open files are needed, the limit is {allowed}; raise it with ulimit -n")
