@@ -87,7 +87,7 @@ class Bench:
         self._command = shlex.join(["python", "-m", "loadtest.bench", *arguments])
 
     def measure(self) -> None:
-        """Run the plan. Raises OSError, GeneratorLimitError when the machine does not allow it, KeyboardInterrupt."""
+        """Run the plan. Raises OSError, GeneratorLimitError on too small a machine, KeyboardInterrupt."""
         plan, before = self._plan, self.report
         about = before.host = facts()
         host.allow_sockets(plan.largest_crowd)
