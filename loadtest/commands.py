@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from simulator.commands import Json, Limits
+
 app = typer.Typer()
 
 EXIT_USAGE = 2
@@ -26,9 +28,9 @@ def loadtest(
     master_host: Annotated[str, typer.Option(help="Where a worker finds its master.")] = "127.0.0.1",
     expect_workers: Annotated[int, typer.Option(min=1, help="Workers a master waits for.")] = 1,
     shape: Annotated[str, typer.Option(help="ramp, spike, storm or soak; empty: constant.")] = "",
-    slo: Annotated[list[str] | None, typer.Option(help="Limit, as key=value[,key=value].")] = None,
+    slo: Limits = None,
     tokens: Annotated[Path | None, typer.Option(help="Tokens that `seed` wrote.")] = None,
-    json_: Annotated[str | None, typer.Option("--json", help="Write the result here; - is stdout.")] = None,
+    json_: Json = None,
     html: Annotated[Path | None, typer.Option(help="Write Locust's HTML report here.")] = None,
     csv: Annotated[str | None, typer.Option(help="Prefix of Locust's CSV files.")] = None,
 ) -> None:

@@ -36,12 +36,21 @@ Markdown = Annotated[
     str | None,
     typer.Option(help="Write Markdown here; - is the job summary of a GitHub job, else stdout."),
 ]
+Url = Annotated[str | None, typer.Option(help="A running server; without it, one is started.")]
+Limits = Annotated[list[str] | None, typer.Option("--slo", help="Limit, as key=value[,key=value].")]
+Processes = Annotated[int | None, typer.Option(help="Processes that hold the clients; 0: as needed.")]
+Tokens = Annotated[Path | None, typer.Option(help="Tokens that `seed` wrote, for --url.")]
+Junit = Annotated[Path | None, typer.Option(help="Write JUnit XML for a CI here.")]
+Json = Annotated[str | None, typer.Option("--json", help="Write the result here; - is stdout.")]
 RoomsFile = Annotated[Path | None, typer.Option("--claims-file", help="Claims that `seed` wrote, for --url.")]
 
 
 class Stack(StrEnum):
     EMBEDDED = "embedded"
     FULL = "full"
+
+
+StartedStack = Annotated[Stack, typer.Option(help="What to start without --url.")]
 
 
 class Quantity(StrEnum):
@@ -70,25 +79,25 @@ def simulate(
     context: typer.Context,
     scenario: Annotated[str | None, typer.Argument(help="A built-in name or a TOML file.")] = None,
     list_: Annotated[bool, typer.Option("--list", help="List the built-in scenarios.")] = False,
-    url: Annotated[str | None, typer.Option(help="A running server; without it, one is started.")] = None,
+    url: Url = None,
     path: Annotated[str | None, typer.Option(help="Engine.IO path [default: the profile's].")] = None,
     profile: Annotated[str | None, typer.Option(help="vouchstorm, generic or echo.")] = None,
-    stack: Annotated[Stack, typer.Option(help="What to start without --url.")] = Stack.EMBEDDED,
+    stack: StartedStack = Stack.EMBEDDED,
     nodes: Annotated[
         int | None, typer.Option(min=1, max=MAX_NODES, help="Nodes of `--stack full` [default: 2].")
     ] = None,
     clients: Annotated[int | None, typer.Option(help="Socket.IO clients.")] = None,
-    processes: Annotated[int | None, typer.Option(help="Processes that hold them; 0: as needed.")] = None,
+    processes: Processes = None,
     duration: Annotated[float | None, typer.Option(help="Seconds of load.")] = None,
     rate: Annotated[float | None, typer.Option(help="Validations per second.")] = None,
     seed_number: Annotated[int | None, typer.Option("--seed", help="Same seed, same run.")] = None,
-    slo: Annotated[list[str] | None, typer.Option(help="Limit, as key=value[,key=value].")] = None,
-    tokens: Annotated[Path | None, typer.Option(help="Tokens that `seed` wrote, for --url.")] = None,
+    slo: Limits = None,
+    tokens: Tokens = None,
     rooms_file: RoomsFile = None,
-    json_: Annotated[str | None, typer.Option("--json", help="Write the result here; - is stdout.")] = None,
+    json_: Json = None,
     html: Annotated[Path | None, typer.Option(help="Write the HTML report here.")] = None,
     markdown: Markdown = None,
-    junit: Annotated[Path | None, typer.Option(help="Write JUnit XML for a CI here.")] = None,
+    junit: Junit = None,
     run_dir: Annotated[
         Path | None, typer.Option(help="Keep everything of the run in this fresh directory.")
     ] = None,
@@ -178,7 +187,7 @@ def report(
     run: Annotated[Path, typer.Argument(help="A result file that `simulate --json` wrote.")],
     html: Annotated[Path | None, typer.Option(help="Where to write it [default: beside the result].")] = None,
     markdown: Markdown = None,
-    junit: Annotated[Path | None, typer.Option(help="Write JUnit XML for a CI here.")] = None,
+    junit: Junit = None,
 ) -> None:
     """Write the reports of a finished run again: HTML, or those that are asked for.
 
@@ -203,9 +212,7 @@ def compare(
     ] = None,
     min_effect: Annotated[float, typer.Option(min=0, max=10, help="Smaller changes are none.")] = 0.05,
     least_runs: Annotated[int, typer.Option(min=3, max=1000, help="Valid runs a side must have.")] = 5,
-    json_: Annotated[
-        str | None, typer.Option("--json", help="Write the comparison here; - is stdout.")
-    ] = None,
+    json_: Json = None,
     markdown: Markdown = None,
 ) -> None:
     """Compare two sets of runs, knowing their noise: 5 runs a side or more. Exit 1: worse.
@@ -269,20 +276,18 @@ def capacity(
     limit: Annotated[float, typer.Option(min=1, help="The largest load to try.")] = 10_000,
     hold: Annotated[float, typer.Option(min=1, help="Seconds of load at each step.")] = 15,
     tolerance: Annotated[float, typer.Option(min=0.01, max=1, help="How near to the knee.")] = 0.1,
-    processes: Annotated[
-        int | None, typer.Option(help="Processes that hold the clients; 0: as needed.")
-    ] = None,
-    url: Annotated[str | None, typer.Option(help="A running server; without it, one is started.")] = None,
-    stack: Annotated[Stack, typer.Option(help="What to start without --url.")] = Stack.EMBEDDED,
+    processes: Processes = None,
+    url: Url = None,
+    stack: StartedStack = Stack.EMBEDDED,
     nodes: Annotated[
         str | None,
         typer.Option(help="Nodes of `--stack full` [default: 2]; several, as 1,2,4, fit a scaling law."),
     ] = None,
-    slo: Annotated[list[str] | None, typer.Option(help="Limit, as key=value[,key=value].")] = None,
+    slo: Limits = None,
     seed_number: Annotated[int | None, typer.Option("--seed", help="Seed of the first step.")] = None,
-    tokens: Annotated[Path | None, typer.Option(help="Tokens that `seed` wrote, for --url.")] = None,
+    tokens: Tokens = None,
     rooms_file: RoomsFile = None,
-    json_: Annotated[str | None, typer.Option("--json", help="Write the search here; - is stdout.")] = None,
+    json_: Json = None,
     markdown: Markdown = None,
 ) -> None:
     """Search the knee: the largest load that holds the service levels, and what gave way first.
