@@ -16,16 +16,18 @@ PATH = "/ws/socket.io/?EIO=4&transport=websocket"
 MASK = b"\x11\x22\x33\x44"
 
 
-def client_frame(payload: bytes, opcode: int = 0x1, *, final: bool = True) -> bytes:
-    """A masked frame as a client sends it."""
-    first, size = (0x80 if final else 0) | opcode, len(payload)
+def client_frame(
+    payload: bytes, opcode: int = 0x1, *, final: bool = True, mask: bytes = MASK, bits: int = 0
+) -> bytes:
+    """A masked frame as a client sends it. bits: reserved ones that are set."""
+    first, size = (0x80 if final else 0) | bits | opcode, len(payload)
     if size < 126:
         head = struct.pack("!BB", first, 0x80 | size)
     elif size < 65_536:
         head = struct.pack("!BBH", first, 0x80 | 126, size)
     else:
         head = struct.pack("!BBQ", first, 0x80 | 127, size)
-    return head + MASK + bytes(byte ^ MASK[index % 4] for index, byte in enumerate(payload))
+    return head + mask + bytes(byte ^ mask[index % 4] for index, byte in enumerate(payload))
 
 
 class RawSocket:
