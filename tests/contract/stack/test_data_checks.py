@@ -114,7 +114,8 @@ GONE = by_damage(
     {
         "tally": {
             "a validation is gone": (
-                f"DELETE FROM validations WHERE version = 1 AND claim_id = (SELECT id FROM claims WHERE {OPEN})"
+                "DELETE FROM validations WHERE version = 1"
+                f" AND claim_id = (SELECT id FROM claims WHERE {OPEN})"
             ),
             "the newest validation is gone": (
                 f"""DELETE FROM validations WHERE claim_id = (SELECT id FROM claims WHERE {OPEN})
@@ -123,7 +124,8 @@ GONE = by_damage(
         },
         "notifications": {
             "a notification is gone": (
-                f"DELETE FROM notifications WHERE seq = 2 AND user_id = (SELECT id FROM users WHERE {SOMEBODY})"
+                "DELETE FROM notifications WHERE seq = 2"
+                f" AND user_id = (SELECT id FROM users WHERE {SOMEBODY})"
             ),
             "the newest notification is gone": (
                 f"""DELETE FROM notifications WHERE user_id = (SELECT id FROM users WHERE {SOMEBODY})
