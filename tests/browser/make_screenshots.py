@@ -12,8 +12,7 @@ from pathlib import Path
 
 from playwright.async_api import async_playwright, expect
 
-from tests.browser.pages import BANNER, expect_live
-from tests.browser.visitors import Visitors
+from tests.browser.visitors import BANNER, Visitors, expect_live
 from tests.browser.web_stack import FRONTEND, Community, Person, Server, build_web_client
 
 TITLES = (

@@ -6,8 +6,7 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Page, expect
 
-from tests.browser.pages import expect_live, expect_unread
-from tests.browser.visitors import Visitors
+from tests.browser.visitors import Visitors, expect_live, expect_unread
 from tests.browser.web_stack import Community, Person, axe_source
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]

@@ -3,8 +3,7 @@
 import pytest
 from playwright.async_api import expect
 
-from tests.browser.pages import expect_live
-from tests.browser.visitors import Visitors
+from tests.browser.visitors import Visitors, expect_live
 from tests.browser.web_stack import PASSWORD, Community
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]

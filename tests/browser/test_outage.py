@@ -6,8 +6,7 @@ from collections.abc import Callable
 import pytest
 from playwright.async_api import Page, expect
 
-from tests.browser.pages import BANNER, expect_live, expect_unread, listed_seqs
-from tests.browser.visitors import GIVEN_UP_LINE, Visitors
+from tests.browser.visitors import BANNER, GIVEN_UP_LINE, Visitors, expect_live, expect_unread, listed_seqs
 from tests.browser.web_stack import Community, Person, Server, until
 
 pytestmark = [

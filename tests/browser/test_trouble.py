@@ -9,8 +9,7 @@ from playwright.async_api import Page, expect
 from backend.app.clock import SystemClock
 from backend.app.contracts.types import UserId
 from backend.app.services.tokens import Tokens
-from tests.browser.pages import BANNER, expect_live, expect_unread
-from tests.browser.visitors import GIVEN_UP_LINE, REFUSED_LINE, Visitors
+from tests.browser.visitors import BANNER, GIVEN_UP_LINE, REFUSED_LINE, Visitors, expect_live, expect_unread
 from tests.browser.web_stack import PASSWORD, Community, NoWebSockets, Person, Server
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]

@@ -13,6 +13,7 @@ from backend.app.domain.trust import TrustPolicy
 from backend.app.errors import SetupError
 from backend.app.ports import Store
 from backend.app.store.open import build_store
+from tests.contract.store.store_files import opened
 from tests.contract.store.store_records import BuildStore, StubClock, a_claim, a_user
 from tests.support.services import Mongod, emptied, running_mongod
 
@@ -76,12 +77,8 @@ def build(backend: str, store_url: str, clock: StubClock) -> BuildStore:
 
 @pytest.fixture
 async def store(build: BuildStore) -> AsyncIterator[Store]:
-    built = build()
-    await built.open()
-    try:
+    async with opened(build()) as built:
         yield built
-    finally:
-        await built.close()
 
 
 @pytest.fixture

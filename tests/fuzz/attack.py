@@ -8,6 +8,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 from tests.fuzz.inputs import http_request, socket_input
+from tests.support.backend.raw import client_frame, opening
 
 SOURCES = 200
 """Addresses of 127.0.0.0/8 that the attack comes from, so that the caps per address do not stop it early."""
@@ -18,10 +19,6 @@ WAITS_FOR_MORE_S = 0.3
 QUIET_S = 0.03
 MAX_READ_BYTES = 262_144
 _STATUS = re.compile(rb"HTTP/1\.[01] (\d{3})")
-_HANDSHAKE = (
-    "GET /ws/socket.io/?EIO=4&transport=websocket HTTP/1.1\r\nHost: {host}:{port}\r\nUpgrade: websocket\r\n"
-    "Connection: Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
-)
 
 Address = tuple[str, int]
 
@@ -102,7 +99,7 @@ async def _socket(address: Address, token: str, rng: random.Random, tally: Tally
     reader, writer = await _open(address, rng)
     try:
         async with asyncio.timeout(PATIENCE_S):
-            writer.write(_HANDSHAKE.format(host=address[0], port=address[1]).encode())
+            writer.write(opening(address))
             answer = await reader.readuntil(b"\r\n\r\n")
             tally.statuses.update(int(status) for status in _STATUS.findall(answer))
             if rng.random() < 0.6:
@@ -130,7 +127,7 @@ async def send_to_socket(
     heard = b""
     try:
         async with asyncio.timeout(PATIENCE_S):
-            writer.write(_HANDSHAKE.format(host=address[0], port=address[1]).encode())
+            writer.write(opening(address))
             await reader.readuntil(b"\r\n\r\n")
             if token is not None:
                 writer.write(_connect(token))
@@ -157,8 +154,7 @@ async def _first(reader: asyncio.StreamReader) -> bytes:
 
 
 def _connect(token: str) -> bytes:
-    payload = f'40{{"token":"{token}"}}'.encode()
-    return b"\x81\xfe" + len(payload).to_bytes(2, "big") + b"\0\0\0\0" + payload
+    return client_frame(f'40{{"token":"{token}"}}'.encode())
 
 
 async def _hear(reader: asyncio.StreamReader) -> bytes:

@@ -1,9 +1,14 @@
-"""The files under `deploy/` say what the code says: settings, ports, paths, times."""
+"""The files under `deploy/` say what the code says, fit their schemas, and copy all that is needed."""
 
 import json
 import os
 import re
+import shutil
 import subprocess
+import sys
+import sysconfig
+from contextlib import suppress
+from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 from typing import Any
 
@@ -267,3 +272,147 @@ def test_caddy_accepts_the_caddyfile(tmp_path):
         check=False,
     )
     assert checked.returncode == 0, checked.stderr
+
+
+# ---------------------------------------------------------------- the schemas
+
+
+kubernetes_validate = pytest.importorskip("kubernetes_validate", reason="part of the dev extra")
+compose_spec = pytest.importorskip("compose_spec", reason="part of the dev extra")
+
+KUBERNETES_VERSION = "1.31"
+MANIFEST_FILES = [path for path in sorted(KUBERNETES.glob("*.yaml")) if path.name != "kustomization.yaml"]
+
+
+@pytest.mark.parametrize("path", MANIFEST_FILES, ids=lambda path: path.name)
+def test_manifests_are_valid(path):
+    for manifest in yaml.safe_load_all(path.read_text()):
+        assert kubernetes_validate.validate(manifest, KUBERNETES_VERSION, strict=True)
+
+
+def test_a_misspelt_field_would_be_found():
+    manifest = yaml.safe_load((KUBERNETES / "disruption-budget.yaml").read_text())
+    manifest["spec"]["maxUnavailabel"] = 1
+    with pytest.raises(kubernetes_validate.ValidationError):
+        kubernetes_validate.validate(manifest, KUBERNETES_VERSION, strict=True)
+
+
+def test_the_compose_file_is_valid():
+    # Anchors and merge keys are YAML's, not the specification's: resolve them first.
+    resolved = yaml.safe_dump(yaml.safe_load((DEPLOY / "compose.yaml").read_text()))
+    assert compose_spec.PyCompose.from_yaml(resolved).to_spec().services
+
+
+def test_a_wrong_compose_file_would_be_found():
+    resolved = yaml.safe_load((DEPLOY / "compose.yaml").read_text())
+    resolved["services"]["redis"]["helthcheck"] = {}
+    with pytest.raises(ValueError):
+        compose_spec.PyCompose.from_yaml(yaml.safe_dump(resolved))
+
+
+# ---------------------------------------------------------------- the image: what is copied is enough
+
+
+IGNORED = (DEPLOY / "Dockerfile.dockerignore").read_text().split()
+STAGES = {
+    name: (base, body)
+    for base, name, body in re.findall(
+        r"^FROM (\S+) AS (\S+)\n((?:(?!FROM ).*\n)*)",
+        DOCKERFILE,
+        re.MULTILINE,
+    )
+}
+SITE_PACKAGES = Path(sysconfig.get_path("purelib"))
+START_S = 60
+
+
+def copies(stage: str) -> list[tuple[str, str]]:
+    """(source in the repository, place in the image) of a stage and of those it is built from."""
+    base, body = STAGES[stage]
+    below = copies(base) if base in STAGES else []
+    lines = [line.split() for line in re.findall(r"^COPY (?!--from)(.+)$", body, re.MULTILINE)]
+    return below + [(source, place) for *sources, place in lines for source in sources]
+
+
+def laid_out(stage: str, root: Path) -> Path:
+    """What the stage copies, without the web UI that another stage builds."""
+    for source, place in copies(stage):
+        if (ROOT / source).is_dir():
+            ignore = shutil.ignore_patterns("node_modules", "__pycache__")
+            shutil.copytree(ROOT / source, root / place, ignore=ignore)
+        else:
+            shutil.copy(ROOT / source, root / place)
+    return root
+
+
+def locked_packages(names: list[str], into: Path) -> Path:
+    """A directory with these installed packages only; those for other systems are left out."""
+    tops: set[str] = set()
+    for name in names:
+        with suppress(PackageNotFoundError):
+            tops |= {file.parts[0] for file in distribution(name).files or []}
+    into.mkdir()
+    for top in tops - {".."}:
+        (into / top).symlink_to(SITE_PACKAGES / top)
+    return into
+
+
+def started(root: Path, packages: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    """`-S`: no `.pth` file is read, so an editable install of this repository is not seen."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("VOUCHSTORM_")}
+    return subprocess.run(
+        [sys.executable, "-S", "-B", *words],
+        cwd=root,
+        env={**environment, "PYTHONPATH": str(packages)},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=START_S,
+    )
+
+
+@pytest.fixture(scope="module")
+def run_packages(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    lock = (ROOT / "requirements" / "run.txt").read_text()
+    names = re.findall(r"^([\w.-]+)(?:\[.*\])?==", lock, re.MULTILINE)
+    return locked_packages(names, tmp_path_factory.mktemp("image") / "packages")
+
+
+@pytest.fixture(scope="module")
+def node_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return laid_out("node", tmp_path_factory.mktemp("node"))
+
+
+@pytest.mark.parametrize("words", [["serve", "--help"], ["seed", "--help"]], ids=" ".join)
+def test_the_command_line_starts_in_the_node_image(node_root, run_packages, words):
+    done = started(node_root, run_packages, "cli.py", *words)
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_service_is_composed_in_the_node_image(node_root, run_packages):
+    done = started(node_root, run_packages, "-c", "import backend.app.main, backend.app.process.node")
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_checkout_is_not_seen_from_the_image(tmp_path, run_packages):
+    done = started(tmp_path, run_packages, "-c", "import backend")
+    assert "No module named 'backend'" in done.stderr
+
+
+def test_locust_finds_our_users_in_the_loadtest_image(tmp_path):
+    root = laid_out("loadtest", tmp_path)
+    words = ["-m", "locust", "-f", "loadtest/locustfile.py", "--list"]
+    done = started(root, SITE_PACKAGES, *words)
+    assert done.returncode == 0, done.stderr
+    assert "ValidatorUser" in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("source", sorted({source for name in STAGES for source, _ in copies(name)}))
+def test_what_is_copied_is_not_kept_from_the_builder(source):
+    assert IGNORED[0] == "**"
+    allowed = [line.removeprefix("!") for line in IGNORED if line.startswith("!")]
+    assert any(source == each or (each.endswith("/") and source.startswith(each)) for each in allowed)
+
+
+def test_what_npm_installed_here_is_kept_from_the_builder():
+    assert "**/node_modules/" in IGNORED

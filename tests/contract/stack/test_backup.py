@@ -11,15 +11,13 @@ from typing import Any
 
 import pytest
 
-from backend.app.domain.trust import TrustPolicy
 from backend.app.errors import SetupError
-from backend.app.store.open import sqlite_store
-from backend.app.store.sqlite.connection import Database, connect_writer
+from backend.app.store.sqlite.connection import connect_writer
 from backend.stack import backup as backup_module
 from backend.stack.backup import backup, restore
 from backend.stack.data_checks import examine_data
-from tests.contract.store.store_files import older_store, whole_store
-from tests.contract.store.store_records import StubClock, a_user, told
+from tests.contract.store.store_files import older_store, opened, whole_store
+from tests.contract.store.store_records import a_user, told
 
 DEADLINE_S = 20.0
 
@@ -37,6 +35,10 @@ def url(path: Path) -> str:
 def usernames(path: Path) -> list[str]:
     with closing(sqlite3.connect(path)) as connection:
         return [name for (name,) in connection.execute("SELECT username FROM users ORDER BY 1")]
+
+
+def names(directory: Path) -> list[str]:
+    return [file.name for file in directory.iterdir()]
 
 
 def rename_all(path: Path) -> None:
@@ -78,19 +80,17 @@ def test_a_backup_restores_to_an_empty_place(url: str, path: Path, tmp_path: Pat
 
 
 async def test_a_backup_under_writes_is_consistent(url: str, path: Path, tmp_path: Path) -> None:
-    store = sqlite_store(Database(path, 20.0), TrustPolicy(), StubClock())
-    await store.open()
-    user = a_user("busy")
-    await store.users.create_user(user, "hash")
-    done: list[object] = []
-    copying = threading.Thread(target=lambda: done.append(backup(url, tmp_path / "b.db", force=False)))
-    copying.start()
-    written = 0
-    while copying.is_alive():
-        await store.effects.apply_effects([told(f"k{written}", user)])
-        written += 1
-    copying.join()
-    await store.close()
+    async with opened(path) as store:
+        user = a_user("busy")
+        await store.users.create_user(user, "hash")
+        done: list[object] = []
+        copying = threading.Thread(target=lambda: done.append(backup(url, tmp_path / "b.db", force=False)))
+        copying.start()
+        written = 0
+        while copying.is_alive():
+            await store.effects.apply_effects([told(f"k{written}", user)])
+            written += 1
+        copying.join()
     assert (len(done), written > 0) == (1, True)
     assert examine_data(f"sqlite:///{tmp_path / 'b.db'}").findings == []
 
@@ -98,17 +98,15 @@ async def test_a_backup_under_writes_is_consistent(url: str, path: Path, tmp_pat
 async def test_what_is_committed_and_still_in_the_log_is_in_the_backup(
     url: str, path: Path, tmp_path: Path
 ) -> None:
-    store = sqlite_store(Database(path, 20.0), TrustPolicy(), StubClock())
-    await store.open()
-    await store.users.create_user(a_user("late"), "hash")
-    backup(url, tmp_path / "backup.db", force=False)
-    await store.close()
+    async with opened(path) as store:
+        await store.users.create_user(a_user("late"), "hash")
+        backup(url, tmp_path / "backup.db", force=False)
     assert "late" in usernames(tmp_path / "backup.db")
 
 
 def test_a_backup_is_one_file(url: str, tmp_path: Path) -> None:
     backup(url, tmp_path / "made" / "backup.db", force=False)
-    assert [file.name for file in (tmp_path / "made").iterdir()] == ["backup.db"]
+    assert names(tmp_path / "made") == ["backup.db"]
 
 
 def test_a_backup_overwrites_nothing_unless_told(url: str, tmp_path: Path) -> None:
@@ -131,12 +129,10 @@ def test_a_restore_overwrites_nothing_unless_told(url: str, path: Path, tmp_path
 
 async def test_a_restore_refuses_a_store_in_use(url: str, path: Path, tmp_path: Path) -> None:
     backup(url, tmp_path / "backup.db", force=False)
-    store = sqlite_store(Database(path, 20.0), TrustPolicy(), StubClock())
-    await store.open()
-    with pytest.raises(SetupError, match="stop the node first"):
-        restore(url, tmp_path / "backup.db", force=True)
-    await store.ping()
-    await store.close()
+    async with opened(path) as store:
+        with pytest.raises(SetupError, match="stop the node first"):
+            restore(url, tmp_path / "backup.db", force=True)
+        await store.ping()
 
 
 def corrupt(path: Path) -> None:
@@ -222,12 +218,10 @@ def same(request: pytest.FixtureRequest, path: Path) -> Path:
 async def test_a_backup_onto_the_store_itself_is_refused_and_loses_no_write(
     url: str, path: Path, same: Path
 ) -> None:
-    store = sqlite_store(Database(path, 20.0), TrustPolicy(), StubClock())
-    await store.open()
-    with pytest.raises(SetupError, match="is the store itself"):
-        backup(url, same, force=True)
-    await store.users.create_user(a_user("acknowledged"), "hash")
-    await store.close()
+    async with opened(path) as store:
+        with pytest.raises(SetupError, match="is the store itself"):
+            backup(url, same, force=True)
+        await store.users.create_user(a_user("acknowledged"), "hash")
     assert "acknowledged" in usernames(path)
 
 
@@ -238,11 +232,9 @@ def test_a_restore_from_the_store_itself_is_refused(url: str, same: Path) -> Non
 
 @pytest.mark.parametrize("end", ["-wal", "-shm", "-journal"])
 async def test_a_backup_onto_the_log_of_the_store_is_refused(url: str, path: Path, end: str) -> None:
-    store = sqlite_store(Database(path, 20.0), TrustPolicy(), StubClock())
-    await store.open()
-    with pytest.raises(SetupError, match="belongs to the store"):
-        backup(url, path.with_name(path.name + end), force=True)
-    await store.close()
+    async with opened(path):
+        with pytest.raises(SetupError, match="belongs to the store"):
+            backup(url, path.with_name(path.name + end), force=True)
 
 
 # ------------------------------------------------------------------ others that read and write
@@ -312,11 +304,9 @@ async def test_a_backup_does_not_replace_the_store_of_another_node(
     url: str, path: Path, tmp_path: Path
 ) -> None:
     other = older_store(tmp_path / "other.db")
-    store = sqlite_store(Database(other, 20.0), TrustPolicy(), StubClock())
-    await store.open()
-    refusal = outcome_of(lambda: backup(url, other, force=True))
-    await store.users.create_user(a_user("acknowledged"), "hash")
-    await store.close()
+    async with opened(other) as store:
+        refusal = outcome_of(lambda: backup(url, other, force=True))
+        await store.users.create_user(a_user("acknowledged"), "hash")
     assert (type(refusal), "stop the node first" in str(refusal)) == (SetupError, True)
     assert "acknowledged" in usernames(other)
 
@@ -330,10 +320,8 @@ def test_the_log_of_what_a_backup_replaces_does_not_come_back(url: str, path: Pa
             target.with_name(target.name + end).write_bytes(path.with_name(path.name + end).read_bytes())
     rename_all(path)
     backup(url, target, force=True)
-    assert ([file.name for file in target.parent.iterdir()], usernames(target)) == (
-        ["backup.db"],
-        usernames(path),
-    )
+    assert names(target.parent) == ["backup.db"]
+    assert usernames(target) == usernames(path)
 
 
 def test_the_log_beside_what_is_no_database_does_not_come_back(url: str, path: Path, tmp_path: Path) -> None:
@@ -343,10 +331,8 @@ def test_the_log_beside_what_is_no_database_does_not_come_back(url: str, path: P
     for end in ("-wal", "-shm", "-journal"):
         target.with_name(target.name + end).write_text("left over")
     backup(url, target, force=True)
-    assert ([file.name for file in target.parent.iterdir()], usernames(target)) == (
-        ["backup.db"],
-        usernames(path),
-    )
+    assert names(target.parent) == ["backup.db"]
+    assert usernames(target) == usernames(path)
 
 
 # ------------------------------------------------------------------ a full disk
@@ -375,7 +361,7 @@ def test_a_backup_that_finds_no_room_leaves_the_one_before(url: str, path: Path,
     before = target.read_bytes()
     with room_for(path.stat().st_size // 2), pytest.raises(SetupError, match="Cannot write the backup"):
         backup(url, target, force=True)
-    assert ([file.name for file in target.parent.iterdir()], target.read_bytes()) == (["backup.db"], before)
+    assert (names(target.parent), target.read_bytes()) == (["backup.db"], before)
 
 
 def test_a_restore_that_finds_no_room_leaves_the_store_as_it_was(
@@ -391,10 +377,7 @@ def test_a_restore_that_finds_no_room_leaves_the_store_as_it_was(
     backup(url, tmp_path / "backup.db", force=False)
     with room_for(elsewhere.stat().st_size + 8192), pytest.raises(SetupError, match="it is as it was"):
         restore(f"sqlite:///{elsewhere}", tmp_path / "backup.db", force=True)
-    assert ([file.name for file in elsewhere.parent.iterdir()], usernames(elsewhere)) == (
-        ["store.db"],
-        before,
-    )
+    assert (names(elsewhere.parent), usernames(elsewhere)) == (["store.db"], before)
 
 
 def test_a_restore_that_finds_no_room_makes_no_store(url: str, path: Path, tmp_path: Path) -> None:
@@ -417,10 +400,8 @@ def test_two_backups_to_one_place_at_once_leave_a_whole_one(
             inner.append(backup(url, target, force=True))
 
     backup(url, target, force=True, heard=second)
-    assert ([file.name for file in target.parent.iterdir()], usernames(target)) == (
-        ["backup.db"],
-        usernames(path),
-    )
+    assert names(target.parent) == ["backup.db"]
+    assert usernames(target) == usernames(path)
 
 
 def test_a_backup_is_readable_by_whoever_reads_the_store(url: str, path: Path, tmp_path: Path) -> None:

@@ -13,11 +13,9 @@ from pymongo import MongoClient
 
 from backend.app.contracts.types import Action
 from backend.app.domain.consensus import Decision
-from backend.app.domain.trust import TrustPolicy
 from backend.app.errors import SetupError
-from backend.app.store.open import build_store
 from backend.stack.data_checks import FOLLOWS, LOST, PENDING, examine_data, sentences
-from tests.contract.store.store_files import whole_store
+from tests.contract.store.store_files import opened, whole_store
 from tests.contract.store.store_records import StubClock, a_claim, a_user, a_validation, settled, told
 from tests.support.services import Mongod, emptied
 
@@ -63,116 +61,108 @@ NEVER_WRONG = f"id = (SELECT min(id) FROM users WHERE id IN ({AGREED}) AND id NO
 NEVER_RIGHT = f"id = (SELECT min(id) FROM users WHERE id IN ({DISAGREED}) AND id NOT IN ({AGREED}))"
 ONCE_WRONG = f"id = (SELECT min(id) FROM users WHERE id IN ({AGREED}) AND id IN ({DISAGREED}))"
 
-DISPROVED = {
-    "a tally counts too many": ("tally", f"UPDATE claims SET vouch = vouch + 1 WHERE {OPEN}"),
-    "weights are not those of the validations": (
-        "tally",
-        f"UPDATE claims SET unsure_weight = 7 WHERE {SETTLED}",
-    ),
-    "a version is behind its validations": ("tally", f"UPDATE claims SET version = version - 1 WHERE {OPEN}"),
-    "a settled claim lost its decision": (
-        "consensus",
-        f"UPDATE claims SET decision_action = NULL, decision_percentage = NULL WHERE {SETTLED}",
-    ),
-    "a settled claim is open again": ("consensus", f"UPDATE claims SET status = 'open' WHERE {SETTLED}"),
-    "a percentage is wrong": (
-        "consensus",
-        f"UPDATE claims SET decision_percentage = 12.5 WHERE {SETTLED}",
-    ),
-    "unread rows are miscounted": (
-        "notifications",
-        f"UPDATE users SET unread = unread + 5 WHERE {SOMEBODY}",
-    ),
-    "the newest seq is behind its rows": (
-        "notifications",
-        f"UPDATE users SET last_seq = last_seq - 1 WHERE {SOMEBODY}",
-    ),
-    "a trust score is not the sum of its changes": (
-        "trust",
-        f"UPDATE users SET trust_score = trust_score - 9 WHERE {SOMEBODY}",
-    ),
-    "validations are miscounted": (
-        "counters",
-        f"UPDATE users SET validations = validations + 2 WHERE {SOMEBODY}",
-    ),
-    "a streak is longer than all agreements of one who never disagreed": (
-        "counters",
-        f"UPDATE users SET accurate_streak = accurate_streak + 1 WHERE {NEVER_WRONG}",
-    ),
-    "a streak is shorter than the agreements of one who never disagreed": (
-        "counters",
-        f"UPDATE users SET accurate_streak = accurate_streak - 1 WHERE {NEVER_WRONG}",
-    ),
-    "one who never agreed has a streak": (
-        "counters",
-        f"UPDATE users SET accurate_streak = 1 WHERE {NEVER_RIGHT}",
-    ),
-    "consensuses are miscounted": (
-        "counters",
-        f"UPDATE users SET consensus_count = consensus_count + 1 WHERE {VALIDATOR}",
-    ),
-    "verified claims are miscounted": (
-        "counters",
-        f"UPDATE users SET claims_verified = claims_verified + 1 WHERE {SOMEBODY}",
-    ),
-}
-GONE = {
-    "a validation is gone": (
-        "tally",
-        f"DELETE FROM validations WHERE version = 1 AND claim_id = (SELECT id FROM claims WHERE {OPEN})",
-    ),
-    "the newest validation is gone": (
-        "tally",
-        f"""DELETE FROM validations WHERE claim_id = (SELECT id FROM claims WHERE {OPEN})
-        AND version = (SELECT version FROM claims WHERE {OPEN})""",
-    ),
-    "a notification is gone": (
-        "notifications",
-        f"DELETE FROM notifications WHERE seq = 2 AND user_id = (SELECT id FROM users WHERE {SOMEBODY})",
-    ),
-    "the newest notification is gone": (
-        "notifications",
-        f"""DELETE FROM notifications WHERE user_id = (SELECT id FROM users WHERE {SOMEBODY})
-        AND seq = (SELECT last_seq FROM users WHERE {SOMEBODY})""",
-    ),
-    "all notifications of a user are gone": (
-        "notifications",
-        f"DELETE FROM notifications WHERE user_id = (SELECT id FROM users WHERE {SOMEBODY})",
-    ),
-    "a claim is gone": ("references", f"DELETE FROM claims WHERE {OPEN}"),
-    "the owner of an open claim does not exist": (
-        "references",
-        f"UPDATE claims SET owner_id = 'nobody' WHERE {OPEN}",
-    ),
-    "the owner of a settled claim does not exist": (
-        "references",
-        f"UPDATE claims SET owner_id = 'nobody' WHERE {SETTLED}",
-    ),
-    "the author of a validation does not exist": (
-        "references",
-        f"""UPDATE validations SET user_id = 'nobody'
+
+def by_damage(by_law: dict[str, dict[str, str]]) -> dict[str, tuple[str, str]]:
+    """What is damaged -> the law that it breaks, and the SQL that does it."""
+    return {what: (law, sql) for law, damages in by_law.items() for what, sql in damages.items()}
+
+
+DISPROVED = by_damage(
+    {
+        "tally": {
+            "a tally counts too many": f"UPDATE claims SET vouch = vouch + 1 WHERE {OPEN}",
+            "weights are not those of the validations": (
+                f"UPDATE claims SET unsure_weight = 7 WHERE {SETTLED}"
+            ),
+            "a version is behind its validations": f"UPDATE claims SET version = version - 1 WHERE {OPEN}",
+        },
+        "consensus": {
+            "a settled claim lost its decision": (
+                f"UPDATE claims SET decision_action = NULL, decision_percentage = NULL WHERE {SETTLED}"
+            ),
+            "a settled claim is open again": f"UPDATE claims SET status = 'open' WHERE {SETTLED}",
+            "a percentage is wrong": f"UPDATE claims SET decision_percentage = 12.5 WHERE {SETTLED}",
+        },
+        "notifications": {
+            "unread rows are miscounted": f"UPDATE users SET unread = unread + 5 WHERE {SOMEBODY}",
+            "the newest seq is behind its rows": f"UPDATE users SET last_seq = last_seq - 1 WHERE {SOMEBODY}",
+        },
+        "trust": {
+            "a trust score is not the sum of its changes": (
+                f"UPDATE users SET trust_score = trust_score - 9 WHERE {SOMEBODY}"
+            ),
+        },
+        "counters": {
+            "validations are miscounted": f"UPDATE users SET validations = validations + 2 WHERE {SOMEBODY}",
+            "a streak is longer than all agreements of one who never disagreed": (
+                f"UPDATE users SET accurate_streak = accurate_streak + 1 WHERE {NEVER_WRONG}"
+            ),
+            "a streak is shorter than the agreements of one who never disagreed": (
+                f"UPDATE users SET accurate_streak = accurate_streak - 1 WHERE {NEVER_WRONG}"
+            ),
+            "one who never agreed has a streak": f"UPDATE users SET accurate_streak = 1 WHERE {NEVER_RIGHT}",
+            "consensuses are miscounted": (
+                f"UPDATE users SET consensus_count = consensus_count + 1 WHERE {VALIDATOR}"
+            ),
+            "verified claims are miscounted": (
+                f"UPDATE users SET claims_verified = claims_verified + 1 WHERE {SOMEBODY}"
+            ),
+        },
+    }
+)
+GONE = by_damage(
+    {
+        "tally": {
+            "a validation is gone": (
+                "DELETE FROM validations WHERE version = 1"
+                f" AND claim_id = (SELECT id FROM claims WHERE {OPEN})"
+            ),
+            "the newest validation is gone": (
+                f"""DELETE FROM validations WHERE claim_id = (SELECT id FROM claims WHERE {OPEN})
+        AND version = (SELECT version FROM claims WHERE {OPEN})"""
+            ),
+        },
+        "notifications": {
+            "a notification is gone": (
+                "DELETE FROM notifications WHERE seq = 2"
+                f" AND user_id = (SELECT id FROM users WHERE {SOMEBODY})"
+            ),
+            "the newest notification is gone": (
+                f"""DELETE FROM notifications WHERE user_id = (SELECT id FROM users WHERE {SOMEBODY})
+        AND seq = (SELECT last_seq FROM users WHERE {SOMEBODY})"""
+            ),
+            "all notifications of a user are gone": (
+                f"DELETE FROM notifications WHERE user_id = (SELECT id FROM users WHERE {SOMEBODY})"
+            ),
+        },
+        "references": {
+            "a claim is gone": f"DELETE FROM claims WHERE {OPEN}",
+            "the owner of an open claim does not exist": (
+                f"UPDATE claims SET owner_id = 'nobody' WHERE {OPEN}"
+            ),
+            "the owner of a settled claim does not exist": (
+                f"UPDATE claims SET owner_id = 'nobody' WHERE {SETTLED}"
+            ),
+            "the author of a validation does not exist": f"""UPDATE validations SET user_id = 'nobody'
         WHERE version = 1 AND claim_id = (SELECT id FROM claims WHERE {OPEN})""",
-    ),
-    "a participant of a settled claim does not exist": (
-        "references",
-        f"""UPDATE validations SET user_id = 'nobody'
+            "a participant of a settled claim does not exist": f"""UPDATE validations SET user_id = 'nobody'
         WHERE version = 1 AND claim_id = (SELECT id FROM claims WHERE {SETTLED})""",
-    ),
-    "a trust change comes from no claim": (
-        "references",
-        """UPDATE effects SET claim_id = 'nowhere'
+            "a trust change comes from no claim": """UPDATE effects SET claim_id = 'nowhere'
         WHERE key = (SELECT min(key) FROM effects WHERE claim_id IS NOT NULL)""",
-    ),
-    "a streak is longer than all agreements": (
-        "counters",
-        f"UPDATE users SET accurate_streak = 99 WHERE {ONCE_WRONG}",
-    ),
-    "a streak is negative": ("counters", f"UPDATE users SET accurate_streak = -1 WHERE {ONCE_WRONG}"),
-    "status and decision contradict the validations": (
-        "consensus",
-        f"UPDATE claims SET status = 'verified', decision_action = 'vouch' WHERE {SETTLED}",
-    ),
-}
+        },
+        "counters": {
+            "a streak is longer than all agreements": (
+                f"UPDATE users SET accurate_streak = 99 WHERE {ONCE_WRONG}"
+            ),
+            "a streak is negative": f"UPDATE users SET accurate_streak = -1 WHERE {ONCE_WRONG}",
+        },
+        "consensus": {
+            "status and decision contradict the validations": (
+                f"UPDATE claims SET status = 'verified', decision_action = 'vouch' WHERE {SETTLED}"
+            ),
+        },
+    }
+)
 
 
 def test_a_whole_store_has_nothing_wrong(url: str) -> None:
@@ -241,12 +231,10 @@ def test_a_badge_that_is_there_twice_is_found(url: str, damage: Callable[[str], 
 
 
 async def test_what_was_forgotten_by_retention_is_not_missing(url: str) -> None:
-    store = build_store(url, trust_policy=TrustPolicy(), clock=StubClock(), timeout_s=20)
-    await store.open()
-    late = StubClock().now().replace(year=2099)
-    removed = (await store.notifications.trim_notifications(late, None, 4)).removed
-    await store.effects.trim_effects(late, None, 100)
-    await store.close()
+    async with opened(url) as store:
+        late = StubClock().now().replace(year=2099)
+        removed = (await store.notifications.trim_notifications(late, None, 4)).removed
+        await store.effects.trim_effects(late, None, 100)
     assert (removed > 0, examine_data(url).findings) == (True, [])
 
 
@@ -272,23 +260,21 @@ async def mongo(mongod: Mongod, mongo_client: MongoClient[dict[str, Any]]) -> tu
     """A settled claim with its two validations and their effects."""
     name = emptied(mongo_client, "doctored")
     url = str(mongod.url(name))
-    store = build_store(url, trust_policy=TrustPolicy(), clock=StubClock(), timeout_s=20)
-    await store.open()
-    users = [a_user(one) for one in ("owner", "ann", "ben")]
-    await store.users.create_users(users, "hash")
-    claim, _ = await store.claims.create_claim(a_claim(quorum=2))
-    decision = Decision(Action.VOUCH, 100.0)
-    for by in ("ann", "ben"):
-        recorded = await store.claims.record_validation(
-            a_validation(claim, by), lambda counted: decision if counted.tally.total == 2 else None
-        )
-        await store.effects.apply_effects([], finishes=recorded.validation.id)
-    effects = [
-        settled(f"consensus:{claim.id}:{user.id}", user, claim, action, decision)
-        for user, action in zip(users, (None, Action.VOUCH, Action.VOUCH), strict=True)
-    ]
-    await store.effects.apply_effects([*effects, told("hello", users[0])], finishes=claim.id)
-    await store.close()
+    async with opened(url) as store:
+        users = [a_user(one) for one in ("owner", "ann", "ben")]
+        await store.users.create_users(users, "hash")
+        claim, _ = await store.claims.create_claim(a_claim(quorum=2))
+        decision = Decision(Action.VOUCH, 100.0)
+        for by in ("ann", "ben"):
+            recorded = await store.claims.record_validation(
+                a_validation(claim, by), lambda counted: decision if counted.tally.total == 2 else None
+            )
+            await store.effects.apply_effects([], finishes=recorded.validation.id)
+        effects = [
+            settled(f"consensus:{claim.id}:{user.id}", user, claim, action, decision)
+            for user, action in zip(users, (None, Action.VOUCH, Action.VOUCH), strict=True)
+        ]
+        await store.effects.apply_effects([*effects, told("hello", users[0])], finishes=claim.id)
     mongo_client[name].users.update_many({"_id": {"$ne": users[0].id}}, {"$set": {"validations": 1}})
     return url, mongo_client[name]
 

@@ -1,10 +1,15 @@
-"""Embedded stores as files: six users, two settled and two open claims."""
+"""Stores that are open for a block; embedded ones as files: six users, two settled and two open claims."""
 
 import sqlite3
-from contextlib import closing
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, closing
 from pathlib import Path
 
+from backend.app.domain.trust import TrustPolicy
+from backend.app.ports import Store
+from backend.app.store.open import build_store
 from backend.app.store.sqlite.connection import connect_writer
+from tests.contract.store.store_records import StubClock
 
 _VERSION_1 = Path(__file__).parent / "fixtures" / "store-version-1.sql"
 
@@ -21,3 +26,20 @@ def whole_store(directory: Path) -> Path:
     path = older_store(directory / "store.db")
     connect_writer(path, 1).close()
     return path
+
+
+def unopened(where: Path | str, timeout_s: float = 20.0) -> Store:
+    """The store of this file or URL."""
+    url = f"sqlite:///{where}" if isinstance(where, Path) else where
+    return build_store(url, trust_policy=TrustPolicy(), clock=StubClock(), timeout_s=timeout_s)
+
+
+@asynccontextmanager
+async def opened(store: Store | Path | str, timeout_s: float = 20.0) -> AsyncIterator[Store]:
+    """This store, or that of this file or URL; closed when the block ends."""
+    held = store if isinstance(store, Store) else unopened(store, timeout_s)
+    await held.open()
+    try:
+        yield held
+    finally:
+        await held.close()

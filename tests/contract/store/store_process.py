@@ -5,7 +5,11 @@ store has acknowledged both. COUNT 0 goes on until killed. Waits for a line on s
 """
 
 import asyncio
+import os
 import sys
+from asyncio.subprocess import PIPE, Process
+from collections.abc import Iterable
+from pathlib import Path
 
 from backend.app.domain.trust import TrustPolicy
 from backend.app.ports import Store
@@ -13,6 +17,44 @@ from backend.app.store.open import build_store
 from tests.contract.store.store_records import StubClock, a_claim, a_user, a_validation, told
 
 WRITERS = 8
+ROOT = Path(__file__).parents[3]
+
+
+async def prepare(store: Store) -> None:
+    """The claim, and who is told."""
+    await store.users.create_user(a_user("owner"), "hash")
+    await store.claims.create_claim(a_claim(owner="someone", quorum=100_000))
+
+
+async def start_writer(url: str, name: str, count: int, *driver: str) -> Process:
+    """A writer process that is connected and waits for its line."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, __file__, url, name, str(count), *driver),
+        stdin=PIPE,
+        stdout=PIPE,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
+    assert process.stdout is not None
+    assert await process.stdout.readline() == b"ready\n"
+    return process
+
+
+async def acknowledged_to_all(writers: Iterable[Process]) -> set[str]:
+    """Let them write at the same time; the validations that were acknowledged."""
+    outputs = await asyncio.gather(*(writer.communicate(b"go\n") for writer in writers))
+    return {line for output, _ in outputs for line in output.decode().split()}
+
+
+async def acknowledged_until_killed(writer: Process, count: int) -> set[str]:
+    """Let it write, and SIGKILL it after so many; the validations that were acknowledged."""
+    assert writer.stdin is not None
+    assert writer.stdout is not None
+    writer.stdin.write(b"go\n")
+    lines = [await writer.stdout.readline() for _ in range(count)]
+    writer.kill()
+    lines += [line async for line in writer.stdout if line.endswith(b"\n")]
+    await writer.wait()
+    return {line.decode().strip() for line in lines}
 
 
 async def _write(store: Store, name: str, numbers: "asyncio.Queue[int]") -> None:

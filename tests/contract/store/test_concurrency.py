@@ -13,6 +13,7 @@ from backend.app.domain.consensus import Decision, Tally
 from backend.app.domain.records import Claim, User
 from backend.app.errors import RefusedError, UnavailableError
 from backend.app.ports import Recorded, Store
+from tests.contract.store.store_files import opened
 from tests.contract.store.store_records import (
     START,
     VERIFIED,
@@ -128,13 +129,8 @@ async def test_seqs_have_no_holes_whatever_the_concurrency(store: Store, users: 
         *(store.effects.apply_effects([told(f"k{number}", owner)]) for number in range(CROWD))
     )
     assert sorted(item.seq for group in made for item in group) == list(range(1, CROWD + 1))
-    assert (
-        await store.notifications.last_seqs([owner.id]),
-        await store.notifications.unread_count(owner.id),
-    ) == (
-        {owner.id: CROWD},
-        CROWD,
-    )
+    assert await store.notifications.last_seqs([owner.id]) == {owner.id: CROWD}
+    assert await store.notifications.unread_count(owner.id) == CROWD
 
 
 async def test_progress_counts_every_effect_whatever_the_concurrency(store: Store, users: list[User]) -> None:
@@ -182,13 +178,9 @@ async def test_everything_is_there_after_reopening(
     recorded = await crowd_validates(store)
     await store.effects.apply_effects([told("k", users[0])])
     await store.close()
-    reopened = build()
-    await reopened.open()
-    try:
+    async with opened(build()) as reopened:
         assert len(await reopened.claims.participants(ClaimId("hot"))) == len(recorded)
         assert await reopened.notifications.unread_count(users[0].id) == 1
-    finally:
-        await reopened.close()
 
 
 async def test_applied_keys_are_remembered_after_reopening(
@@ -196,25 +188,17 @@ async def test_applied_keys_are_remembered_after_reopening(
 ) -> None:
     await store.effects.apply_effects([told("k", users[0])])
     await store.close()
-    reopened = build()
-    await reopened.open()
-    try:
+    async with opened(build()) as reopened:
         assert await reopened.effects.apply_effects([told("k", users[0])]) == []
-    finally:
-        await reopened.close()
 
 
 async def test_two_open_stores_share_one_place(build: BuildStore, store: Store, users: list[User]) -> None:
-    other = build()
-    await other.open()
-    try:
+    async with opened(build()) as other:
         stores = (store, other)
         made = await asyncio.gather(
             *(stores[n % 2].effects.apply_effects([told(f"k{n}", users[0])]) for n in range(60))
         )
         assert sorted(item.seq for group in made for item in group) == list(range(1, 61))
-    finally:
-        await other.close()
 
 
 # ------------------------------------------------------------------ life
@@ -225,10 +209,8 @@ async def test_a_fresh_store_answers(store: Store) -> None:
 
 
 async def test_closing_twice_is_allowed(build: BuildStore) -> None:
-    store = build()
-    await store.open()
-    await store.close()
-    await store.close()
+    async with opened(build()) as store:
+        await store.close()
 
 
 async def test_closing_before_opening_is_allowed(build: BuildStore) -> None:
@@ -252,12 +234,8 @@ async def test_closing_finishes_what_was_accepted(build: BuildStore, store: Stor
     accepted = [
         item for item in await asyncio.gather(*calls, return_exceptions=True) if isinstance(item, list)
     ]
-    reopened = build()
-    await reopened.open()
-    try:
+    async with opened(build()) as reopened:
         assert await reopened.notifications.unread_count(users[0].id) >= len(accepted)
-    finally:
-        await reopened.close()
 
 
 # ------------------------------------------------------------------ against a model

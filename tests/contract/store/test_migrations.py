@@ -2,8 +2,6 @@
 
 import sqlite3
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +9,9 @@ import pytest
 from pymongo import MongoClient
 from pymongo.database import Database
 
-from backend.app.domain.trust import TrustPolicy
-from backend.app.ports import Store
 from backend.app.store import schema
-from backend.app.store.open import build_store
 from backend.app.store.sqlite.connection import connect_writer
-from tests.contract.store.store_files import older_store
+from tests.contract.store.store_files import older_store, opened
 from tests.contract.store.store_records import StubClock, a_claim, a_user, settled, told
 from tests.support.services import Mongod, emptied
 
@@ -47,16 +42,6 @@ def in_columns_of_version_1(path: Path) -> dict[str, Rows]:
     }
 
 
-@asynccontextmanager
-async def opened(url: str) -> AsyncIterator[Store]:
-    store = build_store(url, trust_policy=TrustPolicy(), clock=StubClock(), timeout_s=20.0)
-    await store.open()
-    try:
-        yield store
-    finally:
-        await store.close()
-
-
 # ------------------------------------------------------------------ SQLite
 
 
@@ -85,7 +70,7 @@ def test_a_file_of_version_1_is_like_a_new_one_afterwards(older: Path, tmp_path:
 
 
 async def test_a_file_of_version_1_works_on(older: Path) -> None:
-    async with opened(f"sqlite:///{older}") as store:
+    async with opened(older) as store:
         (user, *_) = (await store.users.leaderboard(1, None)).items
         made = await store.effects.apply_effects([told("k", user)])
         assert [row.seq for row in made] == [user.progress.last_seq + 1]

@@ -2,8 +2,6 @@
 
 import asyncio
 import gc
-import os
-import signal
 import sys
 import time
 from asyncio.subprocess import PIPE, Process
@@ -15,6 +13,7 @@ from typing import Any
 
 import pytest
 from pymongo import MongoClient
+from pymongo.database import Database
 
 from backend.app.contracts.errors import Code
 from backend.app.domain.trust import TrustPolicy
@@ -23,6 +22,13 @@ from backend.app.ports import Recorded, Store
 from backend.app.store.open import build_store
 from backend.app.store.schema import MONGO_INDEXES
 from simulator.processes import free_port
+from tests.contract.store import store_files
+from tests.contract.store.store_process import (
+    acknowledged_to_all,
+    acknowledged_until_killed,
+    prepare,
+    start_writer,
+)
 from tests.contract.store.store_records import (
     START,
     VERIFIED,
@@ -43,8 +49,6 @@ pytestmark = [
     ),
 ]
 
-ROOT = Path(__file__).parents[3]
-SCRIPT = Path(__file__).with_name("store_process.py")
 DRIVERS = ("motor", "pymongo")
 SHORT_S = 1.5
 PATIENCE_S = 30.0
@@ -55,6 +59,12 @@ Opened = Callable[..., AbstractAsyncContextManager[Store]]
 @pytest.fixture(params=DRIVERS)
 def driver(request: pytest.FixtureRequest) -> Any:
     return request.param
+
+
+@pytest.fixture
+def database(mongo_client: MongoClient[dict[str, Any]], driver: str) -> Database[dict[str, Any]]:
+    """Behind the store's back."""
+    return mongo_client[f"own_{driver}"]
 
 
 @pytest.fixture
@@ -74,13 +84,9 @@ def unopened(driver: Any) -> Callable[..., Store]:
 def opened(unopened: Callable[..., Store]) -> Opened:
     @asynccontextmanager
     async def open_store(url: str, timeout_s: float = 20.0) -> AsyncIterator[Store]:
-        store = unopened(url, timeout_s)
-        await store.open()
-        try:
+        async with store_files.opened(unopened(url, timeout_s)) as store:
             yield store
-        finally:
-            await store.close()
-            gc.collect()  # what the driver forgot is reported here, and not in the tests of others
+        gc.collect()  # what the driver forgot is reported here, and not in the tests of others
 
     return open_store
 
@@ -88,30 +94,11 @@ def opened(unopened: Callable[..., Store]) -> Opened:
 # ------------------------------------------------------------------ processes
 
 
-async def start_writer(url: str, name: str, count: int, driver: str) -> Process:
-    """A writer process that is connected and waits for `go`."""
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, SCRIPT, url, name, str(count), driver),
-        stdin=PIPE,
-        stdout=PIPE,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-    )
-    assert process.stdout is not None
-    assert await process.stdout.readline() == b"ready\n"
-    return process
-
-
-async def prepare(store: Store) -> None:
-    await store.users.create_user(a_user("owner"), "hash")
-    await store.claims.create_claim(a_claim(owner="someone", quorum=100_000))
-
-
 async def test_processes_that_share_a_claim_lose_nothing(url: str, opened: Opened, driver: str) -> None:
     async with opened(url) as store:
         await prepare(store)
         writers = [await start_writer(url, name, 60, driver) for name in ("left", "right", "third")]
-        outputs = await asyncio.gather(*(writer.communicate(b"go\n") for writer in writers))
-        acknowledged = {line for output, _ in outputs for line in output.decode().split()}
+        acknowledged = await acknowledged_to_all(writers)
         rows = await store.claims.participants(a_claim().id)
         assert {row.id for row in rows} == acknowledged
         assert [row.version for row in rows] == list(range(1, 181))
@@ -122,27 +109,15 @@ async def test_a_killed_process_loses_no_acknowledged_write(url: str, opened: Op
     async with opened(url) as store:
         await prepare(store)
         writer = await start_writer(url, "victim", 0, driver)
-        assert writer.stdin is not None
-        assert writer.stdout is not None
-        writer.stdin.write(b"go\n")
-        acknowledged = [await writer.stdout.readline() for _ in range(60)]
-        writer.send_signal(signal.SIGKILL)
-        acknowledged += [line async for line in writer.stdout if line.endswith(b"\n")]
-        await writer.wait()
+        acknowledged = await acknowledged_until_killed(writer, 60)
         stored = {row.id for row in await store.claims.participants(a_claim().id)}
-        assert {line.decode().strip() for line in acknowledged} <= stored
+        assert acknowledged <= stored
 
 
 async def test_a_dead_process_does_not_block_the_others(url: str, opened: Opened, driver: str) -> None:
     async with opened(url) as store:
         await prepare(store)
-        writer = await start_writer(url, "victim", 0, driver)
-        assert writer.stdin is not None
-        assert writer.stdout is not None
-        writer.stdin.write(b"go\n")
-        await writer.stdout.readline()
-        writer.kill()
-        await writer.communicate()
+        await acknowledged_until_killed(await start_writer(url, "victim", 0, driver), 1)
         recorded = await store.claims.record_validation(a_validation(a_claim(), "survivor"))
         claim = await store.claims.claim(a_claim().id)
         assert claim == recorded.claim
@@ -244,9 +219,7 @@ async def test_a_key_of_two_lists_at_once_is_returned_once(url: str, opened: Ope
 # ------------------------------------------------------------------ schema
 
 
-async def test_expired_tokens_are_forgotten_by_the_server(
-    url: str, opened: Opened, mongo_client: MongoClient[dict[str, Any]], driver: str
-) -> None:
+async def test_expired_tokens_are_forgotten_by_the_server(url: str, opened: Opened) -> None:
     async with opened(url) as store:
         await store.users.revoke_token("old", after(-10_000_000))
         deadline_s = time.monotonic() + PATIENCE_S
@@ -255,21 +228,18 @@ async def test_expired_tokens_are_forgotten_by_the_server(
             await asyncio.sleep(0.1)
 
 
-async def test_all_indexes_are_there(
-    url: str, opened: Opened, mongo_client: MongoClient[dict[str, Any]], driver: str
-) -> None:
+async def test_all_indexes_are_there(url: str, opened: Opened, database: Database[dict[str, Any]]) -> None:
     async with opened(url):
         for name, indexes in MONGO_INDEXES.items():
-            found = mongo_client[f"own_{driver}"][name.value].index_information()
+            found = database[name.value].index_information()
             assert {index.name for index in indexes} <= set(found)
 
 
 async def test_lists_are_answered_from_indexes(
-    url: str, opened: Opened, mongo_client: MongoClient[dict[str, Any]], driver: str
+    url: str, opened: Opened, database: Database[dict[str, Any]]
 ) -> None:
     async with opened(url) as store:
         await prepare(store)
-        database = mongo_client[f"own_{driver}"]
         plans = [
             database.users.find({"username_key": "x"}).explain(),
             database.users.find({}).sort([("trust_score", -1), ("validations", -1), ("_id", 1)]).explain(),
@@ -293,9 +263,9 @@ async def failure_of_opening(store: Store) -> str:
 
 
 async def test_a_newer_schema_is_a_clear_error(
-    url: str, unopened: Callable[..., Store], mongo_client: MongoClient[dict[str, Any]], driver: str
+    url: str, unopened: Callable[..., Store], database: Database[dict[str, Any]]
 ) -> None:
-    mongo_client[f"own_{driver}"].meta.insert_one({"_id": "schema", "version": 99})
+    database.meta.insert_one({"_id": "schema", "version": 99})
     assert "schema version 99" in await failure_of_opening(unopened(url))
 
 

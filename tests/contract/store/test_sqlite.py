@@ -1,29 +1,26 @@
 """What only the embedded store promises: several processes on one file, kill -9, full disks, clear errors."""
 
 import asyncio
-import os
-import signal
 import sqlite3
-import sys
 import threading
-from asyncio.subprocess import PIPE, Process
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from backend.app.domain.trust import TrustPolicy
 from backend.app.errors import SetupError, UnavailableError
 from backend.app.ports import Store
 from backend.app.store import schema
-from backend.app.store.open import sqlite_store
-from backend.app.store.sqlite.connection import Database, connect_reader, connect_writer, migrate
-from tests.contract.store.store_records import StubClock, a_claim, a_user, told
-
-ROOT = Path(__file__).parents[3]
-SCRIPT = Path(__file__).with_name("store_process.py")
+from backend.app.store.sqlite.connection import connect_reader, connect_writer, migrate
+from tests.contract.store.store_files import opened, unopened
+from tests.contract.store.store_process import (
+    acknowledged_to_all,
+    acknowledged_until_killed,
+    prepare,
+    start_writer,
+)
+from tests.contract.store.store_records import a_claim, a_user, told
 
 
 @pytest.fixture
@@ -31,14 +28,11 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "store.db"
 
 
-@asynccontextmanager
-async def opened(path: Path, timeout_s: float = 20.0) -> AsyncIterator[Store]:
-    store = sqlite_store(Database(path, timeout_s), TrustPolicy(), StubClock())
-    await store.open()
-    try:
-        yield store
-    finally:
-        await store.close()
+def holding(path: Path) -> sqlite3.Connection:
+    """Another that is about to write."""
+    connection = sqlite3.connect(path, isolation_level=None)
+    connection.execute("BEGIN IMMEDIATE")
+    return connection
 
 
 def writer_of(store: Store) -> Any:
@@ -46,33 +40,21 @@ def writer_of(store: Store) -> Any:
     return users.database.writer
 
 
-async def start_writer(path: Path, name: str, count: int) -> Process:
-    """A writer process that is connected and waits for `go`."""
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, SCRIPT, f"sqlite:///{path}", name, str(count)),
-        stdin=PIPE,
-        stdout=PIPE,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-    )
-    assert process.stdout is not None
-    assert await process.stdout.readline() == b"ready\n"
-    return process
-
-
-async def prepare(path: Path) -> None:
+@pytest.fixture
+async def prepared(path: Path) -> Path:
+    """The file, with what the writers need."""
     async with opened(path) as store:
-        await store.users.create_user(a_user("owner"), "hash")
-        await store.claims.create_claim(a_claim(owner="someone", quorum=100_000))
+        await prepare(store)
+    return path
 
 
 # ------------------------------------------------------------------ processes
 
 
-async def test_processes_that_share_a_file_lose_nothing(path: Path) -> None:
-    await prepare(path)
-    writers = [await start_writer(path, name, 150) for name in ("left", "right", "third")]
-    outputs = await asyncio.gather(*(writer.communicate(b"go\n") for writer in writers))
-    acknowledged = {line for output, _ in outputs for line in output.decode().split()}
+async def test_processes_that_share_a_file_lose_nothing(prepared: Path) -> None:
+    path = prepared
+    writers = [await start_writer(f"sqlite:///{path}", name, 150) for name in ("left", "right", "third")]
+    acknowledged = await acknowledged_to_all(writers)
     async with opened(path) as store:
         rows = await store.claims.participants(a_claim().id)
         assert {row.id for row in rows} == acknowledged
@@ -80,19 +62,13 @@ async def test_processes_that_share_a_file_lose_nothing(path: Path) -> None:
         assert await store.notifications.last_seqs([a_user("owner").id]) == {a_user("owner").id: 450}
 
 
-async def test_a_killed_process_loses_no_acknowledged_write(path: Path) -> None:
-    await prepare(path)
-    writer = await start_writer(path, "victim", 0)
-    assert writer.stdin is not None
-    assert writer.stdout is not None
-    writer.stdin.write(b"go\n")
-    acknowledged = [await writer.stdout.readline() for _ in range(200)]
-    writer.send_signal(signal.SIGKILL)
-    acknowledged += [line async for line in writer.stdout if line.endswith(b"\n")]
-    await writer.wait()
+async def test_a_killed_process_loses_no_acknowledged_write(prepared: Path) -> None:
+    path = prepared
+    writer = await start_writer(f"sqlite:///{path}", "victim", 0)
+    acknowledged = await acknowledged_until_killed(writer, 200)
     async with opened(path) as store:
         stored = {row.id for row in await store.claims.participants(a_claim().id)}
-        assert {line.decode().strip() for line in acknowledged} <= stored
+        assert acknowledged <= stored
         claim = await store.claims.claim(a_claim().id)
         assert claim is not None
         assert claim.version == claim.tally.total == len(stored)
@@ -103,7 +79,7 @@ async def test_a_killed_process_loses_no_acknowledged_write(path: Path) -> None:
 
 
 async def test_processes_may_create_the_file_together(path: Path) -> None:
-    stores = [sqlite_store(Database(path, 20.0), TrustPolicy(), StubClock()) for _ in range(6)]
+    stores = [unopened(path) for _ in range(6)]
     await asyncio.gather(*(store.open() for store in stores))
     await asyncio.gather(*(store.ping() for store in stores))
     await asyncio.gather(*(store.close() for store in stores))
@@ -114,8 +90,7 @@ async def test_processes_may_create_the_file_together(path: Path) -> None:
 
 async def test_a_file_locked_by_another_is_unavailable_and_heals(path: Path) -> None:
     async with opened(path, timeout_s=0.3) as store:
-        blocker = sqlite3.connect(path, isolation_level=None)
-        blocker.execute("BEGIN IMMEDIATE")
+        blocker = holding(path)
         with pytest.raises(UnavailableError):
             await store.users.create_user(a_user("ann"), "hash")
         blocker.execute("ROLLBACK")
@@ -127,16 +102,14 @@ async def test_a_file_locked_by_another_is_unavailable_and_heals(path: Path) -> 
 async def test_reads_go_on_while_another_holds_the_file(path: Path) -> None:
     async with opened(path, timeout_s=5) as store:
         await store.users.create_user(a_user("ann"), "hash")
-        blocker = sqlite3.connect(path, isolation_level=None)
-        blocker.execute("BEGIN IMMEDIATE")
+        blocker = holding(path)
         assert await store.users.user(a_user("ann").id) is not None
         blocker.close()
 
 
 async def test_the_event_loop_runs_while_the_store_waits(path: Path) -> None:
     async with opened(path, timeout_s=0.5) as store:
-        blocker = sqlite3.connect(path, isolation_level=None)
-        blocker.execute("BEGIN IMMEDIATE")
+        blocker = holding(path)
         call = asyncio.create_task(store.users.create_user(a_user("ann"), "hash"))
         turns = 0
         while not call.done():
@@ -168,9 +141,7 @@ async def test_room_on_the_disk_again_heals_the_store(path: Path) -> None:
         await writer.call(lambda connection: connection.execute("PRAGMA max_page_count = 1"), 5)
         with pytest.raises(UnavailableError):
             await store.users.create_users([a_user(f"u{n}") for n in range(5_000)], "hash")
-        await writer_of(store).call(
-            lambda connection: connection.execute("PRAGMA max_page_count = 100000"), 5
-        )
+        await writer.call(lambda connection: connection.execute("PRAGMA max_page_count = 100000"), 5)
         await store.users.create_users([a_user(f"u{n}") for n in range(5_000)], "hash")
         assert await store.users.user(a_user("u4999").id) is not None
 
@@ -179,9 +150,8 @@ async def test_room_on_the_disk_again_heals_the_store(path: Path) -> None:
 
 
 async def failure_of_opening(path: Path) -> str:
-    store = sqlite_store(Database(path, 5.0), TrustPolicy(), StubClock())
     with pytest.raises(SetupError) as failed:
-        await store.open()
+        await unopened(path, 5.0).open()
     return str(failed.value)
 
 
@@ -193,10 +163,6 @@ def write_foreign_database(path: Path) -> None:
     with sqlite3.connect(path) as connection:
         connection.execute("CREATE TABLE theirs (x)")
     connection.close()
-
-
-def content(path: Path) -> bytes:
-    return path.read_bytes()
 
 
 async def test_missing_directories_are_made(tmp_path: Path) -> None:
@@ -227,9 +193,9 @@ async def test_a_file_of_another_program_is_a_clear_error(path: Path) -> None:
 
 async def test_a_file_of_another_program_is_left_alone(path: Path) -> None:
     write_foreign_database(path)
-    before = content(path)
+    before = await asyncio.to_thread(path.read_bytes)
     await failure_of_opening(path)
-    assert content(path) == before
+    assert await asyncio.to_thread(path.read_bytes) == before
 
 
 async def test_a_newer_schema_is_a_clear_error(path: Path) -> None:

@@ -106,9 +106,14 @@ async def test_a_wrong_event_is_answered_with_its_code(shared_node: Node, packet
         await unharmed(shared_node, neighbour)
 
 
-async def test_a_refused_event_without_an_ack_is_harmless(shared_node: Node) -> None:
+@pytest.mark.parametrize(
+    "packets",
+    [['42["nope",{}]'], ['4399["what"]', "43[]"]],
+    ids=["a refused event without an ack", "an answer that nobody waits for"],
+)
+async def test_what_needs_no_answer_is_harmless(shared_node: Node, packets: list[str]) -> None:
     async with bad_and_good(shared_node) as (raw, neighbour, _, _):
-        await raw.send('42["nope",{}]', '427["ping"]')
+        await raw.send(*packets, '427["ping"]')
         await raw.until_heard("437[")
         await unharmed(shared_node, neighbour)
 
@@ -129,13 +134,6 @@ async def test_one_watch_too_many_is_refused(strict: Node) -> None:
             await raw.send(f'42{number}["watch_claim",{{"claim_id":"{claim_id}"}}]')
         assert "too_many_watches" in await raw.until_heard("433[")
         await unharmed(strict, neighbour)
-
-
-async def test_an_answer_that_nobody_waits_for_is_ignored(shared_node: Node) -> None:
-    async with bad_and_good(shared_node) as (raw, neighbour, _, _):
-        await raw.send('4399["what"]', "43[]", '427["ping"]')
-        await raw.until_heard("437[")
-        await unharmed(shared_node, neighbour)
 
 
 async def test_connecting_twice_is_refused_and_harmless(shared_node: Node) -> None:

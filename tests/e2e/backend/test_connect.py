@@ -114,42 +114,33 @@ async def until_users(socket: Witness, count: int) -> None:
 # ---------------------------------------------------------------- being refused
 
 
-async def refusal(node: Node, token: str) -> tuple[Witness, str]:
-    """A refused socket and the code it was given."""
+FORGED_WITH = "another-secret-of-at-least-32-characters"
+
+
+@pytest.mark.parametrize(
+    ("kind", "code"),
+    [
+        ("nonsense", "invalid_token"),
+        ("forged", "invalid_token"),
+        ("expired", "token_expired"),
+        ("logged out", "token_revoked"),
+    ],
+)
+async def test_a_wrong_token_is_refused_as_such(shared_node: Node, rest: Rest, kind: str, code: str) -> None:
+    ann = await rest.account()
+    if kind == "logged out":
+        await rest.post("/api/auth/logout", ann)
+    token = {
+        "nonsense": "nonsense",
+        "forged": a_token(ann.id, 60, FORGED_WITH),
+        "expired": a_token(ann.id, -5),
+        "logged out": ann.token,
+    }[kind]
     witness = Witness()
     with pytest.raises(socketio.exceptions.ConnectionError):
-        await witness.connect(node.url, auth_of(token), transports=["websocket"])
-    return witness, witness.refused[0]["data"]["code"]
-
-
-async def test_nonsense_is_an_invalid_token(shared_node: Node) -> None:
-    witness, code = await refusal(shared_node, "nonsense")
+        await witness.connect(shared_node.url, auth_of(token), transports=["websocket"])
     await witness.close()
-    assert code == "invalid_token"
-
-
-async def test_a_forged_token_is_an_invalid_token(shared_node: Node, rest: Rest) -> None:
-    ann = await rest.account()
-    witness, code = await refusal(
-        shared_node, a_token(ann.id, 60, "another-secret-of-at-least-32-characters")
-    )
-    await witness.close()
-    assert code == "invalid_token"
-
-
-async def test_an_expired_token_is_refused_as_such(shared_node: Node, rest: Rest) -> None:
-    ann = await rest.account()
-    witness, code = await refusal(shared_node, a_token(ann.id, -5))
-    await witness.close()
-    assert code == "token_expired"
-
-
-async def test_a_token_that_logged_out_is_refused_as_such(shared_node: Node, rest: Rest) -> None:
-    ann = await rest.account()
-    await rest.post("/api/auth/logout", ann)
-    witness, code = await refusal(shared_node, ann.token)
-    await witness.close()
-    assert code == "token_revoked"
+    assert witness.refused[0]["data"]["code"] == code
 
 
 async def test_the_transport_of_a_refused_socket_is_closed(shared_node: Node, rest: Rest) -> None:

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.backend.node import Node, running_node
-from tests.support.backend.raw import PATH, RawSocket, client_frame, raw_socket
+from tests.support.backend.raw import RawSocket, client_frame, opening, raw_socket
 from tests.support.backend.rest import Account, Rest
 from tests.support.backend.traffic import NEVER
 from tests.support.waiting import until, until_async
@@ -46,10 +46,7 @@ class Listener(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.WriteTransport)
         self._transport = transport
-        transport.write(
-            f"GET {PATH} HTTP/1.1\r\nHost: node\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-            "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n".encode()
-        )
+        transport.write(opening(("node", 80)))
 
     def data_received(self, data: bytes) -> None:
         now_s = time.perf_counter()

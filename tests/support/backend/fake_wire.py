@@ -17,13 +17,8 @@ from uvicorn.server import ServerState
 from backend.app.contracts.types import DeliveryClass
 from backend.app.realtime.engine import Bounds, Engine, Session
 from backend.app.realtime.websocket import FanoutProtocol, Message
-from tests.support.backend.raw import client_frame
+from tests.support.backend.raw import PATH, client_frame, opening
 from tests.support.waiting import until
-
-HANDSHAKE = (
-    "GET /ws/socket.io/?EIO=4&transport=websocket{sid} HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\n"
-    "Connection: Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
-)
 
 
 class FakeTransport(asyncio.Transport):
@@ -157,7 +152,7 @@ class Wire:
         protocol = FanoutProtocol(self._config, self.state, {})
         transport.protocol = protocol
         protocol.connection_made(transport)
-        protocol.data_received(HANDSHAKE.format(sid=f"&sid={sid}" if sid else "").encode() + behind)
+        protocol.data_received(opening(("localhost", 80), PATH + (f"&sid={sid}" if sid else "")) + behind)
         return transport
 
     async def session(self) -> tuple[Session, FakeTransport]:

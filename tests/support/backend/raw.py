@@ -1,9 +1,7 @@
 """A websocket by hand, for clients that misbehave: any bytes, in any pieces, reading or not."""
 
 import asyncio
-import base64
 import contextlib
-import os
 import socket
 import struct
 from collections.abc import AsyncIterator
@@ -14,18 +12,28 @@ from tests.support.waiting import DEADLINE_S, until
 
 PATH = "/ws/socket.io/?EIO=4&transport=websocket"
 MASK = b"\x11\x22\x33\x44"
+KEY = "dGhlIHNhbXBsZSBub25jZQ=="
 
 
-def client_frame(payload: bytes, opcode: int = 0x1, *, final: bool = True) -> bytes:
-    """A masked frame as a client sends it."""
-    first, size = (0x80 if final else 0) | opcode, len(payload)
+def opening(address: tuple[str, int], path: str = PATH, *headers: str) -> bytes:
+    """The request for a websocket. headers: further lines."""
+    lines = [f"GET {path} HTTP/1.1", f"Host: {address[0]}:{address[1]}", "Upgrade: websocket"]
+    lines += ["Connection: Upgrade", f"Sec-WebSocket-Key: {KEY}", "Sec-WebSocket-Version: 13", *headers]
+    return "\r\n".join([*lines, "\r\n"]).encode()
+
+
+def client_frame(
+    payload: bytes, opcode: int = 0x1, *, final: bool = True, mask: bytes = MASK, bits: int = 0
+) -> bytes:
+    """A masked frame as a client sends it. bits: reserved ones that are set."""
+    first, size = (0x80 if final else 0) | bits | opcode, len(payload)
     if size < 126:
         head = struct.pack("!BB", first, 0x80 | size)
     elif size < 65_536:
         head = struct.pack("!BBH", first, 0x80 | 126, size)
     else:
         head = struct.pack("!BBQ", first, 0x80 | 127, size)
-    return head + MASK + bytes(byte ^ MASK[index % 4] for index, byte in enumerate(payload))
+    return head + mask + bytes(byte ^ mask[index % 4] for index, byte in enumerate(payload))
 
 
 class RawSocket:
@@ -115,12 +123,7 @@ class RawSocket:
 
 async def _handshake(node: Node, sock: socket.socket, path: str, behind: bytes) -> None:
     loop = asyncio.get_running_loop()
-    key = base64.b64encode(os.urandom(16)).decode()
-    request = (
-        f"GET {path} HTTP/1.1\r\nHost: {node.address[0]}:{node.port}\r\nUpgrade: websocket\r\n"
-        f"Connection: Upgrade\r\nSec-WebSocket-Key: {key}\r\nSec-WebSocket-Version: 13\r\n\r\n"
-    )
-    await loop.sock_sendall(sock, request.encode() + behind)
+    await loop.sock_sendall(sock, opening(node.address, path) + behind)
     answer = b""
     while not answer.endswith(b"\r\n\r\n"):
         byte = await loop.sock_recv(sock, 1)  # one by one: what follows belongs to the reader

@@ -4,9 +4,7 @@ import asyncio
 from dataclasses import dataclass, field
 
 from tests.support.backend.node import Node
-from tests.support.backend.raw import PATH, client_frame
-
-KEY = "dGhlIHNhbXBsZSBub25jZQ=="
+from tests.support.backend.raw import PATH, client_frame, opening
 
 
 @dataclass
@@ -51,11 +49,8 @@ async def knock(
 ) -> Visit:
     """Ask for a websocket, from this address, and do not wait for the answer."""
     reader, writer = await asyncio.open_connection(*node.address, local_addr=(address, 0))
-    stated = f"X-Forwarded-For: {forwarded_for}\r\n" if forwarded_for else ""
-    writer.write(
-        f"GET {path} HTTP/1.1\r\nHost: {node.address[0]}:{node.port}\r\nUpgrade: websocket\r\n{stated}"
-        f"Connection: Upgrade\r\nSec-WebSocket-Key: {KEY}\r\nSec-WebSocket-Version: 13\r\n\r\n".encode()
-    )
+    stated = [f"X-Forwarded-For: {forwarded_for}"] if forwarded_for else []
+    writer.write(opening(node.address, path, *stated))
     return Visit(reader, writer)
 
 

@@ -1,11 +1,12 @@
-"""The REST room with two people in it, and a clock. Who needs other settings makes a `world` of its own."""
+"""The REST room with two people in it, a clock, a virtual loop. Other settings: a `world` of its own."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.support.backend.rest_app import ManualClock, Person, World, rest_world
+from tests.support.virtual_loop import VirtualLoop
 
 
 @pytest.fixture
@@ -27,3 +28,9 @@ async def bert(world: World) -> Person:
 @pytest.fixture
 def clock() -> ManualClock:
     return ManualClock()
+
+
+@pytest.fixture
+def loop() -> Iterator[VirtualLoop]:
+    with VirtualLoop() as made:
+        yield made

@@ -1,6 +1,7 @@
 """Channels: each socket gets each seq once and in order, whatever is late, doubled, lost or joining."""
 
-from collections.abc import Iterator
+import asyncio
+from collections.abc import Coroutine, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -12,7 +13,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from backend.app.contracts.types import UserId
 from backend.app.errors import UnavailableError
 from backend.app.ports import History
-from backend.app.realtime.delivery import Channels
+from backend.app.realtime.delivery import BATCH, Channels
 from backend.app.realtime.fanout import Fanout
 from tests.support.backend.bells import ANN, ROOM, Bell, BellStore, FakeRooms, message
 from tests.support.virtual_loop import VirtualLoop
@@ -94,12 +95,6 @@ class World:
         while self.store.reads:
             self.store.reads[0].give()
             self.loop.settle()
-
-
-@pytest.fixture
-def loop() -> Iterator[VirtualLoop]:
-    with VirtualLoop() as made:
-        yield made
 
 
 @pytest.fixture
@@ -470,3 +465,130 @@ class Deliveries(RuleBasedStateMachine):
 
 Deliveries.TestCase.settings = settings(max_examples=150, stateful_step_count=25, deadline=None)
 TestDeliveries = Deliveries.TestCase
+
+
+# ---------------------------------------------------------------- newest seqs for many, by shared reads
+
+
+BOB = UserId("bob")
+
+
+class SlowStore:
+    """Each read waits until it is let go."""
+
+    def __init__(self) -> None:
+        self.newest: dict[UserId, int] = {}
+        self.reads: list[tuple[list[UserId], asyncio.Future[None]]] = []
+
+    @property
+    def notifications(self) -> "SlowStore":
+        return self
+
+    async def last_seqs(self, user_ids: Sequence[UserId]) -> dict[UserId, int]:
+        answer: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        found = {user_id: self.newest[user_id] for user_id in user_ids if user_id in self.newest}
+        self.reads.append((list(user_ids), answer))
+        await answer
+        return found
+
+
+class Questions:
+    def __init__(self) -> None:
+        self.store = SlowStore()
+        self.tasks: list[asyncio.Task[Any]] = []
+        channels = Channels(self.store, None, 0, self.begin)  # type: ignore[arg-type]
+        self.newest = channels._newest
+
+    def begin(self, work: Coroutine[Any, Any, Any]) -> None:
+        self.tasks.append(asyncio.get_running_loop().create_task(work))
+
+    async def ask(self, *users: UserId) -> list["asyncio.Task[int]"]:
+        asked = [asyncio.get_running_loop().create_task(self.newest.ask(user)) for user in users]
+        await turns()
+        return asked
+
+    def answer(self) -> None:
+        self.store.reads.pop(0)[1].set_result(None)
+
+
+async def turns() -> None:
+    for _ in range(5):
+        await asyncio.sleep(0)
+
+
+async def test_who_asks_in_the_same_turn_shares_a_read() -> None:
+    place = Questions()
+    await place.ask(ANN, BOB, ANN)
+    assert [set(users) for users, _ in place.store.reads] == [{ANN, BOB}]
+
+
+async def test_everybody_gets_his_own_seq() -> None:
+    place = Questions()
+    place.store.newest = {ANN: 3, BOB: 5}
+    asked = await place.ask(ANN, BOB, UserId("nobody"))
+    place.answer()
+    assert await asyncio.gather(*asked) == [3, 5, 0]
+
+
+async def test_who_asks_during_a_read_is_given_a_later_one() -> None:
+    place = Questions()
+    place.store.newest = {ANN: 1}
+    await place.ask(ANN)
+    place.store.newest = {ANN: 2}
+    (late,) = await place.ask(ANN)
+    place.answer()
+    await turns()
+    place.answer()
+    assert await late == 2
+
+
+async def test_while_a_read_is_under_way_the_next_gathers() -> None:
+    place = Questions()
+    await place.ask(ANN)
+    await place.ask(ANN)
+    await place.ask(BOB)
+    place.answer()
+    await turns()
+    assert [set(users) for users, _ in place.store.reads] == [{ANN, BOB}]
+
+
+async def test_a_failed_read_fails_those_who_asked_for_it() -> None:
+    place = Questions()
+    asked = await place.ask(ANN, BOB)
+    place.store.reads.pop(0)[1].set_exception(UnavailableError("no answer"))
+    outcomes = await asyncio.gather(*asked, return_exceptions=True)
+    assert [type(outcome) for outcome in outcomes] == [UnavailableError, UnavailableError]
+
+
+async def test_after_a_failed_read_the_next_is_tried() -> None:
+    place = Questions()
+    (failed,) = await place.ask(ANN)
+    place.store.reads.pop(0)[1].set_exception(UnavailableError("no answer"))
+    with pytest.raises(UnavailableError):
+        await failed
+    (asked,) = await place.ask(ANN)
+    place.answer()
+    assert await asked == 0
+
+
+async def test_one_who_gives_up_does_not_disturb_the_others() -> None:
+    place = Questions()
+    gives_up, stays = await place.ask(ANN, BOB)
+    gives_up.cancel()
+    await turns()
+    place.answer()
+    assert await stays == 0
+
+
+async def test_a_batch_is_bounded() -> None:
+    place = Questions()
+    await place.ask(*(UserId(f"user{number}") for number in range(BATCH + 1)))
+    assert len(place.store.reads[0][0]) == BATCH
+
+
+async def test_a_reader_that_is_ended_leaves_nobody_waiting() -> None:
+    place = Questions()
+    (asked,) = await place.ask(ANN)
+    place.tasks[0].cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asked

@@ -1,6 +1,5 @@
 """From a push to the rooms: encoded once, published before it is delivered, not at all if nobody wants it."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -50,12 +49,6 @@ class World:
             self.emitter.push(pushes)
 
         self.loop.begin(now())
-
-
-@pytest.fixture
-def loop() -> Iterator[VirtualLoop]:
-    with VirtualLoop() as made:
-        yield made
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -107,13 +108,25 @@ class Held:
         self._open.set()
 
 
-def held(world: World, monkeypatch: pytest.MonkeyPatch, name: str) -> Held:
-    """A method of the users in the store, held from now on."""
+@asynccontextmanager
+async def while_it_says(
+    world: World, monkeypatch: pytest.MonkeyPatch, name: str, sid: str, packet: str
+) -> AsyncIterator[None]:
+    """What happens while a method of the users in the store holds its answer to this packet."""
     users = world.services.store.users
-    way = Held(getattr(users, name))
-    monkeypatch.setattr(users, name, way)
-    way.hold()
-    return way
+    store = Held(getattr(users, name))
+    monkeypatch.setattr(users, name, store)
+    store.hold()
+    asking = asyncio.create_task(world.say(sid, packet))
+    await until(lambda: store.asked == 1)
+    yield
+    store.release()
+    await asking
+
+
+def event(name: str, token: str) -> str:
+    """A packet that asks for an ack."""
+    return "421" + json.dumps([name, {"token": token}])
 
 
 async def log_out(world: World, token: str) -> None:
@@ -132,12 +145,8 @@ async def test_a_token_that_is_logged_out_while_it_is_looked_at_prolongs_nothing
     await world.hear(sid)
     (peer,) = world.peers()
     before = (peer.jti, list(peer.token_life))
-    store = held(world, monkeypatch, "user")
-    asking = asyncio.create_task(world.say(sid, "421" + json.dumps(["reauth", {"token": new}])))
-    await until(lambda: store.asked == 1)
-    await log_out(world, new)
-    store.release()
-    await asking
+    async with while_it_says(world, monkeypatch, "user", sid, event("reauth", new)):
+        await log_out(world, new)
     (answer,) = await world.hear(sid)
     assert "token_revoked" in answer
     assert (peer.jti, peer.token_life) == before
@@ -149,13 +158,11 @@ async def test_prolonging_a_socket_that_left_meanwhile_leaves_nothing_behind(
     token = await world.user("ann")
     sid = await world.connect(token)
     (peer,) = world.peers()
-    store = held(world, monkeypatch, "user")
-    asking = asyncio.create_task(world.say(sid, "421" + json.dumps(["reauth", {"token": token}])))
-    await until(lambda: store.asked == 1)
-    await world.say(sid, "1")
-    await until(lambda: not world.peers())
-    store.release()
-    await asking
+    async with while_it_says(
+        world, monkeypatch, "user", sid, "421" + json.dumps(["reauth", {"token": token}])
+    ):
+        await world.say(sid, "1")
+        await until(lambda: not world.peers())
     assert peer.token_life == []
 
 
@@ -165,13 +172,11 @@ async def test_a_socket_that_left_while_it_authenticated_leaves_nothing_behind(
     token = await world.user("ann")
     sid = await world.connect()
     (peer,) = world.peers()
-    store = held(world, monkeypatch, "newcomers")
-    asking = asyncio.create_task(world.say(sid, "421" + json.dumps(["authenticate", {"token": token}])))
-    await until(lambda: store.asked == 1)
-    await world.say(sid, "1")
-    await until(lambda: not world.peers())
-    store.release()
-    await asking
+    async with while_it_says(
+        world, monkeypatch, "newcomers", sid, "421" + json.dumps(["authenticate", {"token": token}])
+    ):
+        await world.say(sid, "1")
+        await until(lambda: not world.peers())
     assert (peer.token_life, len(world.application.realtime.channels)) == ([], 0)
 
 
@@ -187,12 +192,8 @@ async def test_a_kick_that_the_bus_lost_is_seen_by_who_is_being_let_in(
 ) -> None:
     token = await world.user("ann")
     sid = await world.open()
-    store = held(world, monkeypatch, "newcomers")
-    coming = asyncio.create_task(world.say(sid, "40" + json.dumps({"token": token})))
-    await until(lambda: store.asked == 1)
-    await revoke_unheard(world, token)
-    store.release()
-    await coming
+    async with while_it_says(world, monkeypatch, "newcomers", sid, "40" + json.dumps({"token": token})):
+        await revoke_unheard(world, token)
     assert "token_revoked" in "".join(await world.hear(sid))
 
 
@@ -203,12 +204,8 @@ async def test_a_kick_that_the_bus_lost_is_seen_by_who_prolongs(
     new = world.services.tokens.issue(UserId("ann")).token
     sid = await world.connect(old)
     await world.hear(sid)
-    store = held(world, monkeypatch, "user")
-    asking = asyncio.create_task(world.say(sid, "421" + json.dumps(["reauth", {"token": new}])))
-    await until(lambda: store.asked == 1)
-    await revoke_unheard(world, new)
-    store.release()
-    await asking
+    async with while_it_says(world, monkeypatch, "user", sid, event("reauth", new)):
+        await revoke_unheard(world, new)
     (answer,) = await world.hear(sid)
     assert "token_revoked" in answer
 
@@ -221,13 +218,9 @@ async def test_who_is_looked_at_when_the_node_begins_to_leave_is_not_let_in(
 ) -> None:
     token = await world.user("ann")
     sid = await world.open()
-    store = held(world, monkeypatch, "newcomers")
-    coming = asyncio.create_task(world.say(sid, "40" + json.dumps({"token": token})))
-    await until(lambda: store.asked == 1)
-    world.services.health.drain()
-    await world.gateway.drain(0.0)
-    store.release()
-    await coming
+    async with while_it_says(world, monkeypatch, "newcomers", sid, "40" + json.dumps({"token": token})):
+        world.services.health.drain()
+        await world.gateway.drain(0.0)
     assert (world.application.realtime.engine.sockets, world.peers()) == ({}, [])
 
 
@@ -281,10 +274,8 @@ async def test_two_tokens_at_the_same_moment_make_one_user(world: World) -> None
     assert rooms == [f"user:{peer.user_id}"]
     await world.say(sid, "1")
     await until(lambda: not world.peers())
-    assert (world.services.websocket.get_connected_count(), len(world.application.realtime.channels)) == (
-        0,
-        0,
-    )
+    assert world.services.websocket.get_connected_count() == 0
+    assert len(world.application.realtime.channels) == 0
 
 
 # ---------------------------------------------------------------- trouble with the store

@@ -1,19 +1,17 @@
-"""Our rooms against python-socketio's own manager as the oracle, under random operations."""
+"""Our rooms against python-socketio's own manager as the oracle; emits; the kept list of a large room."""
 
 import asyncio
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from hypothesis import settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 from socketio import packet
 from socketio.async_manager import AsyncManager
 
 from backend.app.realtime.bus.manager import BusManager
-from backend.app.realtime.rooms import RoomManager
-from backend.app.realtime.websocket import Message
+from backend.app.realtime.rooms import AUDIENCE_SOCKETS, RoomManager
 from tests.support.backend.bells import FakeSession
 
 ROOMS = ["live", "user:1", "claim:1", "claim:2"]
@@ -159,13 +157,6 @@ TestRooms = Rooms.TestCase
 # ---------------------------------------------------------------- emit
 
 
-@pytest.fixture
-def loop() -> Iterator[asyncio.AbstractEventLoop]:
-    made = asyncio.new_event_loop()
-    yield made
-    made.close()
-
-
 async def a_room(*members: str) -> tuple[RoomManager, dict[str, FakeSession]]:
     """A manager with connected sockets in room `r`, by Engine.IO id."""
     manager = managed(RoomManager)
@@ -255,13 +246,10 @@ async def test_rooms_coming_and_going_are_told() -> None:
     assert told == [("s", True), ("s", False)]
 
 
-def test_messages_are_shared_between_recipients(loop: asyncio.AbstractEventLoop) -> None:
-    async def emitted() -> list[Message]:
-        manager, sessions = await a_room("a", "b")
-        await manager.emit("e", 1, "/", room="r")
-        return [session.messages[0] for session in sessions.values()]
-
-    one, two = loop.run_until_complete(emitted())
+async def test_messages_are_shared_between_recipients() -> None:
+    manager, sessions = await a_room("a", "b")
+    await manager.emit("e", 1, "/", room="r")
+    one, two = (session.messages[0] for session in sessions.values())
     assert one.wire == two.wire
 
 
@@ -276,3 +264,78 @@ class SilentBus:
     """Takes no notice."""
 
     on_raw: Any = None
+
+
+# ---------------------------------------------------------------- the kept list of a large room's sessions
+
+
+LARGE = AUDIENCE_SOCKETS + 4
+
+
+async def a_large_room(size: int) -> tuple[RoomManager, list[str]]:
+    """A manager with `size` sockets in room `r`; their ids in the order they came."""
+    manager = managed(RoomManager)
+    return manager, [await a_member(manager, number) for number in range(size)]
+
+
+async def a_member(manager: RoomManager, number: int) -> str:
+    eio_sid = f"eio{number}"
+    manager.server.eio.sockets[eio_sid] = object()
+    sid = await manager.pre_connect(eio_sid, "/")
+    assert sid is not None
+    manager.basic_enter_room(sid, "/", "r")
+    return sid
+
+
+def members(manager: RoomManager) -> set[Any]:
+    everybody = manager.rooms["/"]
+    sockets = manager.server.eio.sockets
+    return {sockets[eio_sid] for eio_sid in everybody.get("r", {}).values()}
+
+
+async def test_the_list_is_kept_while_nobody_comes_or_goes() -> None:
+    manager, _ = await a_large_room(LARGE)
+    assert manager.sessions("r") is manager.sessions("r")
+
+
+async def test_who_comes_is_in_the_list() -> None:
+    manager, _ = await a_large_room(LARGE)
+    manager.sessions("r")
+    await a_member(manager, LARGE)
+    assert manager.server.eio.sockets[f"eio{LARGE}"] in manager.sessions("r")
+
+
+@pytest.mark.parametrize("way", ["leave", "disconnect"])
+async def test_who_goes_is_not_in_the_list(way: str) -> None:
+    manager, sids = await a_large_room(LARGE)
+    gone = manager.sessions("r")[0]
+    if way == "leave":
+        manager.basic_leave_room(sids[0], "/", "r")
+    else:
+        manager.basic_disconnect(sids[0], "/")
+    assert gone not in manager.sessions("r")
+
+
+async def test_an_emptied_room_has_nobody() -> None:
+    manager, sids = await a_large_room(LARGE)
+    manager.sessions("r")
+    for sid in sids:
+        manager.basic_disconnect(sid, "/")
+    assert manager.sessions("r") == []
+
+
+@given(
+    steps=st.lists(st.tuples(st.sampled_from(["leave", "enter", "disconnect"]), st.integers(0, LARGE - 1)))
+)
+async def test_after_any_coming_and_going_the_list_is_the_room(steps: list[tuple[str, int]]) -> None:
+    manager, sids = await a_large_room(LARGE)
+    for step, number in steps:
+        sid = sids[number]
+        if step == "leave":
+            manager.basic_leave_room(sid, "/", "r")
+        elif step == "disconnect":
+            manager.basic_disconnect(sid, "/")
+        elif sid in manager.rooms.get("/", {}).get(None, {}):
+            manager.basic_enter_room(sid, "/", "r")
+        found = manager.sessions("r") if "/" in manager.rooms else []
+        assert set(found) == (members(manager) if "/" in manager.rooms else set())

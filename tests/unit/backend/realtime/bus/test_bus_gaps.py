@@ -1,7 +1,7 @@
 """A gap is compared from its beginning, whatever else goes wrong until the comparison has succeeded."""
 
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 
@@ -38,14 +38,13 @@ class Comparisons:
 
 
 @pytest.fixture
-def loop() -> Iterator[VirtualLoop]:
-    with VirtualLoop() as made:
-        yield made
-
-
-@pytest.fixture
 def metrics() -> Metrics:
     return Metrics("0", "n")
+
+
+def compared_by(metrics: Metrics, *troubles: Exception) -> tuple[Comparisons, Gaps]:
+    store = Comparisons(*troubles)
+    return store, Gaps(metrics, store.compare)
 
 
 def is_open(metrics: Metrics) -> float | None:
@@ -56,16 +55,14 @@ def is_open(metrics: Metrics) -> float | None:
 
 
 def test_a_gap_is_compared_from_its_beginning(loop: VirtualLoop, metrics: Metrics) -> None:
-    store = Comparisons()
-    gaps = Gaps(metrics, store.compare)
+    store, gaps = compared_by(metrics)
     gaps.everything(loop.time() - 60)
     loop.begin(gaps.run_repairs())
     assert store.asked == [(None, 60.0)]
 
 
 def test_a_second_gap_does_not_shorten_the_first(loop: VirtualLoop, metrics: Metrics) -> None:
-    store = Comparisons()
-    gaps = Gaps(metrics, store.compare)
+    store, gaps = compared_by(metrics)
     gaps.everything(loop.time() - 60)
     gaps.everything(loop.time())
     loop.begin(gaps.run_repairs())
@@ -75,8 +72,7 @@ def test_a_second_gap_does_not_shorten_the_first(loop: VirtualLoop, metrics: Met
 def test_a_comparison_that_is_tried_again_begins_where_the_first_did(
     loop: VirtualLoop, metrics: Metrics
 ) -> None:
-    store = Comparisons(UnavailableError("no answer"), UnavailableError("no answer"))
-    gaps = Gaps(metrics, store.compare)
+    store, gaps = compared_by(metrics, UnavailableError("no answer"), UnavailableError("no answer"))
     gaps.everything(loop.time() - 5)
     loop.begin(gaps.run_repairs())
     loop.advance(30)
@@ -84,8 +80,7 @@ def test_a_comparison_that_is_tried_again_begins_where_the_first_did(
 
 
 def test_after_a_comparison_the_next_gap_begins_anew(loop: VirtualLoop, metrics: Metrics) -> None:
-    store = Comparisons()
-    gaps = Gaps(metrics, store.compare)
+    store, gaps = compared_by(metrics)
     gaps.everything(loop.time() - 60)
     loop.begin(gaps.run_repairs())
     gaps.everything(loop.time() - 2)
@@ -94,8 +89,7 @@ def test_after_a_comparison_the_next_gap_begins_anew(loop: VirtualLoop, metrics:
 
 
 def test_a_gap_during_a_comparison_is_compared_after_it(loop: VirtualLoop, metrics: Metrics) -> None:
-    store = Comparisons()
-    gaps = Gaps(metrics, store.compare)
+    store, gaps = compared_by(metrics)
 
     def once_more() -> None:
         store.meanwhile = lambda: None
@@ -108,8 +102,7 @@ def test_a_gap_during_a_comparison_is_compared_after_it(loop: VirtualLoop, metri
 
 
 def test_an_error_of_ours_keeps_what_was_pending(loop: VirtualLoop, metrics: Metrics) -> None:
-    store = Comparisons(ValueError("a mistake"))
-    gaps = Gaps(metrics, store.compare)
+    store, gaps = compared_by(metrics, ValueError("a mistake"))
     gaps.everything(loop.time() - 60)
     failed = loop.begin(gaps.run_repairs())
     assert isinstance(failed.exception(), ValueError)
@@ -118,8 +111,7 @@ def test_an_error_of_ours_keeps_what_was_pending(loop: VirtualLoop, metrics: Met
 
 
 def test_an_error_of_ours_keeps_the_rooms(loop: VirtualLoop, metrics: Metrics) -> None:
-    store = Comparisons(ValueError("a mistake"))
-    gaps = Gaps(metrics, store.compare)
+    store, gaps = compared_by(metrics, ValueError("a mistake"))
     gaps.room("user:ann", loop.time())
     failed = loop.begin(gaps.run_repairs())
     assert isinstance(failed.exception(), ValueError)
@@ -138,8 +130,7 @@ def test_the_gauge_is_up_from_a_gap_on(loop: VirtualLoop, metrics: Metrics) -> N
 
 
 def test_the_gauge_stays_up_while_the_comparison_fails(loop: VirtualLoop, metrics: Metrics) -> None:
-    store = Comparisons(*[UnavailableError("no answer")] * 100)
-    gaps = Gaps(metrics, store.compare)
+    store, gaps = compared_by(metrics, *[UnavailableError("no answer")] * 100)
     gaps.everything(loop.time())
     loop.begin(gaps.run_repairs())
     loop.advance(10)
@@ -147,8 +138,7 @@ def test_the_gauge_stays_up_while_the_comparison_fails(loop: VirtualLoop, metric
 
 
 def test_the_gauge_is_down_when_the_comparison_has_succeeded(loop: VirtualLoop, metrics: Metrics) -> None:
-    store = Comparisons(UnavailableError("no answer"))
-    gaps = Gaps(metrics, store.compare)
+    _, gaps = compared_by(metrics, UnavailableError("no answer"))
     gaps.everything(loop.time())
     loop.begin(gaps.run_repairs())
     loop.advance(10)
@@ -185,6 +175,12 @@ class Node:
         for work in (self.bus.run_publisher, self.bus.run_listener, self.bus.run_heartbeat):
             self.loop.begin(work())
         return self
+
+    def want(self, room: str) -> None:
+        async def now() -> None:
+            self.bus.want(room)
+
+        self.loop.begin(now())
 
     def repair(self) -> None:
         self.loop.begin(self.bus.gaps.run_repairs())
@@ -259,11 +255,7 @@ def test_a_resync_that_does_not_say_how_long_is_a_gap(loop: VirtualLoop, redis: 
 def test_a_room_is_compared_since_this_connection_began(loop: VirtualLoop, redis: FakeRedis) -> None:
     node = Node(loop, "one")
     node.repair()
-
-    async def want() -> None:
-        node.bus.want("live")
-
-    loop.begin(want())
+    node.want("live")
     loop.advance(3)
     begun_s = loop.time()
     node.start()
@@ -276,11 +268,7 @@ def test_a_room_that_is_wanted_later_does_not_widen_the_window(loop: VirtualLoop
     node = Node(loop, "one").start()
     node.repair()
     loop.advance(600)
-
-    async def want() -> None:
-        node.bus.want("user:ann")
-
-    loop.begin(want())
+    node.want("user:ann")
     loop.advance(1)
     rooms, silent_s = node.comparisons.asked[-1]
     assert (rooms, silent_s < 5) == (["user:ann"], True)

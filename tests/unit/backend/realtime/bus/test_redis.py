@@ -1,12 +1,14 @@
-"""Which Redis a bus URL means."""
+"""Which Redis a bus URL means, and that connections to it are let go to the end."""
 
+import asyncio
 from typing import Any
 
 import pytest
 from redis.asyncio.sentinel import SentinelConnectionPool
+from redis.exceptions import ConnectionError as RedisConnectionError
 
 from backend.app.errors import SetupError
-from backend.app.realtime.bus.redis import connect
+from backend.app.realtime.bus.redis import connect, let_go
 
 
 def arguments(url: str, attempt: int = 0) -> dict[str, Any]:
@@ -75,3 +77,43 @@ def test_a_subscriber_waits_without_limit_and_others_do_not() -> None:
     blocking = connect("redis://example", blocking=True).connection_pool.connection_kwargs
     assert blocking["socket_timeout"] is None
     assert arguments("redis://example")["socket_timeout"] == 1.0
+
+
+# ---------------------------------------------------------------- letting go
+
+
+class Pool:
+    """Closes its connection in a task of its own, as the library does."""
+
+    def __init__(self) -> None:
+        self.closing = asyncio.Event()
+        self.closed = False
+
+    async def aclose(self) -> None:
+        self.closing.set()
+        await asyncio.gather(self._disconnect())
+
+    async def _disconnect(self) -> None:
+        await asyncio.sleep(0)
+        self.closed = True
+
+
+class Broken:
+    async def aclose(self) -> None:
+        raise RedisConnectionError("gone already")
+
+
+async def test_a_cancellation_meanwhile_leaves_nothing_open() -> None:
+    pools = [Pool(), Pool()]
+    letting_go = asyncio.create_task(let_go(*pools))
+    await pools[0].closing.wait()
+    letting_go.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await letting_go
+    assert [pool.closed for pool in pools] == [True, True]
+
+
+async def test_one_that_cannot_be_closed_does_not_keep_the_next_open() -> None:
+    pool = Pool()
+    await let_go(Broken(), pool)
+    assert pool.closed

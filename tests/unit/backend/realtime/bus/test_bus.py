@@ -1,4 +1,4 @@
-"""What cannot be published is counted and announced to the others, whatever way the connection broke."""
+"""What cannot be published is announced to the others; which rooms a node hears when members come and go."""
 
 import asyncio
 import random
@@ -14,7 +14,9 @@ from backend.app.contracts.types import DeliveryClass
 from backend.app.notifier import outside
 from backend.app.observability.metrics import Metrics
 from backend.app.realtime.bus import bus as bus_module
+from backend.app.realtime.bus import messages
 from backend.app.realtime.bus.bus import Bus
+from backend.app.realtime.bus.cluster import SLOTS, Layout, Master, Masters
 from backend.app.realtime.bus.messages import Resync, unpack_control
 from backend.app.realtime.websocket import encode
 from backend.app.settings import load_settings
@@ -68,6 +70,10 @@ class Client:
     async def aclose(self) -> None: ...
 
 
+def a_bus(url: str = "redis://nowhere") -> Bus:
+    return Bus(url, "n", Metrics("0", "n"), random.Random(1))
+
+
 def push(bus: Bus, name: str = "x") -> None:
     bus.publish("room", encode([(name, {})], DeliveryClass.CONTROL))
 
@@ -76,7 +82,7 @@ def push(bus: Bus, name: str = "x") -> None:
 async def publishing(monkeypatch: pytest.MonkeyPatch, client: Any) -> AsyncIterator[Bus]:
     """A bus that publishes with this client; nothing else of it runs."""
     monkeypatch.setattr(bus_module, "connect", lambda *_, **__: client)
-    bus = Bus("redis://nowhere", "n", Metrics("0", "n"), random.Random(1))
+    bus = a_bus()
     publisher = asyncio.create_task(bus.run_publisher())
     try:
         yield bus
@@ -98,18 +104,12 @@ async def test_after_a_failure_the_others_are_told_to_compare(
     monkeypatch: pytest.MonkeyPatch, trouble: Exception
 ) -> None:
     client: Any = Client(trouble)
-    monkeypatch.setattr(bus_module, "connect", lambda *_, **__: client)
-    metrics = Metrics("0", "n")
-    bus = Bus("redis://nowhere", "n", metrics, random.Random(1))
-    publisher = asyncio.create_task(bus.run_publisher())
-    try:
-        bus.publish("room", encode([("x", {})], DeliveryClass.CONTROL))
+    async with publishing(monkeypatch, client) as bus:
+        push(bus)
         await until(lambda: not client.troubles, "the failure")
-        bus.publish("room", encode([("y", {})], DeliveryClass.CONTROL))
+        push(bus, "y")
         await until(lambda: client.published, "the next one")
         assert client.resyncs == 1
-    finally:
-        await end([publisher])
 
 
 async def test_an_error_in_place_of_the_cancellation_ends_the_publisher(
@@ -118,9 +118,9 @@ async def test_an_error_in_place_of_the_cancellation_ends_the_publisher(
     client: Any = Client()
     client.hangs = True
     monkeypatch.setattr(bus_module, "connect", lambda *_, **__: client)
-    bus = Bus("redis://nowhere", "n", Metrics("0", "n"), random.Random(1))
+    bus = a_bus()
     publisher = asyncio.create_task(bus.run_publisher())
-    bus.publish("room", encode([("x", {})], DeliveryClass.CONTROL))
+    push(bus)
     await until(lambda: client.waiting, "it waits for an answer")
     publisher.cancel()
     await asyncio.wait([publisher], timeout=5)
@@ -168,7 +168,7 @@ async def test_a_batch_lost_to_an_error_of_ours_is_announced_when_the_loop_runs_
 ) -> None:
     client: Any = Client(ValueError("a mistake"))
     monkeypatch.setattr(bus_module, "connect", lambda *_, **__: client)
-    bus = Bus("redis://nowhere", "n", Metrics("0", "n"), random.Random(1))
+    bus = a_bus()
     push(bus)
     with pytest.raises(ValueError, match="a mistake"):
         await bus.run_publisher()
@@ -216,3 +216,109 @@ async def test_what_a_process_outside_pushed_is_sent_although_its_block_fails(
             services.websocket.emit_to_all("server_draining", {"reconnect_after_ms": 1})
             raise KeyError("its own")
     assert len(client.published) == 1
+
+
+# ---------------------------------------------------------------- subscriptions
+
+
+class Connections:
+    """Answers a subscription when `open` is set; remembers what is heard."""
+
+    def __init__(self) -> None:
+        self.open = asyncio.Event()
+        self.heard: set[str] = set()
+        self.asked: list[str] = []
+        self.let_go: list[str] = []
+
+    async def subscribe(self, *channels: str) -> None:
+        self.asked += channels
+        await self.open.wait()
+        self.heard.update(channels)
+
+    async def unsubscribe(self, *channels: str) -> None:
+        self.let_go += channels
+        self.heard.difference_update(channels)
+
+
+async def test_a_room_that_is_wanted_again_while_others_are_subscribed_is_not_let_go() -> None:
+    connections: Any = Connections()
+    ann, ben, eve = (messages.room_channel(f"user:{name}") for name in ("ann", "ben", "eve"))
+    bus = a_bus()
+    bus._subscribed = {"user:ann": 0.0, "user:eve": 0.0}  # both have lingered long enough
+    connections.heard = {ann, eve}
+    bus.want("user:ben")
+    keeper = asyncio.create_task(bus._keep_subscriptions(connections, 0.0))
+    try:
+        await until(lambda: connections.asked, "a subscription is under way")
+        bus.want("user:ann")
+        connections.open.set()
+        await until(lambda: connections.let_go, "what nobody wants is let go")
+        assert connections.heard == {ann, ben}
+    finally:
+        await end([keeper])
+
+
+class ShardConnection:
+    """A connection to one master of a cluster. Confirmations of a let-go are held until `confirm`."""
+
+    def __init__(self) -> None:
+        self._messages: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+        self.unconfirmed: list[str] = []
+        self.subscribed: list[str] = []
+
+    def say(self, kind: str, channel: str) -> None:
+        self._messages.put_nowait({"type": kind, "channel": channel.encode(), "data": 1})
+
+    async def ssubscribe(self, channel: str) -> None:
+        self.subscribed.append(channel)
+
+    async def sunsubscribe(self, channel: str) -> None:
+        self.unconfirmed.append(channel)
+
+    def confirm(self) -> None:
+        for channel in self.unconfirmed:
+            self.say("sunsubscribe", channel)
+
+    async def get_message(self, timeout: float) -> dict[str, Any] | None:
+        try:
+            async with asyncio.timeout(timeout):
+                return await self._messages.get()
+        except TimeoutError:
+            return None
+
+
+@asynccontextmanager
+async def listening() -> AsyncIterator[tuple[Bus, ShardConnection, asyncio.Task[None]]]:
+    """A bus that hears ann's room on a cluster of one master, its connection, and its reader."""
+    shards = Masters("redis+cluster://127.0.0.1:1", Layout([Master("127.0.0.1", 1)], [(0, SLOTS - 1, 0)]))
+    connection: Any = ShardConnection()
+    shards.pubsubs = [connection]
+    bus = a_bus("redis+cluster://127.0.0.1:1")
+    bus._beat_channels, bus._beats_heard_s = ["beat"], [asyncio.get_running_loop().time()]
+    bus._subscribed = {"user:ann": 0.0}
+    bus._changed.set()
+    reader = asyncio.create_task(bus._read_shard(shards, 0))
+    keeper = asyncio.create_task(bus._keep_subscriptions(shards, 0.0))
+    try:
+        yield bus, connection, reader
+    finally:
+        await end([reader, keeper])
+
+
+async def test_letting_a_room_go_and_wanting_it_again_is_no_moving_of_slots() -> None:
+    async with listening() as (bus, connection, reader):
+        await until(lambda: connection.unconfirmed, "it is let go")
+        bus.want("user:ann")
+        await until(lambda: connection.subscribed, "it is subscribed again")
+        connection.confirm()
+        connection.say("ssubscribe", messages.room_channel("user:ben"))
+        await until(lambda: reader.done() or "user:ben" in bus.gaps._rooms, "all was read")
+        assert not reader.done()
+
+
+async def test_a_room_that_the_server_lets_go_is_a_moving_of_slots() -> None:
+    async with listening() as (bus, connection, reader):
+        bus.want("user:ann")
+        connection.say("sunsubscribe", messages.room_channel("user:ann"))
+        await until(reader.done, "the reader gives up")
+        assert "slots" in str(reader.exception())
