@@ -137,19 +137,10 @@ def test_one_lost_message_where_there_was_none_is_worse(name: str) -> None:
     assert (told.exit_code, told.worse) == (1, [name])
 
 
-def test_losing_no_more_than_before_is_no_change() -> None:
-    told = compared(side(1, ledger={"lost": 7}), side(2, ledger={"lost": 7}))
-    assert told.exit_code == 0
-
-
-def test_losing_much_more_than_before_is_worse() -> None:
-    told = compared(side(1, ledger={"lost": 7}), side(2, ledger={"lost": 90}))
-    assert told.worse == ["lost"]
-
-
-def test_losing_nothing_any_more_is_better() -> None:
-    told = compared(side(1, ledger={"lost": 7}), side(2))
-    assert told.better == ["lost"]
+@pytest.mark.parametrize(("lost", "worse", "better"), [(7, [], []), (90, ["lost"], []), (0, [], ["lost"])])
+def test_losing_is_compared_with_what_was_lost_before(lost: int, worse: list[str], better: list[str]) -> None:
+    told = compared(side(1, ledger={"lost": 7}), side(2, ledger={"lost": lost}))
+    assert (told.worse, told.better, told.exit_code) == (worse, better, 1 if worse else 0)
 
 
 def test_a_server_that_died_is_worse() -> None:

@@ -81,20 +81,17 @@ def test_a_pass_is_a_suite_without_trouble() -> None:
     assert [found.get(key) for key in ("failures", "errors", "tests")] == ["0", "0", "11"]
 
 
-def test_a_broken_level_is_one_failure() -> None:
-    assert failing(result(p99_ms=99), "failure") == ["fanout_p99_ms"]
+TROUBLES: dict[str, tuple[dict[str, Any], str, list[str]]] = {
+    "a broken level": ({"p99_ms": 99}, "failure", ["fanout_p99_ms"]),
+    "an invalid run": ({"generator": {"cpu_share": 0.99}}, "error", ["honest"]),
+    "an open ledger": ({"ledger": {"expected": 50, "balanced": False}}, "error", ["balanced", "honest"]),
+    "a server that died": ({"server": {"died": "it ended with status 1"}}, "failure", ["stays up"]),
+}
 
 
-def test_an_invalid_run_is_an_error_of_the_harness() -> None:
-    assert failing(result(generator={"cpu_share": 0.99}), "error") == ["honest"]
-
-
-def test_an_unbalanced_ledger_is_an_error_of_the_ledger_too() -> None:
-    assert failing(result(ledger={"expected": 50, "balanced": False}), "error") == ["balanced", "honest"]
-
-
-def test_a_server_that_died_is_a_failure() -> None:
-    assert failing(result(server={"died": "it ended with status 1"}), "failure") == ["stays up"]
+@pytest.mark.parametrize(("changes", "kind", "cases"), TROUBLES.values(), ids=TROUBLES)
+def test_trouble_is_a_failure_or_an_error(changes: dict[str, Any], kind: str, cases: list[str]) -> None:
+    assert failing(result(**changes), kind) == cases
 
 
 @pytest.mark.parametrize("trouble", [{}, {"interrupted": True}, {"server": {"died": "x"}}, {"publishes": {}}])

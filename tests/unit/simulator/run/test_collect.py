@@ -162,31 +162,30 @@ async def test_a_node_that_does_not_answer_has_no_page() -> None:
         assert list(await scrape(Endpoint.parse(here), ready)) == ["here"]
 
 
-def test_the_growth_is_that_of_all_nodes() -> None:
-    assert growth(pages(a=10, b=100), pages(a=13, b=104)) == {"events_total": 7}
+AGAIN = [
+    pages(a=a) | {"b": Page({"events_total": b}, start)} for a, b, start in ((10, 100, 1.0), (13, 900, 2.0))
+]
+GROWTHS = {
+    "that of all nodes": (pages(a=10, b=100), pages(a=13, b=104), {"events_total": 7}),
+    "without what did not grow": (pages(a=10), pages(a=10), {}),
+    "without a node whose counters fell": (pages(a=10, b=100), pages(a=13, b=5), {"events_total": 3}),
+    "without a node that started again, however much it counted": (*AGAIN, {"events_total": 3}),
+}
 
 
-def test_what_did_not_grow_is_left_out() -> None:
-    assert growth(pages(a=10), pages(a=10)) == {}
-
-
-def test_a_node_whose_counters_fell_is_left_out() -> None:
-    assert growth(pages(a=10, b=100), pages(a=13, b=5)) == {"events_total": 3}
-
-
-def test_a_node_that_started_again_is_left_out_however_much_it_counted() -> None:
-    before = pages(a=10) | {"b": Page({"events_total": 100}, 1.0)}
-    after = pages(a=13) | {"b": Page({"events_total": 900}, 2.0)}
-    assert growth(before, after) == {"events_total": 3}
+@pytest.mark.parametrize(("before", "after", "grown"), GROWTHS.values(), ids=GROWTHS)
+def test_the_growth(before: dict[str, Page], after: dict[str, Page], grown: dict[str, int]) -> None:
+    assert growth(before, after) == grown
 
 
 def test_what_is_left_out_is_named() -> None:
     assert left_out(pages(a=10, b=100), pages(a=13, b=5, c=1)).startswith("server.metrics are without b, c:")
 
 
-def test_nothing_is_said_when_all_are_in() -> None:
-    assert left_out(pages(a=10, b=100), pages(a=13, b=105)) == ""
-
-
-def test_nothing_is_said_of_a_server_without_metrics() -> None:
-    assert (left_out({}, {}), left_out(pages(a=1), {})) == ("", "")
+@pytest.mark.parametrize(
+    ("before", "after"), [(pages(a=10, b=100), pages(a=13, b=105)), ({}, {}), (pages(a=1), {})]
+)
+def test_nothing_is_said_when_all_are_in_or_there_are_no_metrics(
+    before: dict[str, Page], after: dict[str, Page]
+) -> None:
+    assert left_out(before, after) == ""
