@@ -23,9 +23,9 @@ import uvloop
 
 from simulator.ledger.broadcast_audit import Bounds
 from simulator.ledger.broadcasts import Kind, Row
-from simulator.ledger.disconnects import Outages
+from simulator.ledger.disconnects import Disconnects
 from simulator.ledger.ledger import Ledger
-from simulator.profiles.virtual_client import Member
+from simulator.profiles.virtual_client import VirtualClient
 from simulator.socketio_client import Endpoint, HeartbeatSweep, LeanClient, ReconnectPolicy
 from simulator.socketio_client.codec.websocket import TEXT, encode_frame
 
@@ -137,7 +137,7 @@ class LedgerPeer:
         self._sweep = HeartbeatSweep()
         self._rng = random.Random(1)
         self._ledger = Ledger(0)
-        self._outages = Outages()
+        self._outages = Disconnects()
         self._since_ns = 0
 
     @property
@@ -197,12 +197,12 @@ class LedgerPeer:
             member.client.drop()
 
 
-class LedgerMember(Member):
+class LedgerMember(VirtualClient):
     """One client."""
 
     __slots__ = ("peer",)
 
-    def __init__(self, index: int, peer: LedgerPeer, ledger: Ledger, outages: Outages) -> None:
+    def __init__(self, index: int, peer: LedgerPeer, ledger: Ledger, outages: Disconnects) -> None:
         super().__init__(index, ledger, outages)
         self.peer = peer
 
@@ -213,7 +213,7 @@ class LedgerMember(Member):
             if row is None:
                 row = self.peer.row_of(args)
             row.receive(self.index, at_ns)
-            if self.index in self.outages.hungry:
+            if self.index in self.outages.awaiting_event:
                 self.outages.fed(self.index, at_ns)
 
 

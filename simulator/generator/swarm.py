@@ -11,8 +11,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from ..ledger.broadcasts import NEVER_NS
-from ..ledger.disconnects import Outages
-from ..profiles.virtual_client import Member
+from ..ledger.disconnects import Disconnects
+from ..profiles.virtual_client import VirtualClient
 from ..scenario.models import Scenario
 from ..scenario.schedule import Trouble, narrow_buffers, stream, transports, troubles
 from ..socketio_client import Endpoint, HeartbeatSweep, LeanClient, ReadCache, ReconnectPolicy
@@ -35,8 +35,8 @@ class Swarm:
         self,
         scenario: Scenario,
         endpoint: Endpoint,
-        members: Sequence[Member],
-        outages: Outages,
+        members: Sequence[VirtualClient],
+        outages: Disconnects,
         *,
         part: Slice,
         namespace: str = "/",
@@ -83,7 +83,7 @@ class Swarm:
         slots = asyncio.Semaphore(max(1, phases.connecting // of))
         started_s, done, per_s = time.monotonic(), 0, phases.ramp_per_s / of
 
-        async def connect(member: Member) -> None:
+        async def connect(member: VirtualClient) -> None:
             nonlocal done
             try:
                 member.client.start()
@@ -136,7 +136,7 @@ class Swarm:
             await asyncio.sleep(max(0, due_ns - time.monotonic_ns()) / NS)
             self._strike(self.members[trouble.client - self._part.first], trouble)
 
-    def _strike(self, member: Member, trouble: Trouble) -> None:
+    def _strike(self, member: VirtualClient, trouble: Trouble) -> None:
         now_ns = time.monotonic_ns()
         if trouble.kind == "slow":
             if member.deafen(now_ns):
@@ -147,13 +147,13 @@ class Swarm:
         else:
             member.cut(now_ns, trouble.for_s, silent=trouble.silent or trouble.kind == "half_open")
 
-    def _relieve(self, member: Member) -> None:
+    def _relieve(self, member: VirtualClient) -> None:
         if member.here:
             member.hear_again()
             # A server that gave up on a deaf client is noticed only now: what it sent meanwhile was not owed.
             self._timers.append(asyncio.get_running_loop().call_later(HEALING_S, self._healed, member))
 
-    def _healed(self, member: Member) -> None:
+    def _healed(self, member: VirtualClient) -> None:
         member.deaf_since_ns = NEVER_NS
 
     def _start(self, work: "asyncio._CoroutineLike[None]") -> None:

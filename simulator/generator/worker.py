@@ -13,7 +13,7 @@ from typing import Any
 
 from .. import host
 from ..ledger.broadcast_audit import Bounds
-from ..ledger.disconnects import Outages
+from ..ledger.disconnects import Disconnects
 from ..ledger.durable import Truth
 from ..ledger.ledger import Ledger
 from ..ledger.live import LiveCounts, Watch
@@ -25,7 +25,7 @@ from ..socketio_client import Endpoint
 from .ipc import Slice
 from .publisher import Fact, Publisher
 from .swarm import Swarm
-from .worker_report import Books, ConnectionCounts, Diligence, Sample, WorkerReport
+from .worker_report import ConnectionCounts, LedgerReport, Sample, WorkerHealth, WorkerReport
 
 NS = 1_000_000_000
 WORTH_S = 120.0
@@ -49,7 +49,7 @@ class Retirement:
         self._windows = scenario.windows
         self._age_ns = round((MARGIN_S + scenario.publish.timeout_s) * NS + self._windows.late_ms * 1e6)
         self._start_ns = load_start_ns
-        self.books: Books | None = None
+        self.books: LedgerReport | None = None
         self._seconds: list[SecondCounts] = []
 
     def retire(self, now_ns: int) -> None:
@@ -62,9 +62,9 @@ class Retirement:
             return
         account.overflow = 0  # counted by the ledger at its end
         if self.books is None:
-            self.books = Books.of(account)
+            self.books = LedgerReport.of(account)
         else:
-            self.books.add(Books.of(account))
+            self.books.add(LedgerReport.of(account))
         self._seconds.append(SecondCounts.of(account, self._start_ns, MAX_SECONDS))
         if sum(each.cells.size for each in self._seconds) > MAX_CELLS_WAITING or len(self._seconds) > AT_ONCE:
             self._seconds = [self._sum()]
@@ -75,7 +75,7 @@ class Retirement:
             first.add(other)
         return first
 
-    def add_to(self, books: Books, seconds: SecondCounts) -> None:
+    def add_to(self, books: LedgerReport, seconds: SecondCounts) -> None:
         """Add the past to what was left at the end."""
         if self.books is None:
             return
@@ -105,7 +105,7 @@ class Worker:
         profile: Profile,
         entrance: Endpoint,
         ledger: Ledger,
-        outages: Outages,
+        outages: Disconnects,
         plan: Sequence[Publication],
         now_ns: Callable[[], int],
     ) -> None:
@@ -225,7 +225,7 @@ class Worker:
         account = self.ledger.close(bounds, truth, self._away)
         count = seconds_between(closing.load_start_ns, bounds.closed_ns)
         name = f"clients {self.part.first}..{self.part.first + self.part.count - 1}"
-        diligence = Diligence(
+        diligence = WorkerHealth(
             self.part.number,
             name,
             len(self.swarm.members),
@@ -235,7 +235,7 @@ class Worker:
             self._rss_connected_bytes,
             self.swarm.source_addresses,
         )
-        books = Books.of(account)
+        books = LedgerReport.of(account)
         seconds = SecondCounts.of(account, closing.load_start_ns, count)
         if self._retirement is not None:
             self._retirement.add_to(books, seconds)

@@ -17,7 +17,7 @@ import uvloop
 
 from .. import host
 from ..errors import SimulatorError
-from ..ledger.disconnects import Outages
+from ..ledger.disconnects import Disconnects
 from ..ledger.ledger import Ledger
 from ..profiles.base import Stage
 from ..profiles.registry import make_profile
@@ -73,7 +73,7 @@ class WorkerProcess:
         endpoint = Endpoint.parse(order.url, order.path)
         rest = RestClient(endpoint)
         self._stack.push_async_callback(rest.close)
-        ledger, outages = Ledger(part.count, part.first), Outages()
+        ledger, outages = Ledger(part.count, part.first), Disconnects()
         scenario, tokens_file = order.scenario, order.tokens_file
         profile = make_profile(
             Stage(scenario, endpoint, rest, ledger, outages, order.run_id, tokens_file, None, self._note)

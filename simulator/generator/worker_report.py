@@ -11,9 +11,9 @@ from ..histogram import Histogram
 from ..ledger.disconnects import Absences
 from ..ledger.ledger import Account
 from ..ledger.live import LiveCounts
-from ..ledger.outcomes import Tally
+from ..ledger.outcomes import OutcomeCounts
 from ..ledger.timeline import SecondCounts
-from ..profiles.base import Witness
+from ..profiles.base import ClientFindings
 from ..result import Connections
 from .publisher import Dispatch
 
@@ -74,18 +74,18 @@ class ConnectionCounts:
 
 
 @dataclass(slots=True)
-class Books:
+class LedgerReport:
     """The closed ledger of one process, or of several added up."""
 
-    total: Tally
-    by_kind: dict[str, Tally]
+    total: OutcomeCounts
+    by_kind: dict[str, OutcomeCounts]
     latency: dict[str, Histogram]
     replay: Histogram
     lost: list[str]
     overflow: int
 
     @classmethod
-    def of(cls, account: Account) -> "Books":
+    def of(cls, account: Account) -> "LedgerReport":
         """From one process's account."""
         latency: dict[str, Histogram] = {}
         for name, samples in account.samples.items():
@@ -97,10 +97,10 @@ class Books:
             account.total, account.by_kind, latency, replay, account.lost[:MAX_NAMED], account.overflow
         )
 
-    def add(self, other: "Books") -> None:
+    def add(self, other: "LedgerReport") -> None:
         self.total.add(other.total)
         for name, tally in other.by_kind.items():
-            self.by_kind.setdefault(name, Tally()).add(tally)
+            self.by_kind.setdefault(name, OutcomeCounts()).add(tally)
         for name, histogram in other.latency.items():
             self.latency.setdefault(name, Histogram()).merge(histogram)
         self.replay.merge(other.replay)
@@ -114,7 +114,7 @@ class Books:
 
 
 @dataclass(slots=True)
-class Diligence:
+class WorkerHealth:
     """How well one process kept up during the traffic. rss_before_bytes: before its clients were made;
     rss_connected_bytes: once they were connected."""
 
@@ -132,13 +132,13 @@ class Diligence:
 class WorkerReport:
     """All that a process knows when the run is over. diligence: one for each process."""
 
-    books: Books
+    books: LedgerReport
     seconds: SecondCounts
     absences: Absences
     connections: ConnectionCounts
     dispatch: Dispatch
-    witness: Witness
-    diligence: list[Diligence]
+    witness: ClientFindings
+    diligence: list[WorkerHealth]
 
     def add(self, other: "WorkerReport") -> None:
         self.books.add(other.books)

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .broadcasts import NEVER_NS, NOTHING_RETIRED, Kind, Room, RoomBook, Row, Stream
-from .outcomes import Class, Tally
+from .outcomes import Class, OutcomeCounts
 
 Ints = NDArray[np.int64]
 MAX_NAMED = 20
@@ -33,7 +33,7 @@ class Bounds:
 class Judged:
     """What closing found: counts, and latency samples (receipt time in ns, latency in us)."""
 
-    tally: Tally = field(default_factory=Tally)
+    tally: OutcomeCounts = field(default_factory=OutcomeCounts)
     at_ns: list[Ints] = field(default_factory=list)
     latency_us: list[Ints] = field(default_factory=list)
     delivered_ns: list[Ints] = field(default_factory=list)
@@ -61,7 +61,7 @@ def close_rooms(book: RoomBook, bounds: Bounds) -> dict[Kind, Judged]:
     return found
 
 
-def _count_belated(tally: Tally, times: int, *, was_away: bool) -> None:
+def _count_belated(tally: OutcomeCounts, times: int, *, was_away: bool) -> None:
     """Receipts of messages that were let go of: who was there all the time had them, others perhaps not."""
     tally.received += times
     if was_away:

@@ -11,7 +11,7 @@ from ..result import Reconnect, Recovery
 
 
 @dataclass(slots=True)
-class Outage:
+class Disconnect:
     """One absence. allowed_ns: when the client might come back (the cut itself, or the end of its stay away).
 
     reloaded: the server said honestly that it could not replay; the client reads everything anew, if it can.
@@ -27,24 +27,24 @@ class Outage:
 
 
 @dataclass(slots=True)
-class Outages:
-    """All absences of a run, at most one open per client. hungry: back, but without a message since.
+class Disconnects:
+    """All absences of a run, at most one open per client. awaiting_event: back, but without a message since.
 
     deaf: clients that stopped reading. thrown_out: those of them that the server ended for it.
     """
 
-    all: list[Outage] = field(default_factory=list)
-    open: dict[int, Outage] = field(default_factory=dict)
-    hungry: dict[int, Outage] = field(default_factory=dict)
+    all: list[Disconnect] = field(default_factory=list)
+    open: dict[int, Disconnect] = field(default_factory=dict)
+    awaiting_event: dict[int, Disconnect] = field(default_factory=dict)
     deaf: int = 0
     thrown_out: int = 0
 
-    def cut(self, client: int, at_ns: int, away_ns: int = 0) -> Outage:
+    def cut(self, client: int, at_ns: int, away_ns: int = 0) -> Disconnect:
         """The client was cut off; one that is away already stays in its outage."""
-        self.hungry.pop(client, None)
+        self.awaiting_event.pop(client, None)
         outage = self.open.get(client)
         if outage is None:
-            outage = self.open[client] = Outage(client, at_ns, at_ns + away_ns)
+            outage = self.open[client] = Disconnect(client, at_ns, at_ns + away_ns)
             self.all.append(outage)
         else:
             outage.connected_ns = 0
@@ -56,11 +56,11 @@ class Outages:
         if outage is not None and not outage.connected_ns:
             outage.connected_ns = at_ns
             if not outage.first_event_ns:
-                self.hungry[client] = outage
+                self.awaiting_event[client] = outage
 
     def fed(self, client: int, at_ns: int) -> None:
         """A message came in."""
-        outage = self.hungry.pop(client, None)
+        outage = self.awaiting_event.pop(client, None)
         if outage is not None:
             outage.first_event_ns = at_ns
 
@@ -103,7 +103,7 @@ class Absences:
     caught_up: Histogram = field(default_factory=Histogram)
     outage: Histogram = field(default_factory=Histogram)
 
-    def count(self, outage: Outage, closed_ns: int, *, hole: bool) -> None:
+    def count(self, outage: Disconnect, closed_ns: int, *, hole: bool) -> None:
         """One absence; hole: something is missing that nobody told of."""
         self.drops += 1
         moments = (

@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from .outcomes import Class, Tally
+from .outcomes import Class, OutcomeCounts
 
 MAX_NAMED = 20
 MAX_ARRIVALS = 50_000
@@ -45,14 +45,14 @@ class Cause:
 class Closed:
     """What closing found over many mailboxes. samples: (receipt time ns, latency us)."""
 
-    tally: Tally = field(default_factory=Tally)
+    tally: OutcomeCounts = field(default_factory=OutcomeCounts)
     samples: list[tuple[int, int]] = field(default_factory=list)
     replay_us: list[int] = field(default_factory=list)
     delivered_ns: list[int] = field(default_factory=list)
     lost: list[str] = field(default_factory=list)
 
 
-class Mailbox:
+class DurableStream:
     """One client's copy of one user's stream."""
 
     __slots__ = (

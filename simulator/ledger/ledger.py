@@ -12,8 +12,8 @@ import numpy as np
 
 from .broadcast_audit import Bounds, Ints, Judged, close_rooms, retire_rooms
 from .broadcasts import NEVER_NS, Kind, RoomBook
-from .durable import MAX_ARRIVALS, Cause, Closed, Item, Mailbox, Truth
-from .outcomes import Tally
+from .durable import MAX_ARRIVALS, Cause, Closed, DurableStream, Item, Truth
+from .outcomes import OutcomeCounts
 
 
 @dataclass(slots=True)
@@ -28,8 +28,8 @@ class Samples:
 class Account:
     """The closed ledger. `lost` names the first lost pairs; `delivered_ns`: times of all first receipts."""
 
-    total: Tally
-    by_kind: dict[str, Tally]
+    total: OutcomeCounts
+    by_kind: dict[str, OutcomeCounts]
     samples: dict[str, Samples]
     replay_us: Ints
     delivered_ns: Ints
@@ -53,15 +53,17 @@ class Ledger:
 
     def __init__(self, clients: int, first: int = 0) -> None:
         self.rooms = RoomBook(clients, first)
-        self.mailboxes: dict[int, Mailbox] = {}
+        self.mailboxes: dict[int, DurableStream] = {}
         self.causes: dict[str, Cause] = {}
         self.arrivals: deque[Item] = deque(maxlen=MAX_ARRIVALS)
 
-    def mailbox(self, client: int, user: str) -> Mailbox:
+    def mailbox(self, client: int, user: str) -> DurableStream:
         """The mailbox of a client, made when first named; a client belongs to one user."""
         box = self.mailboxes.get(client)
         if box is None:
-            box = self.mailboxes[client] = Mailbox(client, user, client + self.rooms.first, self.arrivals)
+            box = self.mailboxes[client] = DurableStream(
+                client, user, client + self.rooms.first, self.arrivals
+            )
         return box
 
     def close(
@@ -99,7 +101,7 @@ class Ledger:
 
     def _account(self, judged: dict[Kind, Judged], closed: Closed, holes: dict[int, int]) -> Account:
         by_kind = {kind.value: found.tally for kind, found in judged.items()} | {"durable": closed.tally}
-        total = Tally()
+        total = OutcomeCounts()
         for tally in by_kind.values():
             total.add(tally)
         samples = {

@@ -37,7 +37,7 @@ class Class(IntEnum):
 
 
 @dataclass(slots=True)
-class Tally:
+class OutcomeCounts:
     """Counts per class; see the module for what each means."""
 
     expected: int = 0
@@ -54,7 +54,7 @@ class Tally:
     received: int = 0
     reread: int = 0
 
-    def add(self, other: "Tally") -> None:
+    def add(self, other: "OutcomeCounts") -> None:
         for field in fields(self):
             setattr(self, field.name, getattr(self, field.name) + getattr(other, field.name))
 

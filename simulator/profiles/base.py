@@ -14,7 +14,7 @@ from typing import Any
 from ..errors import SetupError
 from ..faults.hostile_clients import HostileInputs
 from ..generator.publisher import Fact, Outcome
-from ..ledger.disconnects import Outages
+from ..ledger.disconnects import Disconnects
 from ..ledger.durable import Truth
 from ..ledger.ledger import Ledger
 from ..result import Conservation
@@ -22,7 +22,7 @@ from ..scenario.models import Scenario
 from ..scenario.schedule import Publication, Workload, publications
 from ..socketio_client import Endpoint
 from ..target.http_client import RestClient
-from .virtual_client import Member
+from .virtual_client import VirtualClient
 
 Progress = Callable[[int, int], None]
 """Told how much is done, of how much."""
@@ -41,7 +41,7 @@ class Stage:
     endpoint: Endpoint
     rest: RestClient
     ledger: Ledger
-    outages: Outages
+    outages: Disconnects
     run_id: str
     tokens_file: Path | None
     rooms_file: Path | None
@@ -59,7 +59,7 @@ class Reconciled:
 
 
 @dataclass(slots=True)
-class Witness:
+class ClientFindings:
     """What the clients of one process saw beside the ledger; adds up over processes.
 
     truth: durable messages that only this process knows of. violations: the first of what must not be seen.
@@ -73,7 +73,7 @@ class Witness:
     renewed: int = 0
     notes: list[str] = field(default_factory=list)
 
-    def add(self, other: "Witness") -> None:
+    def add(self, other: "ClientFindings") -> None:
         """Add what another process saw."""
         self.truth |= other.truth
         self.violations += other.violations
@@ -116,7 +116,7 @@ class Profile(ABC):
     async def prepare(self, progress: Progress) -> Workload:
         """Make users and rooms ready and say what can be published. Raises SetupError."""
 
-    async def stranger(self) -> HostileInputs:
+    async def hostile_inputs(self) -> HostileInputs:
         """What hostile strangers may use; asked after `prepare`. Raises SetupError."""
         return HostileInputs()
 
@@ -133,7 +133,7 @@ class Profile(ABC):
         return
 
     @abstractmethod
-    def member(self, index: int) -> Member:
+    def member(self, index: int) -> VirtualClient:
         """The client of that index in this process; asked once for each, after `prepare` or `take`."""
 
     @abstractmethod
@@ -148,9 +148,9 @@ class Profile(ABC):
         """Read the truth back, when the traffic has drained, and check its laws."""
         return Reconciled(conservation=Conservation(note=self.nothing_to_check))
 
-    def witness(self) -> Witness:
+    def witness(self) -> ClientFindings:
         """What the clients of this process saw; asked once, at the end."""
-        return Witness()
+        return ClientFindings()
 
     async def close(self) -> None:
         """Let go of everything."""

@@ -10,8 +10,8 @@ import asyncio
 from ..generator.publisher import Outcome
 from ..ledger.durable import Cause, Truth
 from ..scenario.schedule import Publication, Workload
-from .base import Profile, Progress, Stage, Witness
-from .virtual_client import Member
+from .base import ClientFindings, Profile, Progress, Stage
+from .virtual_client import VirtualClient
 
 EVENT = "echo"
 
@@ -31,7 +31,7 @@ class Echo(Profile):
         scenario = self.stage.scenario
         return Workload(scenario.publishers(scenario.clients), barred=[-1], once=False)
 
-    def member(self, index: int) -> Member:
+    def member(self, index: int) -> VirtualClient:
         """A client that echoes."""
         member = EchoMember(index, self.stage)
         self.members[member.number] = member
@@ -42,16 +42,16 @@ class Echo(Profile):
         member = self.members[item.user]
         return await member.echo(item, intended_ns, self.stage.scenario.publish.timeout_s)
 
-    def witness(self) -> Witness:
+    def witness(self) -> ClientFindings:
         """What was asked is what is owed."""
         truth = {
             member.box.user: Truth([(seq, f"{seq}") for seq in sorted(member.owed)])
             for member in self.members.values()
         }
-        return Witness(truth)
+        return ClientFindings(truth)
 
 
-class EchoMember(Member):
+class EchoMember(VirtualClient):
     """owed: numbers of the questions that must have been answered."""
 
     __slots__ = ("_asked", "_waiting", "box", "owed")

@@ -26,8 +26,8 @@ from ..socketio_client import (
     ReconnectPolicy,
 )
 from ..target.http_client import RestError
-from .base import Profile, Progress, Stage, Witness, read_lines
-from .virtual_client import Member
+from .base import ClientFindings, Profile, Progress, Stage, read_lines
+from .virtual_client import VirtualClient
 
 MAX_CACHED = 8_192
 CONNECT_TIMEOUT_S = 20.0
@@ -142,7 +142,7 @@ class Generic(Profile):
         except ConnectFailedError as error:
             raise SetupError(f"The publishing socket could not connect: {error}") from error
 
-    async def stranger(self) -> HostileInputs:
+    async def hostile_inputs(self) -> HostileInputs:
         """One more client than there are, as the template has it."""
         return HostileInputs(self.auth_of(self.stage.scenario.clients + 1))
 
@@ -152,7 +152,7 @@ class Generic(Profile):
         self._room_of = [item.room for item in plan]
         return plan
 
-    def member(self, index: int) -> Member:
+    def member(self, index: int) -> VirtualClient:
         """Client i of the run is in rooms i, i + 1 ... modulo their number."""
         first = self.stage.ledger.rooms.first + index
         count = min(self.spec.rooms.per_client, len(self.rooms))
@@ -249,11 +249,13 @@ class Generic(Profile):
             return None
         return self.streams[self._room_of[int(n)]].row(int(n))
 
-    def witness(self) -> Witness:
+    def witness(self) -> ClientFindings:
         """Messages that were not ours."""
         if not self._foreign:
-            return Witness()
-        return Witness(notes=[f"{self._foreign} messages of other publishers came in and were not judged."])
+            return ClientFindings()
+        return ClientFindings(
+            notes=[f"{self._foreign} messages of other publishers came in and were not judged."]
+        )
 
     async def close(self) -> None:
         """Stop the publishing socket."""
@@ -262,7 +264,7 @@ class Generic(Profile):
             self._sender = None
 
 
-class GenericMember(Member):
+class GenericMember(VirtualClient):
     """One client of a described server."""
 
     __slots__ = ("_cursors", "_join_left", "_recover_left", "_session_ns", "profile", "rooms")

@@ -1,6 +1,6 @@
 """One simulated client: between the wire, which calls it, and the books, which it keeps.
 
-Profiles derive from `Member` and say what to send when connecting, what an event means and when the client
+Profiles derive from `VirtualClient` and say what to send when connecting, what an event means and when the client
 is ready. The base keeps presence and outages right whatever a profile does.
 """
 
@@ -8,12 +8,12 @@ import asyncio
 from collections.abc import Mapping
 
 from ..ledger.broadcasts import NEVER_NS
-from ..ledger.disconnects import Outages
+from ..ledger.disconnects import Disconnects
 from ..ledger.ledger import Ledger
 from ..socketio_client import LeanClient
 
 
-class Member:
+class VirtualClient:
     """Client `index` of this process, `number` of the run.
 
     ready_ns: when it was first ready (connected, authenticated, let into its rooms); 0 before.
@@ -36,7 +36,7 @@ class Member:
 
     client: LeanClient
 
-    def __init__(self, index: int, ledger: Ledger, outages: Outages) -> None:
+    def __init__(self, index: int, ledger: Ledger, outages: Disconnects) -> None:
         self.index = index
         self.number = ledger.rooms.first + index
         self.ledger = ledger
@@ -79,7 +79,7 @@ class Member:
 
     def fed(self, at_ns: int) -> None:
         """A message came in; cheap when the client was not away just now."""
-        if self.index in self.outages.hungry:
+        if self.index in self.outages.awaiting_event:
             self.outages.fed(self.index, at_ns)
 
     def caught_up(self, at_ns: int) -> None:

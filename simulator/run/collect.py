@@ -13,9 +13,9 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from .. import host
 from ..generator.publisher import Dispatch
-from ..generator.worker_report import Books, Diligence, Sample
+from ..generator.worker_report import LedgerReport, Sample, WorkerHealth
 from ..histogram import Histogram
-from ..ledger.outcomes import Tally
+from ..ledger.outcomes import OutcomeCounts
 from ..result import (
     Connections,
     Conservation,
@@ -52,7 +52,7 @@ class Measured:
     phases: list[Phase] = field(default_factory=list)
     connections: Connections = field(default_factory=Connections)
     publishes: Publishes = field(default_factory=Publishes)
-    books: Books | None = None
+    books: LedgerReport | None = None
     schedule_lag: Histogram = field(default_factory=Histogram)
     http: Histogram = field(default_factory=Histogram)
     reconnect: Reconnect = field(default_factory=Reconnect)
@@ -99,7 +99,7 @@ def findings_of(measured: Measured) -> Findings:
     )
 
 
-def ledger_part(tally: Tally, balanced: bool) -> LedgerPart:
+def ledger_part(tally: OutcomeCounts, balanced: bool) -> LedgerPart:
     """A tally as the result holds it."""
     return LedgerPart(**tally.as_dict(), balanced=balanced)
 
@@ -262,7 +262,7 @@ def read(server: ManagedServer | None, shards: Sequence[Sample], metrics: Pages)
 def generator_of(
     before: Meter,
     after: Meter,
-    diligence: Sequence[Diligence],
+    diligence: Sequence[WorkerHealth],
     publishes: Dispatch,
     own_lag: Histogram | None,
     *,
@@ -301,7 +301,7 @@ def generator_of(
     )
 
 
-def _process(each: Diligence, was: Sample, now: Sample, took_s: float) -> GeneratorProcess:
+def _process(each: WorkerHealth, was: Sample, now: Sample, took_s: float) -> GeneratorProcess:
     return GeneratorProcess(
         name=each.name,
         clients=each.clients,

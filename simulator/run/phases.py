@@ -27,7 +27,7 @@ from ..generator.worker import Closing, Worker
 from ..generator.worker_report import Sample, WorkerReport
 from ..host import allow_sockets, free_processors, split_processors
 from ..ledger.broadcast_audit import Bounds
-from ..ledger.disconnects import Outages
+from ..ledger.disconnects import Disconnects
 from ..ledger.ledger import Ledger
 from ..ledger.live import LiveTotals
 from ..ledger.timeline import seconds
@@ -148,7 +148,7 @@ class LoadRun:
         rooms_file = rooms_file if rooms_file and rooms_file.exists() else options.rooms_file
         ledger, run_id = Ledger(scenario.clients if alone else 0), uuid.uuid4().hex[:12]
         stage = Stage(
-            scenario, self.endpoint, rest, ledger, Outages(), run_id, tokens_file, rooms_file, self._note
+            scenario, self.endpoint, rest, ledger, Disconnects(), run_id, tokens_file, rooms_file, self._note
         )
         self.profile = make_profile(stage)
         stack.push_async_callback(self.profile.close)
@@ -180,7 +180,7 @@ class LoadRun:
             async with asyncio.timeout(timeout_s):
                 workload = await self.profile.prepare(lambda done, of: self.ui.progress("set-up", done, of))
                 if self.faults.is_hostile:
-                    self.lent = await self.profile.stranger()
+                    self.lent = await self.profile.hostile_inputs()
         except TimeoutError as error:
             raise SetupError(
                 f"Users and rooms were not ready within {timeout_s:g} s (phases.setup_timeout_s)."

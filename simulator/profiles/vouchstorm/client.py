@@ -16,13 +16,13 @@ import orjson
 from backend.app.contracts.errors import Code
 
 from ...ledger.broadcasts import Kind, Row
-from ...ledger.durable import Mailbox
+from ...ledger.durable import DurableStream
 from ...scenario.models import Scenario
 from ...scenario.schedule import stream
 from ...socketio_client import ClientState, LeanClient
 from ...target.http_client import RestError
-from ..base import Stage, Witness
-from ..virtual_client import Member
+from ..base import ClientFindings, Stage
+from ..virtual_client import VirtualClient
 from .api import Keyring, Person, notifications
 from .fixtures import ClaimRow
 from .personas import ACTIONS
@@ -73,7 +73,7 @@ class Shared:
         self.claims: dict[str, ClaimRow] = {}
         self.count_row = lru_cache(MAX_CACHED)(self._count_row)
         self.share_of = lru_cache(MAX_CACHED)(self._share_of)
-        self.seen = Witness()
+        self.seen = ClientFindings()
         self._held_shares: dict[str, array[int]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -122,7 +122,7 @@ class Shared:
         await self.keyring.close()
 
 
-class VouchstormMember(Member):
+class VouchstormMember(VirtualClient):
     """One socket of one user."""
 
     __slots__ = ("_gap_timer", "_renewal", "_syncing", "_unanswered", "box", "person", "shared", "watches")
@@ -135,7 +135,7 @@ class VouchstormMember(Member):
         self.person = person
         self.watches = watches
         self._renewal = renewal
-        self.box: Mailbox = self.ledger.mailbox(index, person.user_id)
+        self.box: DurableStream = self.ledger.mailbox(index, person.user_id)
         self._unanswered = 0
         self._syncing = False
         self._gap_timer: asyncio.TimerHandle | None = None
@@ -230,7 +230,7 @@ class VouchstormMember(Member):
         else:
             self._control(name, args, at_ns)
             return
-        if self.index in self.outages.hungry:
+        if self.index in self.outages.awaiting_event:
             self.outages.fed(self.index, at_ns)
 
     def _durable(self, args: bytes, at_ns: int, event: int) -> None:

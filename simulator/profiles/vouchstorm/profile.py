@@ -28,8 +28,8 @@ from ...ledger.durable import Cause, Truth
 from ...result import Conservation
 from ...scenario.schedule import Publication, Workload, stream
 from ...target.http_client import Reply, RestError
-from ..base import Profile, Progress, Reconciled, Stage, Witness
-from ..virtual_client import Member
+from ..base import ClientFindings, Profile, Progress, Reconciled, Stage
+from ..virtual_client import VirtualClient
 from .api import Person, ask, read_claims, read_users, said, word
 from .client import Shared, VouchstormMember, way_of
 from .fixtures import ClaimRow, claim_row, claims, people, register_user
@@ -93,7 +93,7 @@ class Vouchstorm(Profile):
                 "other Socket.IO servers use --profile generic with a [server] table, or --profile echo."
             )
 
-    async def stranger(self) -> HostileInputs:
+    async def hostile_inputs(self) -> HostileInputs:
         """An account of its own, where the server registers people; and what could make it stumble."""
         account = None
         with contextlib.suppress(SetupError):
@@ -118,7 +118,7 @@ class Vouchstorm(Profile):
         book, live = self.stage.ledger.rooms, self.shared.live_room
         self._know([claim_row(book, live, body, owner) for body, owner in rows])
 
-    def member(self, index: int) -> Member:
+    def member(self, index: int) -> VirtualClient:
         """Client n of the run belongs to user `n // sockets_per_user`."""
         scenario, number = self.stage.scenario, self.stage.ledger.rooms.first + index
         watches: tuple[ClaimRow, ...] = ()
@@ -180,7 +180,7 @@ class Vouchstorm(Profile):
         stored = {user.id: Truth([(note.seq, note.id) for note in user.notes]) for user in users}
         return Reconciled(stored, laws)
 
-    def witness(self) -> Witness:
+    def witness(self) -> ClientFindings:
         """What clients were shown that must not be."""
         self.shared.seen.renewed = self.shared.keyring.renewed
         return self.shared.seen

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from simulator.generator.worker import Retirement
-from simulator.generator.worker_report import Books
+from simulator.generator.worker_report import LedgerReport
 from simulator.ledger.broadcast_audit import Bounds
 from simulator.ledger.broadcasts import Kind, Stream
 from simulator.ledger.ledger import Account, Ledger
@@ -55,7 +55,7 @@ def history(seed: int) -> list[tuple[int, str, int, int]]:
     return sorted(events)
 
 
-def play(seed: int, kind: Kind, *, retiring: bool) -> tuple[Books, SecondCounts]:
+def play(seed: int, kind: Kind, *, retiring: bool) -> tuple[LedgerReport, SecondCounts]:
     """The books and the seconds of a history. A client that is away receives nothing, and what it never got
     is not repeated to it."""
     ledger, stream = ready(kind)
@@ -79,12 +79,12 @@ def play(seed: int, kind: Kind, *, retiring: bool) -> tuple[Books, SecondCounts]
             retirement.retire(at_ns)
     end_ns = 120 * NS
     account = ledger.close(Bounds(end_ns, *BOUNDS))
-    books, pace = Books.of(account), SecondCounts.of(account, 0, SECONDS)
+    books, pace = LedgerReport.of(account), SecondCounts.of(account, 0, SECONDS)
     retirement.add_to(books, pace)
     return books, pace
 
 
-def judged(books: Books) -> dict[str, int]:
+def judged(books: LedgerReport) -> dict[str, int]:
     """The classes. What came half a minute late to somebody who had been away is a repeat, or news: who can
     tell any more? Nobody is accused."""
     found = books.total.as_dict()

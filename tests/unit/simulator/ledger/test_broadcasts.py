@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from simulator.ledger.broadcast_audit import Bounds
 from simulator.ledger.broadcasts import Kind, Row, Stream
 from simulator.ledger.ledger import Ledger
-from simulator.ledger.outcomes import Tally
+from simulator.ledger.outcomes import OutcomeCounts
 
 MS = 1_000_000
 GRACE_NS = 100 * MS
@@ -39,7 +39,7 @@ def received(row: Row, at_ns: int, first: int = 0) -> None:
         row.receive(client, at_ns)
 
 
-def close(ledger: Ledger, closed_ns: int = 10_000 * MS) -> Tally:
+def close(ledger: Ledger, closed_ns: int = 10_000 * MS) -> OutcomeCounts:
     account = ledger.close(Bounds(closed_ns, GRACE_NS, LATE_NS))
     assert account.balanced
     return account.total
@@ -228,19 +228,19 @@ class Oracle:
     sent: dict[int, int] = field(default_factory=dict)
     got: list[tuple[int, int, int]] = field(default_factory=list)
 
-    def classes(self, closed_ns: int) -> Tally:
-        tally = Tally(received=len(self.got))
+    def classes(self, closed_ns: int) -> OutcomeCounts:
+        tally = OutcomeCounts(received=len(self.got))
         for position, sent_ns in self.sent.items():
             for client in range(CLIENTS):
                 self.pair(tally, position, sent_ns, client, closed_ns)
         for position, client in sorted({(p, c) for p, c, _ in self.got if p not in self.sent}):
-            self.stranger(tally, position, client, closed_ns)
+            self.hostile_inputs(tally, position, client, closed_ns)
         return tally
 
     def stays_of(self, client: int, closed_ns: int) -> list[tuple[int, int]]:
         return [(start, min(end, closed_ns)) for who, start, end in self.stays if who == client]
 
-    def stranger(self, tally: Tally, position: int, client: int, closed_ns: int) -> None:
+    def hostile_inputs(self, tally: OutcomeCounts, position: int, client: int, closed_ns: int) -> None:
         """A pair that nobody owed: judged by the right the client had when it, or a newer one, first came."""
         times = sum((p, c) == (position, client) for p, c, _ in self.got)
         if not times:
@@ -252,11 +252,11 @@ class Oracle:
         else:
             tally.misrouted += times
 
-    def pair(self, tally: Tally, position: int, sent_ns: int, client: int, closed_ns: int) -> None:
+    def pair(self, tally: OutcomeCounts, position: int, sent_ns: int, client: int, closed_ns: int) -> None:
         mine = [(index, at) for index, (p, c, at) in enumerate(self.got) if (p, c) == (position, client)]
         owed = [end for start, end in self.stays_of(client, closed_ns) if start <= sent_ns < end]
         if not owed:
-            self.stranger(tally, position, client, closed_ns)
+            self.hostile_inputs(tally, position, client, closed_ns)
             return
         tally.expected += 1
         tally.duplicate += max(0, len(mine) - 1)

@@ -2,14 +2,14 @@
 
 import pytest
 
-from simulator.ledger.disconnects import Outages
+from simulator.ledger.disconnects import Disconnects
 
 MS = 1_000_000
 
 
-def stormed() -> Outages:
+def stormed() -> Disconnects:
     """Client 0 is away for 10 ms on purpose, is back after 15, fed after 17, caught up after 20."""
-    outages = Outages()
+    outages = Disconnects()
     outages.cut(0, 0, 10 * MS)
     outages.connected(0, 15 * MS)
     outages.fed(0, 17 * MS)
@@ -28,14 +28,14 @@ def test_the_whole_outage_counts_from_the_cut() -> None:
 
 
 def test_one_who_is_not_back_is_censored() -> None:
-    outages = Outages()
+    outages = Disconnects()
     outages.cut(0, 0)
     storm = outages.absences({}, 100 * MS).figures()
     assert (storm.drops, storm.reconnected, storm.censored) == (1, 0, 1)
 
 
 def test_one_who_is_back_but_not_caught_up_is_censored() -> None:
-    outages = Outages()
+    outages = Disconnects()
     outages.cut(0, 0)
     outages.connected(0, 5 * MS)
     storm = outages.absences({}, 100 * MS).figures()
@@ -48,7 +48,7 @@ def test_what_happened_after_the_window_is_censored() -> None:
 
 
 def test_a_second_cut_while_away_is_the_same_outage() -> None:
-    outages = Outages()
+    outages = Disconnects()
     outages.cut(0, 0)
     outages.connected(0, 5 * MS)
     outages.cut(0, 6 * MS)
@@ -64,7 +64,7 @@ def test_only_the_first_message_after_the_return_is_timed() -> None:
 
 
 def test_a_message_before_the_return_feeds_nobody() -> None:
-    outages = Outages()
+    outages = Disconnects()
     outages.cut(0, 0)
     outages.fed(0, 1 * MS)
     assert outages.absences({}, 100 * MS).figures().time_to_first_event.count == 0
@@ -93,7 +93,7 @@ def test_a_hole_of_one_who_never_dropped_is_no_recovery_at_all() -> None:
 
 
 def test_the_first_message_is_timed_also_after_catching_up() -> None:
-    outages = Outages()
+    outages = Disconnects()
     outages.cut(0, 0)
     outages.connected(0, 5 * MS)
     outages.caught_up(0, 6 * MS)

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from simulator.ledger.durable import Cause, Closed, Mailbox, Truth
-from simulator.ledger.outcomes import Tally
+from simulator.ledger.durable import Cause, Closed, DurableStream, Truth
+from simulator.ledger.outcomes import OutcomeCounts
 
 GENERAL, TYPED = 1, 2
 LATE_NS = 1_000
@@ -15,22 +15,22 @@ def truth(last: int) -> Truth:
     return Truth([(seq, f"id{seq}") for seq in range(1, last + 1)])
 
 
-def get(box: Mailbox, *seqs: int, at_ns: int = 10) -> None:
+def get(box: DurableStream, *seqs: int, at_ns: int = 10) -> None:
     for seq in seqs:
         box.push(seq, f"id{seq}", at_ns, GENERAL)
 
 
 def close(
-    box: Mailbox, last: int | None, *, away: bool = False, causes: dict[str, Cause] | None = None
-) -> Tally:
+    box: DurableStream, last: int | None, *, away: bool = False, causes: dict[str, Cause] | None = None
+) -> OutcomeCounts:
     closed = Closed()
     box.close(None if last is None else truth(last), causes or {}, LATE_NS, away=away, into=closed)
     assert closed.tally.balanced
     return closed.tally
 
 
-def begun(last_seq: int = 0) -> Mailbox:
-    box = Mailbox(0, "ann")
+def begun(last_seq: int = 0) -> DurableStream:
+    box = DurableStream(0, "ann")
     assert box.cursor() is None
     box.begin(last_seq)
     return box
@@ -153,7 +153,7 @@ def test_first_receipts_agree_with_a_plain_reading_of_the_rules(
     box = begun(baseline)
     get(box, *seqs)
     seen: list[int] = []
-    want = Tally(expected=max(0, last - baseline), received=len(seqs))
+    want = OutcomeCounts(expected=max(0, last - baseline), received=len(seqs))
     for seq in seqs:
         if seq <= baseline:
             want.unowed += 1

@@ -3,7 +3,7 @@
 import numpy as np
 
 from simulator.ledger.ledger import Account, Samples
-from simulator.ledger.outcomes import Tally
+from simulator.ledger.outcomes import OutcomeCounts
 from simulator.ledger.timeline import SecondCounts, seconds, seconds_between
 from simulator.result import FaultMark
 
@@ -13,7 +13,7 @@ NS = 1_000_000_000
 def account(at_s: list[float], latency_ms: list[int]) -> Account:
     at_ns = np.array([round(at * NS) for at in at_s], dtype=np.int64)
     samples = {"snapshot": Samples(at_ns, np.array(latency_ms, dtype=np.int64) * 1000)}
-    return Account(Tally(), {}, samples, np.empty(0, dtype=np.int64), at_ns, [], 0, {})
+    return Account(OutcomeCounts(), {}, samples, np.empty(0, dtype=np.int64), at_ns, [], 0, {})
 
 
 def pace(at_s: list[float], latency_ms: list[int], count: int = 3) -> SecondCounts:

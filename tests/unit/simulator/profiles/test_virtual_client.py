@@ -8,7 +8,7 @@ import pytest
 
 from backend.app.contracts.events import CLIENT_EVENTS, SERVER_EVENTS
 from simulator.ledger.broadcast_audit import Bounds
-from simulator.ledger.disconnects import Outages
+from simulator.ledger.disconnects import Disconnects
 from simulator.ledger.durable import Truth
 from simulator.ledger.ledger import Account, Ledger
 from simulator.profiles.base import Stage
@@ -47,7 +47,7 @@ class Rig:
 
     def __init__(self, scope: str = "all") -> None:
         scenario = build({"clients": 2, "live": {"scope": scope, "watches": 1}})
-        self.ledger, self.outages = Ledger(2), Outages()
+        self.ledger, self.outages = Ledger(2), Disconnects()
         self.notes: list[str] = []
         nothing: Any = None
         stage = Stage(
