@@ -110,6 +110,11 @@ class Backend:
     tokens: Path
     process: Child
 
+    def load(self, home: Path, **options: object) -> Child:
+        """A load test on it; its files (`log`, `result.json`, `run_stats.csv`) are in `home`."""
+        files = {"json": str(home / "result.json"), "csv": str(home / "run")}
+        return start(home / "log", host=self.url, tokens=str(self.tokens), **{**files, **options})
+
 
 @contextmanager
 def running_backend(home: Path) -> Iterator[Backend]:

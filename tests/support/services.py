@@ -153,39 +153,35 @@ class Valkey(LocalService):
 @contextmanager
 def running_mongod(*, replica_set: bool = True) -> Iterator[Mongod]:
     """A started mongod (with a primary); ended and cleaned up on leaving."""
-    with _directory("mongod") as directory, _started(Mongod, directory, replica_set=replica_set) as service:
+    with _started(Mongod, replica_set=replica_set) as service:
         yield service
 
 
 @contextmanager
 def running_valkey() -> Iterator[Valkey]:
     """A started Valkey; ended and cleaned up on leaving."""
-    with _directory("valkey") as directory, _started(Valkey, directory) as service:
+    with _started(Valkey) as service:
         yield service
 
 
 @contextmanager
-def _directory(name: str) -> Iterator[Path]:
-    with tempfile.TemporaryDirectory(prefix=f"vouchstorm-{name}-", ignore_cleanup_errors=True) as directory:
-        yield Path(directory)
-
-
-@contextmanager
-def _started(kind: "type[Any]", directory: Path, **options: Any) -> Iterator[Any]:
+def _started(kind: "type[Any]", **options: Any) -> Iterator[Any]:
     """Start on a free port; another process may take the port first, so try again on a new one."""
-    for last in (*[False] * (_START_TRIES - 1), True):
-        service = kind(directory, **options)
+    prefix = f"vouchstorm-{kind.name}-"
+    with tempfile.TemporaryDirectory(prefix=prefix, ignore_cleanup_errors=True) as directory:
+        for last in (*[False] * (_START_TRIES - 1), True):
+            service = kind(Path(directory), **options)
+            try:
+                service.start()
+            except ProcessError:
+                if last:
+                    raise
+                continue
+            break
         try:
-            service.start()
-        except ProcessError:
-            if last:
-                raise
-            continue
-        break
-    try:
-        yield service
-    finally:
-        service.stop()
+            yield service
+        finally:
+            service.stop()
 
 
 @asynccontextmanager
@@ -196,11 +192,6 @@ async def _in_thread(context: AbstractContextManager[Any]) -> AsyncIterator[Any]
         yield service
     finally:
         await asyncio.to_thread(context.__exit__, None, None, None)
-
-
-def running_mongod_async(*, replica_set: bool = True) -> AbstractAsyncContextManager[Mongod]:
-    """`running_mongod` for a coroutine."""
-    return _in_thread(running_mongod(replica_set=replica_set))
 
 
 def running_valkey_async() -> AbstractAsyncContextManager[Valkey]:

@@ -12,6 +12,7 @@ from click.testing import Result
 from typer.testing import CliRunner
 
 from cli import make_app
+from simulator.processes import free_port
 
 ROOT = Path(__file__).resolve().parents[3]
 TIMEOUT_S = 60
@@ -28,9 +29,9 @@ def vouchstorm(*words: str, **env: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def invoke(*words: str) -> Result:
+def invoke(*words: str, **env: str) -> Result:
     """The same in this process, for commands that start nothing: quick."""
-    return CliRunner().invoke(make_app(), list(words), env={"COLUMNS": "200"})
+    return CliRunner().invoke(make_app(), list(words), env={"COLUMNS": "200", **env})
 
 
 @pytest.fixture(scope="module")
@@ -153,16 +154,12 @@ def test_doctor_names_what_it_looked_at() -> None:
 
 
 def test_doctor_looks_at_the_data_directory_of_the_environment(tmp_path: Path) -> None:
-    shown = CliRunner().invoke(
-        make_app(), ["doctor"], env={"COLUMNS": "200", "VOUCHSTORM_DATA_DIR": str(tmp_path)}
-    )
+    shown = invoke("doctor", VOUCHSTORM_DATA_DIR=str(tmp_path))
     assert (shown.exit_code, str(tmp_path) in shown.stdout) == (0, True)
 
 
-def test_doctor_looks_at_the_machine_with_bad_settings_too(tmp_path: Path) -> None:
-    shown = CliRunner().invoke(
-        make_app(), ["doctor"], env={"COLUMNS": "200", "VOUCHSTORM_MODE": "production"}
-    )
+def test_doctor_looks_at_the_machine_with_bad_settings_too() -> None:
+    shown = invoke("doctor", VOUCHSTORM_MODE="production")
     assert (shown.exit_code, "open files" in shown.stdout) == (0, True)
     assert "VOUCHSTORM_JWT_SECRET is required" in shown.stderr
 
@@ -173,10 +170,17 @@ def test_simulate_lists_its_scenarios() -> None:
     assert [line.split()[0] for line in shown.stdout.splitlines()][:1] == ["bell"]
 
 
-def test_an_unknown_scenario_is_a_usage_error() -> None:
-    refused = invoke("simulate", "dmeo")
-    assert refused.exit_code == 2
-    assert "demo" in refused.stderr
+MISTAKES = {
+    "an unknown scenario": (["dmeo"], "demo"),
+    "a mistyped level lists the known ones": (["demo", "--slo", "losst=0"], "lost"),
+    "a result that cannot be written": (["demo", "--json", "/proc/nowhere/run.json"], "Cannot write"),
+}
+
+
+@pytest.mark.parametrize(("words", "said"), MISTAKES.values(), ids=MISTAKES)
+def test_a_usage_error_is_found_before_the_run(words: list[str], said: str) -> None:
+    refused = invoke("simulate", *words)
+    assert (refused.exit_code, said in refused.stderr) == (2, True)
 
 
 def test_every_mistake_of_a_scenario_is_told_at_once(tmp_path: Path) -> None:
@@ -188,24 +192,10 @@ def test_every_mistake_of_a_scenario_is_told_at_once(tmp_path: Path) -> None:
     assert "rate_per_s" in refused.stderr
 
 
-def test_a_mistyped_slo_lists_the_known_ones() -> None:
-    refused = invoke("simulate", "demo", "--slo", "losst=0")
-    assert refused.exit_code == 2
-    assert "lost" in refused.stderr
-
-
-def test_a_result_that_cannot_be_written_is_found_before_the_run() -> None:
-    refused = invoke("simulate", "demo", "--json", "/proc/nowhere/run.json")
-    assert refused.exit_code == 2
-    assert "Cannot write" in refused.stderr
-
-
 def test_an_unreachable_target_ends_with_3(seeded: Path) -> None:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    url = f"http://127.0.0.1:{free_port()}"
     refused = vouchstorm(
-        *("simulate", "demo", "--url", f"http://127.0.0.1:{port}", "--clients", "5", "--duration", "2"),
+        *("simulate", "demo", "--url", url, "--clients", "5", "--duration", "2"),
         *("--tokens", str(seeded / "tokens.jsonl"), "--claims-file", str(seeded / "claims.jsonl")),
     )
     assert refused.returncode == 3, refused.stderr

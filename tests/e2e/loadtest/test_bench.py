@@ -1,15 +1,14 @@
 """The benchmark as it is called: a small run leaves its files, an interrupted one what it has so far."""
 
 import json
-import os
 import signal
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from simulator.host import family
 from simulator.processes import DEVNULL, Child, Program
 from tests.support.waiting import wait_until
 
@@ -43,19 +42,6 @@ def test_the_command_stands_beside_the_figure(small_run: dict[str, Any]) -> None
     assert "--sizes 50" in small_run["sources"]["fanout@50"]["command"]
 
 
-def children_of(pid: int) -> list[int]:
-    done = subprocess.run(["pgrep", "-P", str(pid)], capture_output=True, text=True, check=False)
-    return [int(line) for line in done.stdout.split()]
-
-
-def gone(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return True
-    return False
-
-
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_run_keeps_what_it_has_and_leaves_no_children(
     tmp_path: Path, number: signal.Signals
@@ -64,12 +50,12 @@ def test_an_interrupted_run_keeps_what_it_has_and_leaves_no_children(
     process = start(*SMALL, "--repetitions", "100", "--json", str(path))
     try:
         wait_until(
-            lambda: path.exists() and bool(children_of(process.pid)), "a trial and the next one", DEADLINE_S
+            lambda: path.exists() and len(family(process.pid)) > 1, "a trial and the next one", DEADLINE_S
         )
-        children = children_of(process.pid)
+        children = family(process.pid)[1:]
         process.send(number)
         assert process.wait(DEADLINE_S) == 130
     finally:
         process.kill()
     assert json.loads(path.read_text())["sources"]["fanout@50"]["stopped"] == "interrupted"
-    wait_until(lambda: all(gone(child) for child in children), "the children are gone", DEADLINE_S)
+    wait_until(lambda: not any(child.is_running() for child in children), "the children are gone", DEADLINE_S)

@@ -19,7 +19,6 @@ from tests.support.locust_runs import (
     entries,
     page,
     running_backend,
-    start,
     whole_run,
 )
 from tests.support.waiting import wait_until
@@ -53,17 +52,7 @@ def test_a_long_run_of_two_workers_loses_nothing(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("shape", ["ramp", "spike", "storm", "soak"])
 def test_every_shape_ends_with_nothing_lost(backend: Backend, tmp_path: Path, shape: str) -> None:
-    process = start(
-        tmp_path / "log",
-        host=backend.url,
-        tokens=str(backend.tokens),
-        users=30,
-        spawn_rate=30,
-        shape=shape,
-        duration_s=12,
-        think_s=0.5,
-        json=str(tmp_path / "result.json"),
-    )
+    process = backend.load(tmp_path, users=30, spawn_rate=30, shape=shape, duration_s=12, think_s=0.5)
     end(process)
     result = read_result(tmp_path / "result.json")
     assert (result.ledger.lost, result.ledger.misrouted, result.ledger.balanced) == (0, 0, True)
@@ -72,17 +61,7 @@ def test_every_shape_ends_with_nothing_lost(backend: Backend, tmp_path: Path, sh
 
 def test_a_backend_that_dies_ends_neither_in_a_pass_nor_in_a_hang(backend: Backend, tmp_path: Path) -> None:
     port = free_port()
-    process = start(
-        tmp_path / "log",
-        host=backend.url,
-        tokens=str(backend.tokens),
-        users=15,
-        duration_s=7,
-        think_s=0.5,
-        json=str(tmp_path / "result.json"),
-        csv=str(tmp_path / "run"),
-        metrics_port=port,
-    )
+    process = backend.load(tmp_path, users=15, duration_s=7, think_s=0.5, metrics_port=port)
     wait_until(lambda: PUSHED in page(port), "pushes", DEADLINE_S)
     backend.process.kill()
     assert end(process) in (1, 4)

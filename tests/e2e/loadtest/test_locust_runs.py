@@ -18,7 +18,6 @@ from tests.support.locust_runs import (
     entries,
     read,
     running_backend,
-    start,
     whole_run,
 )
 from tests.support.waiting import wait_until
@@ -138,16 +137,12 @@ def test_a_client_that_loses_messages_fails_the_run(backend: Backend, tmp_path: 
     """The planted bug: the ledger must see it, name it in Locust's table and fail the run."""
     locustfile = tmp_path / "forgetful.py"
     locustfile.write_text(FORGETFUL)
-    process = start(
-        tmp_path / "log",
-        host=backend.url,
-        tokens=str(backend.tokens),
+    process = backend.load(
+        tmp_path,
         users=20,
         spawn_rate=20,
         duration_s=6,
         think_s=0.3,
-        json=str(tmp_path / "result.json"),
-        csv=str(tmp_path / "run"),
         extra=["-f", str(locustfile), "--only-summary"],
     )
     status = end(process)
@@ -158,16 +153,8 @@ def test_a_client_that_loses_messages_fails_the_run(backend: Backend, tmp_path: 
 
 
 def test_a_missed_service_level_is_the_exit_code(backend: Backend, tmp_path: Path) -> None:
-    process = start(
-        tmp_path / "log",
-        host=backend.url,
-        tokens=str(backend.tokens),
-        users=10,
-        shape="spike",
-        duration_s=3,
-        think_s=0.2,
-        slo=["fanout_p50_ms=0.001"],
-        json=str(tmp_path / "result.json"),
+    process = backend.load(
+        tmp_path, users=10, shape="spike", duration_s=3, think_s=0.2, slo=["fanout_p50_ms=0.001"]
     )
     status = end(process)
     result = read_result(tmp_path / "result.json")
@@ -179,18 +166,7 @@ def test_a_missed_service_level_is_the_exit_code(backend: Backend, tmp_path: Pat
 def test_the_web_page_starts_and_stops_a_test(backend: Backend, tmp_path: Path) -> None:
     port = free_port()
     base = f"http://127.0.0.1:{port}"
-    result = tmp_path / "result.json"
-    process = start(
-        tmp_path / "log",
-        host=backend.url,
-        tokens=str(backend.tokens),
-        users=10,
-        think_s=0.2,
-        duration_s=None,
-        headless=False,
-        web_port=port,
-        json=str(result),
-    )
+    process = backend.load(tmp_path, users=10, think_s=0.2, duration_s=None, headless=False, web_port=port)
     try:
         wait_until(lambda: "Locust" in read(base), "the web page", DEADLINE_S)
         assert json.loads(read(f"{base}/swarm", b"user_count=10&spawn_rate=10", timeout_s=30))["success"]
@@ -204,4 +180,4 @@ def test_the_web_page_starts_and_stops_a_test(backend: Backend, tmp_path: Path) 
     finally:
         process.send(signal.SIGINT)
         status = end(process)
-    assert status == read_result(result).exit_code
+    assert status == read_result(tmp_path / "result.json").exit_code

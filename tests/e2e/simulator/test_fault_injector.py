@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import sys
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from simulator.socketio_client import Endpoint
 from tests.support.waiting import DEADLINE_S, until
 
 URL = "http://127.0.0.1:9"
+Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 SLEEPER = "import time; print('up', flush=True); time.sleep(600)"
 
 
@@ -77,6 +78,15 @@ async def begun(wanted: Scenario) -> AsyncIterator[FaultInjector]:
     """Faults that run, without a run around them."""
     async with FaultInjector(wanted, None, URL) as faults:
         faults.start(time.monotonic_ns(), Endpoint.parse(URL))
+        yield faults
+
+
+@contextlib.asynccontextmanager
+async def paused(keeper: Keeper) -> AsyncIterator[FaultInjector]:
+    """A service that stands still, for longer than the block."""
+    wanted = scenario({"kind": "pause", "target": "db", "at_s": 0, "for_s": 50}, db=kept(keeper))
+    async with begun(wanted) as faults:
+        await until(lambda: state_of(keeper.pid) == "T", "it stands still")
         yield faults
 
 
@@ -142,27 +152,22 @@ async def test_a_service_that_does_not_come_back_is_a_failure(keeper: Keeper) ->
 
 
 async def test_a_paused_service_runs_on_when_the_load_is_over(keeper: Keeper) -> None:
-    wanted = scenario({"kind": "pause", "target": "db", "at_s": 0, "for_s": 50}, db=kept(keeper))
-    async with begun(wanted) as faults:
-        await until(lambda: state_of(keeper.pid) == "T", "it stands still")
+    async with paused(keeper) as faults:
         await faults.finish()
         assert (state_of(keeper.pid) == "T", faults.failures) == (False, [])
 
 
 async def test_a_paused_service_runs_on_after_an_exception(keeper: Keeper) -> None:
-    wanted = scenario({"kind": "pause", "target": "db", "at_s": 0, "for_s": 50}, db=kept(keeper))
     with pytest.raises(ZeroDivisionError):
-        async with begun(wanted):
-            await until(lambda: state_of(keeper.pid) == "T", "it stands still")
+        async with paused(keeper):
             raise ZeroDivisionError
     assert state_of(keeper.pid) != "T"
 
 
 async def test_a_paused_service_runs_on_after_a_cancellation(keeper: Keeper) -> None:
-    wanted = scenario({"kind": "pause", "target": "db", "at_s": 0, "for_s": 50}, db=kept(keeper))
 
     async def hold() -> None:
-        async with begun(wanted):
+        async with paused(keeper):
             await asyncio.Event().wait()
 
     task = asyncio.create_task(hold())
@@ -255,6 +260,17 @@ async def test_without_a_line_fault_clients_connect_to_the_server_itself() -> No
 # ---------------------------------------------------------------- strangers
 
 
+@contextlib.asynccontextmanager
+async def strangers(serve: Serve, auth: dict[str, str] | None = None) -> AsyncIterator[FaultInjector]:
+    """Four of them, at a server that answers so; auth: of those who have an account."""
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        hostile = {"kind": "hostile", "at_s": 0, "for_s": 50, "sockets": 4}
+        async with FaultInjector(scenario(hostile), None, url) as faults:
+            faults.start(time.monotonic_ns(), Endpoint.parse(url), auth)
+            yield faults
+
+
 async def molested(answer: bytes) -> FaultInjector:
     """What strangers found at a server that answers everything with the same bytes."""
 
@@ -265,13 +281,9 @@ async def molested(answer: bytes) -> FaultInjector:
             await writer.drain()
         writer.close()
 
-    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
-        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-        hostile = {"kind": "hostile", "at_s": 0, "for_s": 50, "sockets": 4}
-        async with FaultInjector(scenario(hostile), None, url) as faults:
-            faults.start(time.monotonic_ns(), Endpoint.parse(url))
-            await until(lambda: faults.hostile.inputs > 20, "some nonsense was sent")
-            await faults.finish()
+    async with strangers(serve) as faults:
+        await until(lambda: faults.hostile.inputs > 20, "some nonsense was sent")
+        await faults.finish()
     return faults
 
 
@@ -297,12 +309,8 @@ async def test_some_strangers_have_an_account() -> None:
             heard.append(await reader.read(2_000))
         writer.close()
 
-    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
-        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-        hostile = {"kind": "hostile", "at_s": 0, "for_s": 50, "sockets": 4}
-        async with FaultInjector(scenario(hostile), None, url) as faults:
-            faults.start(time.monotonic_ns(), Endpoint.parse(url), {"token": "of a stranger"})
-            await until(lambda: any(b"of a stranger" in each for each in heard), "one said who it is")
+    async with strangers(serve, {"token": "of a stranger"}):
+        await until(lambda: any(b"of a stranger" in each for each in heard), "one said who it is")
 
 
 def test_the_tables_say_what_is_wrong_with_them() -> None:

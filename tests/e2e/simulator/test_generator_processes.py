@@ -2,8 +2,10 @@
 
 import asyncio
 import os
+import re
 import signal
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,19 +13,16 @@ import pytest
 
 from simulator.generator.pool import RemoteWorker
 from simulator.host import cpu_s, family
-from simulator.progress import Live, Silent
+from simulator.progress import Silent
 from simulator.result import Result
-from simulator.run.collect import findings_of
 from simulator.run.phases import LoadRun
 from simulator.run.runner import RunOptions, run
 from simulator.scenario.loader import build
-from simulator.verdict import Honesty, judge
 from tests.support.backend.node import ROOT, running_node
-from tests.support.simulator.planted import GENEROUS, Planted, planted, scenario, server
+from tests.support.simulator.planted import DROPS, GENEROUS, Once, Planted, judged, planted, scenario, server
 from tests.support.waiting import until
 
 SEVERAL = 3
-DROPS = [{"kind": "drop", "at_share": 0.3, "fraction": 0.5, "away_s": [0.3, 0.6]}]
 LIES = {
     "lost": ["--drop-every", "20"],
     "duplicate": ["--duplicate-every", "20"],
@@ -129,59 +128,40 @@ async def test_the_real_service_passes_with_several_processes(tmp_path: Path, li
     assert result.ledger_by_kind["durable"].expected > 0
 
 
-class Once(Silent):
-    """Does something once traffic has been flowing for a second."""
-
-    def __init__(self, action: Any) -> None:
-        self.action = action
-        self.done = False
-        self.ticks: list[Live] = []
-
-    def tick(self, live: Live) -> None:
-        self.ticks.append(live)
-        if live.phase == "load" and not self.done:
-            self.done = True
-            self.action()
-
-
-async def test_a_process_that_dies_makes_the_run_invalid_and_is_named() -> None:
-    spec = scenario(processes=2, duration_s=20)
-    async with server("lying_server") as port:
-        options = RunOptions(spec, url=f"http://127.0.0.1:{port}")
-        course = LoadRun(options, Once(lambda: kill_second(course)))
-        measured = await course.run()
-    result = judge(findings_of(measured), spec.slo, Honesty(**spec.honesty.model_dump()))
-    assert result.verdict == "INVALID"
-    assert "Process 2 of 2, which held 6 clients, was lost: it ended with signal SIGKILL." in result.reasons
-
-
-def kill_second(course: LoadRun) -> None:
-    worker = course.pool.workers[1]
-    assert isinstance(worker, RemoteWorker)
+def kill(worker: RemoteWorker) -> None:
     os.kill(worker.pid, signal.SIGKILL)
 
 
-async def test_a_process_whose_answer_fails_makes_the_run_invalid_and_is_named() -> None:
+def make_fail(worker: RemoteWorker) -> None:
     """It lives, but half of the ledger would be missing."""
-    spec = scenario(processes=2, duration_s=20)
-    async with server("lying_server") as port:
-        options = RunOptions(spec, url=f"http://127.0.0.1:{port}")
-        course = LoadRun(options, Once(lambda: make_second_fail(course)))
-        measured = await course.run()
-    result = judge(findings_of(measured), spec.slo, Honesty(**spec.honesty.model_dump()))
-    assert result.verdict == "INVALID"
-    assert result.reasons[0].startswith("Process 2 of 2, which held 6 clients, was lost: its answer failed")
-
-
-def make_second_fail(course: LoadRun) -> None:
-    worker = course.pool.workers[1]
-    assert isinstance(worker, RemoteWorker)
     right = worker.ask
     worker.ask = lambda name, **_: right("nudge", "no number")  # type: ignore[method-assign]
 
 
+@pytest.mark.parametrize(
+    ("harm", "said", "among"),
+    [(kill, r"it ended with signal SIGKILL\.$", slice(None)), (make_fail, "its answer failed", slice(1))],
+    ids=["dies", "its answer fails"],
+)
+async def test_a_process_that_is_lost_makes_the_run_invalid_and_is_named(
+    harm: Callable[[RemoteWorker], None], said: str, among: slice
+) -> None:
+    def harm_second() -> None:
+        worker = course.pool.workers[1]
+        assert isinstance(worker, RemoteWorker)
+        harm(worker)
+
+    spec = scenario(processes=2, duration_s=20)
+    async with server("lying_server") as port:
+        course = LoadRun(RunOptions(spec, url=f"http://127.0.0.1:{port}"), Once(harm_second))
+        result = await judged(course, spec)
+    assert result.verdict == "INVALID"
+    lost = f"^Process 2 of 2, which held 6 clients, was lost: {said}"
+    assert any(re.match(lost, reason) for reason in result.reasons[among])
+
+
 async def test_whoever_watches_sees_all_processes_together() -> None:
-    ui = Once(lambda: None)
+    ui = Once()
     async with server("lying_server") as port:
         spec = scenario(processes=SEVERAL, duration_s=3)
         await run(RunOptions(spec, url=f"http://127.0.0.1:{port}"), ui)

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from tests.support.simulator.planted import Planted, planted, scenario
+from simulator.result import Ledger
+from tests.support.simulator.planted import DROPS, Planted, planted, scenario
 
 SEEDS = range(1, 21)
 QUICK_SEEDS = 1
-DROPS = [{"kind": "drop", "at_share": 0.3, "fraction": 0.5, "away_s": [0.3, 0.6]}]
 MIX = {"websocket": 2, "polling": 1, "upgrade": 1}
 
 
@@ -30,6 +30,12 @@ def none_invented(run: Planted) -> bool:
     return bad == (0, 0, 0, 0, 0) and run.result.reconnect.recovery.silent_hole == 0
 
 
+def failed(run: Planted) -> Ledger:
+    """The ledger of a run that was judged so."""
+    assert run.result.verdict == "FAIL", run.result.reasons
+    return run.result.ledger
+
+
 BUGS = {
     "none": Bug([], {}, lambda run: run.result.verdict == "PASS" and none_invented(run)),
     "none, with absences": Bug(
@@ -37,20 +43,15 @@ BUGS = {
         {"faults": DROPS, "transports": MIX},
         lambda run: run.result.verdict == "PASS" and none_invented(run) and run.result.reconnect.drops == 6,
     ),
-    "dropped": Bug(
-        ["--drop-every", "20"], {}, lambda run: run.result.ledger.lost == run.counts["dropped"] > 0
-    ),
+    "dropped": Bug(["--drop-every", "20"], {}, lambda run: failed(run).lost == run.counts["dropped"] > 0),
     "duplicated": Bug(
-        ["--duplicate-every", "20"],
-        {},
-        lambda run: run.result.ledger.duplicate == run.counts["duplicated"] > 0,
+        ["--duplicate-every", "20"], {}, lambda run: failed(run).duplicate == run.counts["duplicated"] > 0
     ),
+    # A message that was held back until the end had no successor to be swapped with.
     "swapped": Bug(
-        ["--swap-every", "20"], {}, lambda run: 0 < run.result.ledger.out_of_order <= run.counts["swapped"]
+        ["--swap-every", "20"], {}, lambda run: 0 < failed(run).out_of_order <= run.counts["swapped"]
     ),
-    "leaked": Bug(
-        ["--leak-every", "20"], {}, lambda run: run.result.ledger.misrouted == run.counts["leaked"] > 0
-    ),
+    "leaked": Bug(["--leak-every", "20"], {}, lambda run: failed(run).misrouted == run.counts["leaked"] > 0),
     "delayed": Bug(
         ["--delay-every", "1", "--delay-ms", "900"],
         {"windows": {"late_ms": 700, "grace_ms": 500}},

@@ -12,24 +12,16 @@ import pytest
 
 from simulator.errors import SetupError
 from simulator.processes import free_port
-from simulator.progress import Live, Silent
+from simulator.progress import Silent
 from simulator.result import Result
-from simulator.run.collect import findings_of
 from simulator.run.phases import LoadRun
 from simulator.run.runner import RunOptions, run
 from simulator.scenario.loader import build, load, override
 from simulator.scenario.models import Scenario
 from simulator.target.server import Commands
-from simulator.verdict import Honesty, judge
 from tests.support.backend.node import QUICK, ROOT, Node, environment, running_node
+from tests.support.simulator.planted import GENEROUS, Once, judged
 
-GENEROUS = {
-    "loop_lag_p90_ms": 10_000,
-    "loop_lag_p99_ms": 10_000,
-    "late_share": 1,
-    "dropped_share": 1,
-    "cpu_share": 4,
-}
 LOOSE = {"fanout_p99_ms": 60_000, "caught_up_p99_ms": 60_000, "durable_p99_ms": 60_000}
 PHASES = {"warmup_s": 0.5, "drain_s": 2.5}
 
@@ -53,19 +45,6 @@ def commands() -> Commands:
         [*ours, "seed", *sizes, *files, *where],
         env,
     )
-
-
-class KillAfter(Silent):
-    """Does something once traffic has been flowing for a second."""
-
-    def __init__(self, action: Any) -> None:
-        self.action = action
-        self.done = False
-
-    def tick(self, live: Live) -> None:
-        if live.phase == "load" and live.published > 0 and not self.done:
-            self.done = True
-            self.action()
 
 
 @pytest.fixture(scope="module")
@@ -136,21 +115,20 @@ async def test_a_server_without_seed_gets_its_users_over_rest(node: Node) -> Non
 
 async def test_a_server_of_ours_that_dies_mid_run_fails_and_says_so() -> None:
     scenario = small("demo", duration_s=30)
-    ui = KillAfter(lambda: os.kill(course.server.pid if course.server else 0, signal.SIGKILL))
+    ui = Once(lambda: os.kill(course.server.pid if course.server else 0, signal.SIGKILL))
     course = LoadRun(RunOptions(scenario, commands=commands()), ui)
-    measured = await course.run()
-    result = judge(findings_of(measured), scenario.slo, Honesty(**scenario.honesty.model_dump()))
+    result = await judged(course, scenario)
     assert (result.verdict, "SIGKILL" in result.reasons[0]) == ("FAIL", True)
 
 
 async def test_a_foreign_server_that_dies_mid_run_fails_and_says_so(node: Node) -> None:
-    ui = KillAfter(lambda: os.kill(node.pid, signal.SIGKILL))
+    ui = Once(lambda: os.kill(node.pid, signal.SIGKILL))
     result = await run(RunOptions(small("demo", clients=6), url=node.url), ui)
     assert (result.verdict, "could not be reached" in result.reasons[0]) == ("FAIL", True)
 
 
 async def test_ctrl_c_ends_the_run_with_a_partial_result(node: Node) -> None:
-    ui = KillAfter(lambda: os.kill(os.getpid(), signal.SIGINT))
+    ui = Once(lambda: os.kill(os.getpid(), signal.SIGINT))
     result = await run(RunOptions(small("demo", clients=6, duration_s=30), url=node.url), ui)
     assert (result.verdict, result.exit_code) == ("INTERRUPTED", 130)
     assert result.publishes.accepted > 0

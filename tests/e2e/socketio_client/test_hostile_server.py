@@ -80,25 +80,31 @@ async def test_a_busy_server_does_not_wake_a_client_without_policy(witness: Witn
         await gives_up(client, "HTTP 503: busy")
 
 
-async def test_an_http_error_is_told_with_its_body(witness: Witness) -> None:
+REFUSALS = {
+    "an HTTP error with its body": (
+        b"HTTP/1.1 404 Not Found\r\nContent-Length: 13\r\n\r\nno such place",
+        "HTTP 404: no such place",
+        1,
+    ),
+    "a body that ends with the connection": (b"HTTP/1.1 403 Forbidden\r\n\r\nno", "HTTP 403: no", 1),
+    "an answer to another key": (
+        b"HTTP/1.1 101 X\r\nUpgrade: websocket\r\nSec-WebSocket-Accept: x\r\n\r\n",
+        "not to our key",
+        0,
+    ),
+}
+
+
+@pytest.mark.parametrize(("answer", "why", "http_refused"), REFUSALS.values(), ids=REFUSALS)
+async def test_a_refusal_is_told(witness: Witness, answer: bytes, why: str, http_refused: int) -> None:
     async def refuse(talk: Conversation) -> None:
         await talk.read_request()
-        await talk.answer(b"no such place", "404 Not Found")
+        await talk.write(answer)
 
     async with scripted(refuse) as port:
         client = make_client(port, witness, policy=NEVER)
-        await gives_up(client, "HTTP 404: no such place")
-        assert client.counters.http_refused == 1
-
-
-async def test_a_refusal_whose_body_ends_with_the_connection_is_read(witness: Witness) -> None:
-    async def refuse(talk: Conversation) -> None:
-        await talk.read_request()
-        await talk.write(b"HTTP/1.1 403 Forbidden\r\n\r\nno")
-
-    async with scripted(refuse) as port:
-        client = make_client(port, witness, policy=NEVER)
-        await gives_up(client, "HTTP 403: no")
+        await gives_up(client, why)
+        assert client.counters.http_refused == http_refused
 
 
 async def test_nobody_listening_is_a_sentence(witness: Witness) -> None:
@@ -115,17 +121,6 @@ async def test_retries_end_when_the_policy_says_so(witness: Witness) -> None:
     client = make_client(port, witness, policy=policy)
     await gives_up(client, "gave up")
     assert client.counters.attempts == 4
-
-
-async def test_an_answer_to_another_key_is_refused(witness: Witness) -> None:
-    async def lie(talk: Conversation) -> None:
-        await talk.read_request()
-        head = "HTTP/1.1 101 X\r\nUpgrade: websocket\r\nSec-WebSocket-Accept: x\r\n\r\n"
-        await talk.write(head.encode())
-
-    async with scripted(lie) as port:
-        client = make_client(port, witness, policy=NEVER)
-        await gives_up(client, "not to our key")
 
 
 @pytest.mark.parametrize(

@@ -135,13 +135,9 @@ async def test_recovery_can_be_stalled() -> None:
     assert counts["withheld"] > 0
 
 
-async def test_recovery_can_be_refused_honestly() -> None:
-    witness, _ = await missed("--no-recovery")
-    assert witness.named("recovery")[0]["recovered"] is False
-
-
-async def test_a_trimmed_history_is_admitted() -> None:
-    witness, _ = await missed("--history", "2")
+@pytest.mark.parametrize("flags", [["--no-recovery"], ["--history", "2"]], ids=["refused", "trimmed history"])
+async def test_no_recovery_is_admitted(flags: list[str]) -> None:
+    witness, _ = await missed(*flags)
     assert witness.named("recovery")[0]["recovered"] is False
 
 

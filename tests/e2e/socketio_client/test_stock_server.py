@@ -2,7 +2,6 @@
 
 import asyncio
 import random
-import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -27,6 +26,7 @@ from tests.e2e.socketio_client.client_drivers import (
     running,
     until,
 )
+from tests.support.waiting import until_async
 
 TRANSPORTS = ["websocket", "polling", "upgrade"]
 every_transport = pytest.mark.parametrize("transport", TRANSPORTS)
@@ -52,10 +52,10 @@ async def connected_count(port: int) -> int:
 
 
 async def until_count(port: int, expected: int) -> None:
-    deadline = time.monotonic() + DEADLINE_S
-    while await connected_count(port) != expected:
-        assert time.monotonic() < deadline
-        await asyncio.sleep(0.02)
+    async def counted() -> bool:
+        return await connected_count(port) == expected
+
+    await until_async(counted)
 
 
 @every_transport

@@ -1,19 +1,22 @@
 """Runs of the simulator against the lying server: a bug is planted and looked for in the ledger."""
 
 import sys
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
 from simulator.processes import PIPE, Program
-from simulator.progress import Silent
+from simulator.progress import Live, Silent
 from simulator.result import Result
+from simulator.run.collect import findings_of
+from simulator.run.phases import LoadRun
 from simulator.run.runner import RunOptions, run
 from simulator.scenario.loader import build
 from simulator.scenario.models import Scenario
 from simulator.socketio_client import Endpoint
 from simulator.target.http_client import RestClient
+from simulator.verdict import Honesty, judge
 from tests.support.backend.node import ROOT
 
 SERVER = {
@@ -35,6 +38,22 @@ GENEROUS = {
     "cpu_share": 4,
 }
 """The tests judge the ledger, not the machine they run on."""
+DROPS = [{"kind": "drop", "at_share": 0.3, "fraction": 0.5, "away_s": [0.3, 0.6]}]
+
+
+class Once(Silent):
+    """Does something as soon as the load has published. ticks: all that it was told."""
+
+    def __init__(self, action: Callable[[], object] = lambda: None) -> None:
+        self.action = action
+        self.done = False
+        self.ticks: list[Live] = []
+
+    def tick(self, live: Live) -> None:
+        self.ticks.append(live)
+        if live.phase == "load" and live.published > 0 and not self.done:
+            self.done = True
+            self.action()
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +93,11 @@ async def planted(lies: Sequence[str], spec: Scenario) -> Planted:
     async with server("lying_server", *lies) as port:
         result = await run(RunOptions(spec, url=f"http://127.0.0.1:{port}"), Silent())
         return Planted(result, await counts_of(port))
+
+
+async def judged(course: LoadRun, spec: Scenario) -> Result:
+    """What comes of a run that the test itself holds, to break something in it."""
+    return judge(findings_of(await course.run()), spec.slo, Honesty(**spec.honesty.model_dump()))
 
 
 async def counts_of(port: int) -> dict[str, int]:

@@ -1,9 +1,10 @@
-"""The ledgers of Locust's bells and watchers: what was owed, what came, what was lost."""
+"""The ledgers of Locust's bells and watchers, and absences: what was owed, what came, what was lost."""
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loadtest.ledger import BellLedger, Totals, WatchLedger
+from loadtest.ledger import BellLedger, Return, Totals, WatchLedger
 
 
 def bell(last_seq: int = 0) -> BellLedger:
@@ -23,18 +24,23 @@ def fed(*seqs: int) -> BellLedger:
     return ledger
 
 
-def test_all_received_in_order_is_live() -> None:
-    counts = fed(1, 2, 3).close(truth(3), 3, 3)
-    assert (counts.expected, counts.live, counts.lost) == (3, 3, 0)
+BELLS: dict[str, tuple[list[int], int | None, tuple[int, int], dict[str, int]]] = {
+    "all received in order": ([1, 2, 3], 3, (3, 3), {"expected": 3, "live": 3, "lost": 0}),
+    "a hole at the end of the run": ([1, 3], 3, (3, 3), {"live": 2, "lost": 1}),
+    "a missing newest one": ([1, 2], 3, (3, 2), {"lost": 1}),
+    "a late one is not lost": ([1, 3, 2], 3, (3, 3), {"out_of_order": 1, "lost": 0, "live": 2}),
+    "a seq the server never gave": ([1, 2], 1, (1, 2), {"misrouted": 1}),
+    "one that came after the truth was asked for": ([1, 2], 1, (1, 1), {"misrouted": 0, "live": 2}),
+    "without a truth nothing is called lost": ([1, 3], None, (3, 3), {"lost": 0, "unverified": 1}),
+}
 
 
-def test_a_hole_at_the_end_of_the_run_is_lost() -> None:
-    counts = fed(1, 3).close(truth(3), 3, 3)
-    assert (counts.live, counts.lost) == (2, 1)
-
-
-def test_a_missing_newest_one_is_lost() -> None:
-    assert fed(1, 2).close(truth(3), 3, 2).lost == 1
+@pytest.mark.parametrize(("seqs", "given", "closed", "counts"), BELLS.values(), ids=BELLS)
+def test_each_notification_of_a_bell_has_its_class(
+    seqs: list[int], given: int | None, closed: tuple[int, int], counts: dict[str, int]
+) -> None:
+    found = fed(*seqs).close(None if given is None else truth(given), *closed)
+    assert {name: getattr(found, name) for name in counts} == counts
 
 
 def test_a_hole_is_seen_at_once() -> None:
@@ -71,22 +77,6 @@ def test_somebody_elses_notification_is_misrouted() -> None:
     assert (counts.misrouted, counts.lost, counts.live) == (1, 1, 0)
 
 
-def test_a_seq_the_server_never_gave_is_misrouted() -> None:
-    ledger = fed(1, 2)
-    assert ledger.close(truth(1), 1, 2).misrouted == 1
-
-
-def test_what_came_after_the_truth_was_asked_for_is_no_stranger() -> None:
-    ledger = fed(1, 2)
-    counts = ledger.close(truth(1), 1, 1)
-    assert (counts.misrouted, counts.live) == (0, 2)
-
-
-def test_without_a_truth_nothing_is_called_lost() -> None:
-    counts = fed(1, 3).close(None, 3, 3)
-    assert (counts.lost, counts.unverified) == (0, 1)
-
-
 @given(st.lists(st.integers(1, 12), max_size=40), st.integers(0, 14))
 def test_the_identities_of_a_bell_hold_whatever_comes(seqs, last_seq) -> None:
     ledger = fed(*seqs)
@@ -111,24 +101,20 @@ def watched(*versions: int) -> WatchLedger:
     return ledger
 
 
-def test_a_watcher_at_the_newest_version_lost_nothing() -> None:
-    assert watched(1, 2).close({"c": ("2", 20)}, 30).lost == 0
+WATCHERS = {
+    "at the newest version": ((1, 2), ("2", 20), 0),
+    "never saw the newest version": ((1,), ("2", 20), 1),
+    "never saw the claim": ((), ("1", 20), 1),
+    "published before the watcher came": ((), ("1", 5), 0),
+    "published after the end": ((), ("1", 40), 0),
+}
 
 
-def test_a_watcher_that_never_saw_the_newest_version_lost_it() -> None:
-    assert watched(1).close({"c": ("2", 20)}, 30).lost == 1
-
-
-def test_a_claim_that_was_never_seen_is_lost() -> None:
-    assert watched().close({"c": ("1", 20)}, 30).lost == 1
-
-
-def test_what_was_published_before_the_watcher_came_is_not_owed() -> None:
-    assert watched().close({"c": ("1", 5)}, 30).lost == 0
-
-
-def test_what_was_published_after_the_end_is_not_owed() -> None:
-    assert watched().close({"c": ("1", 40)}, 30).lost == 0
+@pytest.mark.parametrize(("versions", "newest", "lost"), WATCHERS.values(), ids=WATCHERS)
+def test_a_watcher_is_owed_the_newest_version_of_its_time(
+    versions: tuple[int, ...], newest: tuple[str, int], lost: int
+) -> None:
+    assert watched(*versions).close({"c": newest}, 30).lost == lost
 
 
 def test_versions_jumped_over_are_superseded() -> None:
@@ -158,3 +144,35 @@ def test_totals_add_up() -> None:
     total = Totals(live=1)
     total.add(Totals(live=2, lost=3))
     assert (total.live, total.lost) == (3, 3)
+
+
+# -------------------------------------------------------------- absences
+
+
+S = 1_000_000_000
+
+
+def gone() -> Return:
+    """Away from second 10 to second 12."""
+    absence = Return()
+    absence.begin(10 * S, 2.0)
+    return absence
+
+
+@pytest.mark.parametrize("at_s", [11, 13, 16])
+def test_who_was_hardly_allowed_back_was_cut_short(at_s: int) -> None:
+    assert gone().cut_short(at_s * S)
+
+
+def test_who_tried_for_long_was_not_let_in() -> None:
+    assert not gone().cut_short(17 * S)
+
+
+def test_who_was_never_away_was_not_cut_short() -> None:
+    assert not Return().cut_short(1 * S)
+
+
+def test_who_is_back_was_not_cut_short() -> None:
+    absence = gone()
+    absence.end()
+    assert not absence.cut_short(12 * S)

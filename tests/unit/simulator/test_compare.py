@@ -1,7 +1,8 @@
-"""Comparing sets of runs: identical ones differ in nothing, planted changes are found, small ones are not."""
+"""Comparing runs, and directories of their files: alike ones differ in nothing, planted changes are found."""
 
 from collections.abc import Sequence
 from itertools import permutations
+from pathlib import Path
 from typing import Any, get_args
 
 import numpy as np
@@ -21,13 +22,23 @@ from simulator.compare import (
     smallest_p,
 )
 from simulator.errors import ScenarioError
-from simulator.result import Result, Verdict
+from simulator.histogram import Histogram
+from simulator.report.files import read_runs, write_json
+from simulator.result import Latency, Result, Verdict
 
 NOISE = {"p50": 0.03, "p99": 0.06, "http": 0.05, "recovery": 0.08, "cpu": 0.03, "rss": 0.01}
 """Standard deviations of the logarithms, about those of repeated runs on one quiet machine."""
 
 
 FEW = Rules(least_runs=3)
+COMMON = {
+    "verdict": "PASS",
+    "exit_code": 0,
+    "target": "http://127.0.0.1:1",
+    "versions": {"vouchstorm": "1"},
+    "host": {"cpus": 2},
+    "started_at": "2026-01-01T00:00:00Z",
+}
 
 
 def latency(**values: float) -> dict[str, float]:
@@ -41,14 +52,9 @@ def run(rng: np.random.Generator, slower: float = 1.0, noise: float = 1.0, **cha
         return float(value * rng.lognormal(0, NOISE[kind] * noise))
 
     body: dict[str, Any] = {
-        "verdict": "PASS",
-        "exit_code": 0,
+        **COMMON,
         "scenario": {"name": "synthetic", "clients": 300},
         "seed": 1,
-        "target": "http://127.0.0.1:1",
-        "versions": {"vouchstorm": "1"},
-        "host": {"cpus": 2},
-        "started_at": "2026-01-01T00:00:00Z",
         "latency_ms": {
             "fanout": latency(p50=around(4, "p50") * slower, p99=around(20, "p99") * slower),
             "durable": latency(p99=around(30, "p99")),
@@ -131,19 +137,10 @@ def test_one_lost_message_where_there_was_none_is_worse(name: str) -> None:
     assert (told.exit_code, told.worse) == (1, [name])
 
 
-def test_losing_no_more_than_before_is_no_change() -> None:
-    told = compared(side(1, ledger={"lost": 7}), side(2, ledger={"lost": 7}))
-    assert told.exit_code == 0
-
-
-def test_losing_much_more_than_before_is_worse() -> None:
-    told = compared(side(1, ledger={"lost": 7}), side(2, ledger={"lost": 90}))
-    assert told.worse == ["lost"]
-
-
-def test_losing_nothing_any_more_is_better() -> None:
-    told = compared(side(1, ledger={"lost": 7}), side(2))
-    assert told.better == ["lost"]
+@pytest.mark.parametrize(("lost", "worse", "better"), [(7, [], []), (90, ["lost"], []), (0, [], ["lost"])])
+def test_losing_is_compared_with_what_was_lost_before(lost: int, worse: list[str], better: list[str]) -> None:
+    told = compared(side(1, ledger={"lost": 7}), side(2, ledger={"lost": lost}))
+    assert (told.worse, told.better, told.exit_code) == (worse, better, 1 if worse else 0)
 
 
 def test_a_server_that_died_is_worse() -> None:
@@ -263,3 +260,68 @@ def test_the_interval_holds_the_ratio_of_like_samples() -> None:
     left, right = rng.lognormal(0, 0.1, 30).tolist(), rng.lognormal(0, 0.1, 30).tolist()
     low, high = ratio_interval(left, right, Rules(), rng)
     assert low < 1 < high
+
+
+# -------------------------------------------------------------- directories of files with real histograms
+
+
+RUNS = 5
+SAMPLES = 4_000
+RUN_TO_RUN = 0.02
+"""Standard deviation of the logarithm of a run's level: how much quiet runs of one server differ."""
+
+
+def counted(rng: np.random.Generator, median_ms: float, slower: float) -> Latency:
+    """A long-tailed distribution, counted in a histogram as a run does it."""
+    level = median_ms * slower * rng.lognormal(0, RUN_TO_RUN)
+    found = Histogram()
+    found.record_many((1_000 * level * rng.lognormal(0, 0.5, SAMPLES)).astype(np.int64))
+    return found.latency()
+
+
+def write_runs(directory: Path, seed: int, slower: float = 1.0, runs: int = RUNS) -> Path:
+    """A directory of results of one scenario, run with seeds 1, 2, 3 ..."""
+    rng = np.random.default_rng(seed)
+    directory.mkdir()
+    for number in range(1, runs + 1):
+        result = Result.model_validate(
+            {
+                **COMMON,
+                "scenario": {"name": "generated", "clients": 300},
+                "seed": number,
+                "latency_ms": {
+                    "fanout": counted(rng, 4, slower),
+                    "durable": counted(rng, 6, slower),
+                    "http": counted(rng, 3, 1.0),
+                },
+                "server": {"managed": True, "cpu_us_per_delivery": 12 * rng.lognormal(0, RUN_TO_RUN)},
+            }
+        )
+        write_json(result, str(directory / f"{number}.json"))
+    return directory
+
+
+def compared_files(tmp_path: Path, seed: int, slower: float) -> Comparison:
+    before = write_runs(tmp_path / f"before-{seed}", seed)
+    after = write_runs(tmp_path / f"after-{seed}", 10_000 + seed, slower)
+    return compare(read_runs([before]), read_runs([after]), Rules(), np.random.default_rng(1))
+
+
+def test_identical_servers_show_no_change_in_19_of_20_seeds(tmp_path: Path) -> None:
+    told = [compared_files(tmp_path, seed, 1.0) for seed in range(20)]
+    assert sum(not each.worse and not each.better for each in told) >= 19
+
+
+def test_a_server_that_became_ten_percent_slower_is_found_in_19_of_20_seeds(tmp_path: Path) -> None:
+    told = [compared_files(tmp_path, seed, 1.1) for seed in range(20)]
+    assert sum("fanout_p50_ms" in each.worse and each.exit_code == 1 for each in told) >= 19
+
+
+def test_runs_alike_need_no_warning(tmp_path: Path) -> None:
+    assert compared_files(tmp_path, 1, 1.0).warnings == []
+
+
+def test_a_directory_with_too_few_runs_is_told_how_many_are_missing(tmp_path: Path) -> None:
+    before, after = write_runs(tmp_path / "before", 1), write_runs(tmp_path / "after", 2, runs=3)
+    with pytest.raises(ScenarioError, match="add 2 more"):
+        compare(read_runs([before]), read_runs([after]), Rules(), np.random.default_rng(1))

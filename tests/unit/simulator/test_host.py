@@ -45,30 +45,20 @@ def test_the_sum_is_over_the_family() -> None:
     assert Machine(p1=1.0, p2=2.5).cpu().total_s() == 3.5
 
 
-def test_what_a_killed_child_used_stays() -> None:
+LATER = {
+    "what a killed child used stays": ({1: (1, 1.25)}, 3.75),
+    "a replacement adds to what it replaced": ({1: (1, 1.0), 3: (3, 0.5)}, 4.0),
+    "a number that is used again is another process": ({1: (1, 1.0), 2: (900, 0.25)}, 3.75),
+}
+
+
+@pytest.mark.parametrize(("spent", "total_s"), LATER.values(), ids=LATER)
+def test_what_was_used_before_still_counts(spent: dict[int, tuple[int, float]], total_s: float) -> None:
     machine = Machine(p1=1.0, p2=2.5)
     cpu = machine.cpu()
     cpu.total_s()
-    del machine.spent[2]
-    machine.spent[1] = (1, 1.25)
-    assert cpu.total_s() == 3.75
-
-
-def test_a_replacement_adds_to_what_it_replaced() -> None:
-    machine = Machine(p1=1.0, p2=2.5)
-    cpu = machine.cpu()
-    cpu.total_s()
-    del machine.spent[2]
-    machine.spent[3] = (3, 0.5)
-    assert cpu.total_s() == 4.0
-
-
-def test_a_number_that_is_used_again_is_another_process() -> None:
-    machine = Machine(p1=1.0, p2=2.5)
-    cpu = machine.cpu()
-    cpu.total_s()
-    machine.spent[2] = (900, 0.25)
-    assert cpu.total_s() == 3.75
+    machine.spent = spent
+    assert cpu.total_s() == total_s
 
 
 def test_a_child_that_lost_its_parent_is_still_followed() -> None:

@@ -107,41 +107,27 @@ def ended(program: str) -> tuple[int, str, str]:
 INTERRUPTED = "vouchstorm: Interrupted."
 
 
-def test_where_nothing_has_begun_it_ends_at_once() -> None:
-    assert ended("def main(): kill(TERM); signal.pause()") == (130, "", INTERRUPTED)
+FIRST, SECOND = (WHILE_THE_LOOP_CLOSES.replace("WHEN", when) for when in ("pass", "kill(INT)"))
+ENDS = {
+    "where nothing has begun it ends at once": ("def main(): kill(TERM); signal.pause()", ""),
+    "an interrupt that a finaliser loses comes again": (LOST_IN_A_FINALISER, ""),
+    "the second does not cut a loop that closes": (SECOND, "closed"),
+    "the first does not cut a loop that closes": (FIRST, "closed"),
+    "clean-up is not cut short": (WHILE_IT_UNWINDS, "clean"),
+    "what is held waits for the end of the block": (WHILE_IT_IS_HELD, "held"),
+    "one that comes before the loop cancels the work": (BEFORE_THE_LOOP, "begun"),
+    "one that nobody hears any more reaches who listens outside": (TOO_LATE_TO_BE_HEARD, ""),
+    "an interrupt stays one whatever becomes of it": (WHATEVER_IT_TURNS_INTO, ""),
+}
 
 
-def test_an_interrupt_that_a_finaliser_loses_comes_again() -> None:
-    assert ended(LOST_IN_A_FINALISER) == (130, "", INTERRUPTED)
-
-
-@pytest.mark.parametrize("when", ["kill(INT)", "pass"], ids=["the second", "the first"])
-def test_a_signal_does_not_cut_a_loop_that_closes(when: str) -> None:
-    assert ended(WHILE_THE_LOOP_CLOSES.replace("WHEN", when)) == (130, "closed", INTERRUPTED)
-
-
-def test_clean_up_is_not_cut_short() -> None:
-    assert ended(WHILE_IT_UNWINDS) == (130, "clean", INTERRUPTED)
-
-
-def test_what_is_held_waits_for_the_end_of_the_block() -> None:
-    assert ended(WHILE_IT_IS_HELD) == (130, "held", INTERRUPTED)
-
-
-def test_a_signal_that_comes_before_the_loop_cancels_the_work() -> None:
-    assert ended(BEFORE_THE_LOOP) == (130, "begun", INTERRUPTED)
-
-
-def test_a_signal_that_nobody_hears_any_more_reaches_who_listens_outside() -> None:
-    assert ended(TOO_LATE_TO_BE_HEARD) == (130, "", INTERRUPTED)
+@pytest.mark.parametrize(("program", "printed"), ENDS.values(), ids=ENDS)
+def test_an_interrupted_program_ends_with_130_and_one_sentence(program: str, printed: str) -> None:
+    assert ended(program) == (130, printed, INTERRUPTED)
 
 
 def test_nothing_happens_once_the_exit_code_is_known() -> None:
     assert ended(BETWEEN_THE_CODE_AND_THE_END) == (0, "", "")
-
-
-def test_an_interrupt_stays_one_whatever_becomes_of_it() -> None:
-    assert ended(WHATEVER_IT_TURNS_INTO) == (130, "", INTERRUPTED)
 
 
 def test_another_error_is_shown_as_it_is() -> None:

@@ -35,23 +35,6 @@ def test_a_broken_service_level_fails_and_says_so() -> None:
     )
 
 
-def test_the_limit_itself_is_still_held() -> None:
-    assert verdict(findings(), fanout_p99_ms=20).verdict == "PASS"
-
-
-@pytest.mark.parametrize("name", ["lost", "misrouted"])
-def test_losing_or_leaking_fails_without_being_asked(name: str) -> None:
-    assert verdict(findings(**{f"ledger__{name}": 1})).verdict == "FAIL"
-
-
-def test_a_violated_conservation_law_fails_without_being_asked() -> None:
-    assert verdict(findings(conservation__violation_count=1)).verdict == "FAIL"
-
-
-def test_a_lower_bound_fails_from_below() -> None:
-    assert verdict(findings(connections__established=9), established_ratio=1).verdict == "FAIL"
-
-
 @pytest.mark.parametrize(
     "trouble",
     [
@@ -80,16 +63,8 @@ def test_a_dead_server_fails_even_if_the_harness_struggled() -> None:
     assert (result.verdict, "137" in result.reasons[0]) == ("FAIL", True)
 
 
-def test_an_unreachable_server_fails() -> None:
-    assert verdict(findings(server__unreachable=True)).verdict == "FAIL"
-
-
 def test_an_interrupted_run_is_no_pass() -> None:
     assert verdict(findings(interrupted=True)).exit_code == ExitCode.INTERRUPTED
-
-
-def test_a_level_without_anything_to_measure_is_invalid() -> None:
-    assert verdict(findings(), reconnect_p99_ms=100).verdict == "INVALID"
 
 
 def test_a_storm_nobody_came_back_from_fails() -> None:
@@ -97,11 +72,6 @@ def test_a_storm_nobody_came_back_from_fails() -> None:
     result = verdict(findings(reconnect=storm), reconnect_p99_ms=100)
     measured = {level.name: level.measured for level in result.slo}
     assert (result.verdict, measured["reconnect_p99_ms"]) == ("FAIL", None)
-
-
-def test_censored_clients_count_as_slower_than_all_others() -> None:
-    storm = {"drops": 100, "reconnected": 98, "censored": 2, "time_to_reconnect": {"count": 98, "p99": 5}}
-    assert verdict(findings(reconnect=storm), reconnect_p99_ms=100).verdict == "FAIL"
 
 
 GONE = {"drops": 10, "reconnected": 0, "censored": 10}
@@ -116,15 +86,6 @@ def test_no_built_in_scenario_passes_when_everybody_was_cut_off_for_good(name: s
 def test_one_who_does_not_come_back_fails_without_being_asked() -> None:
     result = verdict(findings(reconnect={"drops": 10, "reconnected": 9, "censored": 1}))
     assert (result.verdict, result.reasons) == ("FAIL", ["censored: 1, at most 0 was asked for."])
-
-
-def test_a_scenario_may_say_that_some_stay_away() -> None:
-    assert verdict(findings(reconnect=GONE), censored=10).verdict == "PASS"
-
-
-def test_connections_that_were_to_be_held_and_broke_fail_though_all_came_back() -> None:
-    broke = {"drops": 1, "reconnected": 1, "time_to_reconnect": {"count": 1}}
-    assert verdict(findings(reconnect=broke), **load("hold").slo).verdict == "FAIL"
 
 
 def storm(*groups: tuple[int, float], never: int) -> dict[str, Any]:
@@ -206,23 +167,33 @@ def test_a_fault_that_did_not_come_about_makes_a_run_invalid() -> None:
     assert (result.verdict, "nobody there" in result.reasons[0]) == ("INVALID", True)
 
 
-def test_answers_that_blame_the_server_fail_where_that_was_asked() -> None:
-    hostile = {"inputs": 9, "server_errors": 1}
-    assert verdict(findings(hostile=hostile), server_errors=0).verdict == "FAIL"
+def beside_strangers(calm_ms: float, hostile_ms: float) -> dict[str, Any]:
+    calm = [{"t_s": n, "p50_ms": calm_ms} for n in range(5)]
+    return {"timeline": calm + [{"t_s": n, "p50_ms": hostile_ms, "faults": ["hostile"]} for n in range(5, 9)]}
 
 
-def test_counters_that_are_repeated_are_no_repeated_notifications() -> None:
-    kinds = {"snapshot": {"duplicate": 5}, "durable": {"duplicate": 0}}
-    assert verdict(findings(ledger_by_kind=kinds), duplicate_durable=0).verdict == "PASS"
+BACK = {"drops": 100, "reconnected": 98, "censored": 2, "time_to_reconnect": {"count": 98, "p99": 5}}
+BROKE = {"drops": 1, "reconnected": 1, "time_to_reconnect": {"count": 1}}
+BLAMED = {"inputs": 9, "server_errors": 1}
+REPEATED = {"snapshot": {"duplicate": 5}, "durable": {"duplicate": 0}}
+VERDICTS: dict[str, tuple[dict[str, Any], dict[str, float], str]] = {
+    "the limit itself is still held": ({}, {"fanout_p99_ms": 20}, "PASS"),
+    "losing fails without being asked": ({"ledger__lost": 1}, {}, "FAIL"),
+    "leaking fails without being asked": ({"ledger__misrouted": 1}, {}, "FAIL"),
+    "a violated conservation law fails, too": ({"conservation__violation_count": 1}, {}, "FAIL"),
+    "a lower bound fails from below": ({"connections__established": 9}, {"established_ratio": 1}, "FAIL"),
+    "an unreachable server fails": ({"server__unreachable": True}, {}, "FAIL"),
+    "a level without anything to measure": ({}, {"reconnect_p99_ms": 100}, "INVALID"),
+    "the censored are slower than all others": ({"reconnect": BACK}, {"reconnect_p99_ms": 100}, "FAIL"),
+    "a scenario may say that some stay away": ({"reconnect": GONE}, {"censored": 10}, "PASS"),
+    "held connections that broke and came back": ({"reconnect": BROKE}, load("hold").slo, "FAIL"),
+    "answers that blame the server": ({"hostile": BLAMED}, {"server_errors": 0}, "FAIL"),
+    "repeated counters are not durable": ({"ledger_by_kind": REPEATED}, {"duplicate_durable": 0}, "PASS"),
+    "strangers that slow others down": (beside_strangers(10.0, 45.0), {"hostile_slowdown": 4}, "FAIL"),
+    "a slow machine is no stranger": (beside_strangers(500.0, 450.0), {"hostile_slowdown": 3}, "PASS"),
+}
 
 
-def test_strangers_that_slow_honest_clients_down_fail_where_that_was_asked() -> None:
-    calm = [{"t_s": n, "p50_ms": 10.0} for n in range(5)]
-    beside = [{"t_s": n, "p50_ms": 45.0, "faults": ["hostile"]} for n in range(5, 9)]
-    assert verdict(findings(timeline=calm + beside), hostile_slowdown=4).verdict == "FAIL"
-
-
-def test_a_slow_machine_is_no_slowdown_by_strangers() -> None:
-    calm = [{"t_s": n, "p50_ms": 500.0} for n in range(5)]
-    beside = [{"t_s": n, "p50_ms": 450.0, "faults": ["hostile"]} for n in range(5, 9)]
-    assert verdict(findings(timeline=calm + beside), hostile_slowdown=3).verdict == "PASS"
+@pytest.mark.parametrize(("found", "slo", "expected"), VERDICTS.values(), ids=VERDICTS)
+def test_the_verdict_on_findings(found: dict[str, Any], slo: dict[str, float], expected: str) -> None:
+    assert verdict(findings(**found), **slo).verdict == expected

@@ -145,19 +145,14 @@ async def test_a_service_that_does_not_run_cannot_be_killed(three):
             processes.kill("redis")
 
 
-async def test_what_ignores_the_end_is_killed(tmp_path):
-    plan = plan_of(tmp_path, service(tmp_path, "node-1", Role.NODE, STUBBORN, grace_s=0.1))
+@pytest.mark.parametrize("hurried", [False, True])
+async def test_what_ignores_the_end_is_killed_and_in_a_hurry_nobody_waits(tmp_path, hurried):
+    grace_s = 3600.0 if hurried else 0.1
+    plan = plan_of(tmp_path, service(tmp_path, "node-1", Role.NODE, STUBBORN, grace_s=grace_s))
     async with running(plan) as processes:
         await until(lambda: processes.children["node-1"].last_words() == "deaf")
-        pid = processes.pid("node-1")
-    assert not is_running(pid)
-
-
-async def test_in_a_hurry_nobody_waits(tmp_path):
-    plan = plan_of(tmp_path, service(tmp_path, "node-1", Role.NODE, STUBBORN, grace_s=3600.0))
-    async with running(plan) as processes:
-        await until(lambda: processes.children["node-1"].last_words() == "deaf")
-        processes.hurry()
+        if hurried:
+            processes.hurry()
         pid = processes.pid("node-1")
     assert not is_running(pid)
 

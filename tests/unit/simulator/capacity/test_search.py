@@ -20,6 +20,7 @@ from tests.support.simulator.findings import findings
 
 LIMIT_MS = 250.0
 IDLE_MS = 10.0
+DROPPED = {"scheduled": 100, "sent": 60, "accepted": 60, "dropped": 40}
 
 
 def result(p99_ms: float = 20.0, **changes: Any) -> Result:
@@ -52,6 +53,13 @@ def limited(limit: float, then: Callable[[], Result]) -> Callable[[float], Await
         return result() if load <= limit else then()
 
     return run_step
+
+
+def raising(error: Exception) -> Callable[[], Result]:
+    def fail() -> Result:
+        raise error
+
+    return fail
 
 
 def weak() -> Result:
@@ -159,8 +167,7 @@ def test_a_server_that_gives_way_below_the_generator_is_still_found() -> None:
 
 
 def test_publishes_without_a_free_worker_are_the_server_s_doing() -> None:
-    publishes = {"scheduled": 100, "sent": 60, "accepted": 60, "dropped": 40}
-    step = step_of(1, result(publishes=publishes))
+    step = step_of(1, result(publishes=DROPPED))
     assert (step.outcome, step.signal) == ("fail", "dropped publishes")
 
 
@@ -196,31 +203,20 @@ def test_the_ceiling_is_no_limit_of_the_server() -> None:
 
 
 def test_a_load_that_no_scenario_can_describe_is_the_ceiling() -> None:
-    async def run_step(load: float) -> Result:
-        if load > 500:
-            raise ScenarioError(["That would need a ledger of more than 2 GiB."])
-        return result()
-
-    answer = found(Plan(start=100), run_step)
+    error = ScenarioError(["That would need a ledger of more than 2 GiB."])
+    answer = found(Plan(start=100), limited(500, raising(error)))
     assert (answer.bound, 450 <= (answer.passing or 0) <= 500) == ("ceiling", True)
 
 
 def test_a_server_that_cannot_be_prepared_any_more_gave_way() -> None:
-    async def run_step(load: float) -> Result:
-        if load > 500:
-            raise SetupError("The clients did not get connected.")
-        return result()
-
-    answer = found(Plan(start=100), run_step)
+    error = SetupError("The clients did not get connected.")
+    answer = found(Plan(start=100), limited(500, raising(error)))
     assert (answer.bound, answer.signal) == ("server", "set-up")
 
 
 def test_a_target_that_was_never_there_is_no_result() -> None:
-    async def run_step(load: float) -> Result:
-        raise SetupError("Nobody answers.")
-
     with pytest.raises(SetupError):
-        found(Plan(start=100), run_step)
+        found(Plan(start=100), limited(0, raising(SetupError("Nobody answers."))))
 
 
 def test_an_interrupted_run_ends_the_search_with_what_is_known() -> None:
@@ -261,16 +257,22 @@ def test_the_document_survives_json() -> None:
     assert Capacity.model_validate_json(answer.model_dump_json()) == answer
 
 
-def test_the_busy_service_is_named() -> None:
-    server = {"managed": True, "cpu_share": 1.1, "cpu_share_by_service": {"node-1": 0.97, "redis": 0.05}}
-    step = step_of(1, result(server=server))
-    assert step.pressure.saturated == ["node-1 CPU: 97% of a core"]
+BEAT = "vouchstorm_bus_heartbeat_seconds"
+SATURATED = {
+    "the busy service": (
+        {"cpu_share": 1.1, "cpu_share_by_service": {"node-1": 0.97, "redis": 0.05}},
+        "node-1 CPU: 97% of a core",
+    ),
+    "a slow bus": (
+        {"metrics": {f"{BEAT}_count": 4.0, f"{BEAT}_sum": 0.4}},
+        "bus (Redis): 100 ms for a round trip in the mean",
+    ),
+}
 
 
-def test_a_slow_bus_is_named() -> None:
-    metrics = {"vouchstorm_bus_heartbeat_seconds_count": 4.0, "vouchstorm_bus_heartbeat_seconds_sum": 0.4}
-    step = step_of(1, result(server={"managed": True, "metrics": metrics}))
-    assert step.pressure.saturated == ["bus (Redis): 100 ms for a round trip in the mean"]
+@pytest.mark.parametrize(("server", "named"), SATURATED.values(), ids=SATURATED)
+def test_what_a_step_saturated_is_named(server: dict[str, Any], named: str) -> None:
+    assert step_of(1, result(server=server | {"managed": True})).pressure.saturated == [named]
 
 
 def test_a_machine_without_a_free_core_is_named() -> None:
@@ -281,21 +283,14 @@ def test_a_machine_without_a_free_core_is_named() -> None:
 
 
 def test_an_interruption_before_anything_was_run_is_an_answer_too() -> None:
-    async def run_step(load: float) -> Result:
-        raise InterruptedRunError("Interrupted.")
-
-    answer = found(Plan(start=100), run_step)
+    answer = found(Plan(start=100), limited(0, raising(InterruptedRunError("Interrupted."))))
     assert (answer.bound, answer.exit_code) == ("interrupted", 130)
     assert "before the search was interrupted" in answer.sentence()
 
 
 def test_a_generator_that_cannot_be_prepared_is_not_blamed_on_the_server() -> None:
-    async def run_step(load: float) -> Result:
-        if load > 500:
-            raise GeneratorLimitError("1000 sockets do not fit into the 600 open files.")
-        return result()
-
-    answer = found(Plan(start=100), run_step)
+    error = GeneratorLimitError("1000 sockets do not fit into the 600 open files.")
+    answer = found(Plan(start=100), limited(500, raising(error)))
     assert (answer.bound, answer.signal, 450 <= (answer.passing or 0) <= 500) == ("generator", "set-up", True)
     assert not Point(nodes=1, capacity=answer).exact
 
@@ -313,21 +308,18 @@ def test_one_process_at_its_end_is_the_generator_s_end_whatever_the_others_do() 
         {"name": "clients 0-4", "cpu_share": 0.97} | PROCESS,
         {"name": "clients 5-9", "cpu_share": 0.1} | PROCESS,
     ]
-    dropped = {"scheduled": 100, "sent": 60, "accepted": 60, "dropped": 40}
     generator = {"processes": 2, "cpu_share": 1.07, "by_process": parts}
-    assert step_of(1, result(generator=generator, publishes=dropped)).outcome == "generator"
+    assert step_of(1, result(generator=generator, publishes=DROPPED)).outcome == "generator"
 
 
 def test_several_processes_below_their_ends_are_no_end_of_the_generator() -> None:
     """The one that publishes has no clients, and a core of its own."""
     parts = [{"name": "clients 0-9", "cpu_share": 0.5} | PROCESS, {"name": "publishing", "cpu_share": 0.5}]
-    dropped = {"scheduled": 100, "sent": 60, "accepted": 60, "dropped": 40}
     generator = {"processes": 1, "cpu_share": 1.0, "by_process": parts}
-    step = step_of(1, result(generator=generator, publishes=dropped))
+    step = step_of(1, result(generator=generator, publishes=DROPPED))
     assert (step.outcome, step.signal) == ("fail", "dropped publishes")
 
 
 def test_a_lost_process_is_the_generator_s_trouble() -> None:
-    dropped = {"scheduled": 100, "sent": 60, "accepted": 60, "dropped": 40}
     generator = {"lost_processes": ["Process 2 of 2 was lost."]}
-    assert step_of(1, result(generator=generator, publishes=dropped)).outcome == "generator"
+    assert step_of(1, result(generator=generator, publishes=DROPPED)).outcome == "generator"

@@ -1,5 +1,7 @@
 """Absences: what is timed from where, and who is censored."""
 
+import pytest
+
 from simulator.ledger.disconnects import Disconnects
 
 MS = 1_000_000
@@ -68,21 +70,22 @@ def test_a_message_before_the_return_feeds_nobody() -> None:
     assert outages.absences({}, 100 * MS).figures().time_to_first_event.count == 0
 
 
-def test_a_full_recovery_is_one_without_holes() -> None:
-    recovery = stormed().absences({}, 100 * MS).figures().recovery
-    assert (recovery.full, recovery.silent_hole) == (1, 0)
+RECOVERIES = {
+    "one without holes is full": ({}, False, (1, 0, 0)),
+    "a hole nobody told of is silent": ({0: 5 * MS}, False, (0, 0, 1)),
+    "a hole that was announced is not silent": ({0: 5 * MS}, True, (0, 1, 0)),
+    "a hole after the honest word is silent": ({0: 16 * MS}, True, (0, 0, 1)),
+}
 
 
-def test_a_hole_nobody_told_of_is_silent() -> None:
-    recovery = stormed().absences({0: 5 * MS}, 100 * MS).figures().recovery
-    assert (recovery.full, recovery.silent_hole) == (0, 1)
-
-
-def test_a_hole_that_was_announced_is_not_silent() -> None:
+@pytest.mark.parametrize(("holes", "reloaded", "counts"), RECOVERIES.values(), ids=RECOVERIES)
+def test_a_recovery_is_full_reloaded_or_a_silent_hole(
+    holes: dict[int, int], reloaded: bool, counts: tuple[int, int, int]
+) -> None:
     outages = stormed()
-    outages.all[0].reloaded = True
-    recovery = outages.absences({0: 5 * MS}, 100 * MS).figures().recovery
-    assert (recovery.reloaded, recovery.silent_hole) == (1, 0)
+    outages.all[0].reloaded = reloaded
+    recovery = outages.absences(holes, 100 * MS).figures().recovery
+    assert (recovery.full, recovery.reloaded, recovery.silent_hole) == counts
 
 
 def test_a_hole_of_one_who_never_dropped_is_no_recovery_at_all() -> None:
@@ -96,13 +99,6 @@ def test_the_first_message_is_timed_also_after_catching_up() -> None:
     outages.caught_up(0, 6 * MS)
     outages.fed(0, 9 * MS)
     assert outages.absences({}, 100 * MS).figures().time_to_first_event.max == 9.0
-
-
-def test_a_hole_after_the_honest_word_is_silent() -> None:
-    outages = stormed()
-    outages.all[0].reloaded = True
-    recovery = outages.absences({0: 16 * MS}, 100 * MS).figures().recovery
-    assert (recovery.reloaded, recovery.silent_hole) == (0, 1)
 
 
 def test_every_absence_ends_in_exactly_one_class() -> None:

@@ -1,5 +1,6 @@
 """Durable messages: one planted fault per class, and a model that replays whole sessions."""
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -50,23 +51,25 @@ def test_one_message_as_two_events_counts_once() -> None:
     assert (tally.live, tally.duplicate, tally.received) == (1, 0, 1)
 
 
-def test_the_same_event_twice_is_a_duplicate() -> None:
+CLASSES: dict[str, tuple[tuple[tuple[int, str], ...], int | None, dict[str, int]]] = {
+    "the same event twice is a duplicate": (((1, "id1"), (1, "id1")), 1, {"duplicate": 1}),
+    "a lower seq after a higher one": (((2, "id2"), (1, "id1")), 2, {"live": 1, "out_of_order": 1}),
+    "what the truth has and the client has not": (((1, "id1"),), 3, {"lost": 2}),
+    "without a truth nothing is accused": (((1, "id1"),), None, {"expected": 1, "live": 1}),
+    "another user's message, and ours is lost": (((1, "other"),), 1, {"misrouted": 1, "lost": 1}),
+    "a message beyond the truth": (((1, "id1"), (9, "id9")), 1, {"live": 1, "misrouted": 1}),
+}
+
+
+@pytest.mark.parametrize(("pushed", "last", "counts"), CLASSES.values(), ids=CLASSES)
+def test_each_fault_has_its_class(
+    pushed: tuple[tuple[int, str], ...], last: int | None, counts: dict[str, int]
+) -> None:
     box = begun()
-    get(box, 1, 1)
-    assert close(box, 1).duplicate == 1
-
-
-def test_a_lower_seq_after_a_higher_one_is_out_of_order() -> None:
-    box = begun()
-    get(box, 2, 1)
-    tally = close(box, 2)
-    assert (tally.live, tally.out_of_order) == (1, 1)
-
-
-def test_what_the_truth_has_and_the_client_has_not_is_lost() -> None:
-    box = begun()
-    get(box, 1)
-    assert close(box, 3).lost == 2
+    for seq, row_id in pushed:
+        box.push(seq, row_id, 10, GENERAL)
+    tally = close(box, last).as_dict()
+    assert {name: tally[name] for name in counts} == counts
 
 
 def test_a_client_that_is_away_is_not_accused() -> None:
@@ -74,27 +77,6 @@ def test_a_client_that_is_away_is_not_accused() -> None:
     get(box, 1)
     tally = close(box, 3, away=True)
     assert (tally.unverified, tally.lost) == (2, 0)
-
-
-def test_without_a_truth_nothing_is_accused() -> None:
-    box = begun()
-    get(box, 1)
-    tally = close(box, None)
-    assert (tally.expected, tally.live) == (1, 1)
-
-
-def test_another_users_message_is_misrouted_and_ours_lost() -> None:
-    box = begun()
-    box.push(1, "other", 10, GENERAL)
-    tally = close(box, 1)
-    assert (tally.misrouted, tally.lost) == (1, 1)
-
-
-def test_a_message_beyond_the_truth_is_misrouted() -> None:
-    box = begun()
-    get(box, 1, 9)
-    tally = close(box, 1)
-    assert (tally.live, tally.misrouted) == (1, 1)
 
 
 def test_two_ids_for_one_seq_are_misrouted() -> None:
@@ -147,18 +129,14 @@ def test_a_gap_is_seen_and_filled_by_a_question() -> None:
     assert (tally.live, tally.replayed, tally.reread) == (2, 1, 1)
 
 
-def test_latency_counts_from_the_intended_time_of_the_cause() -> None:
+@pytest.mark.parametrize(("measured", "samples"), [(True, [(900_000, 800)]), (False, [])])
+def test_latency_counts_from_the_intended_time_of_a_cause_after_the_warm_up(
+    measured: bool, samples: list[tuple[int, int]]
+) -> None:
     box, closed = begun(), Closed()
     box.push(1, "id1", 900_000, GENERAL, "validation:7")
-    box.close(truth(1), {"validation:7": Cause(100_000, True)}, 10**9, away=False, into=closed)
-    assert closed.samples == [(900_000, 800)]
-
-
-def test_a_cause_in_the_warm_up_is_not_measured() -> None:
-    box, closed = begun(), Closed()
-    box.push(1, "id1", 900_000, GENERAL, "validation:7")
-    box.close(truth(1), {"validation:7": Cause(100_000, False)}, 10**9, away=False, into=closed)
-    assert closed.samples == []
+    box.close(truth(1), {"validation:7": Cause(100_000, measured)}, 10**9, away=False, into=closed)
+    assert closed.samples == samples
 
 
 def test_a_live_receipt_after_the_bound_is_late() -> None:

@@ -99,9 +99,7 @@ def test_the_page_follows_the_colour_scheme_of_the_reader() -> None:
 
 
 def test_the_terminal_shows_verdict_and_reasons() -> None:
-    console = Console(file=io.StringIO(), width=140)
-    print_result(result(ledger={"expected": 2, "live": 1, "lost": 1, "received": 1}), console)
-    shown = console.file.getvalue()  # type: ignore[attr-defined]
+    shown = printed(result(ledger={"expected": 2, "live": 1, "lost": 1, "received": 1}), 140)
     assert "FAIL" in shown
     assert "lost: 1, at most 0 was asked for." in shown
 
@@ -153,10 +151,8 @@ def test_a_terminal_is_not_redrawn_for_every_single_client() -> None:
 
 
 def test_names_of_distributions_are_whole_at_80_columns() -> None:
-    console = Console(file=io.StringIO(), width=80)
     named = {name: latency(60_000_000) for name in ("fanout", "schedule_lag")}
-    print_result(result(latency_ms=named), console)
-    assert "schedule lag" in console.file.getvalue()  # type: ignore[attr-defined]
+    assert "schedule lag" in printed(result(latency_ms=named))
 
 
 def test_a_sparkline_is_highest_at_its_highest_value() -> None:

@@ -111,22 +111,18 @@ def test_heads_that_cannot_be_kept_are_refused(head: bytes) -> None:
         read([head + b"\r\n\r\n"])
 
 
-def test_an_endless_head_is_refused() -> None:
-    with pytest.raises(ProtocolError):
-        read([b"HTTP/1.1 200 OK\r\nX: " + b"a" * MAX_HEAD_BYTES])
+CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+ENDLESS = {
+    "head": b"HTTP/1.1 200 OK\r\nX: " + b"a" * MAX_HEAD_BYTES,
+    "chunked body": CHUNKED + (b"64\r\n" + bytes(100) + b"\r\n") * 11,
+    "body": b"HTTP/1.1 200 OK\r\n\r\n" + bytes(1001),
+}
 
 
-def test_an_endless_chunked_body_is_refused() -> None:
-    stream = (
-        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + (b"64\r\n" + bytes(100) + b"\r\n") * 11
-    )
+@pytest.mark.parametrize("stream", ENDLESS.values(), ids=ENDLESS)
+def test_what_does_not_end_is_refused(stream: bytes) -> None:
     with pytest.raises(ProtocolError):
         read([stream])
-
-
-def test_an_endless_body_is_refused() -> None:
-    with pytest.raises(ProtocolError):
-        read([b"HTTP/1.1 200 OK\r\n\r\n" + bytes(1001)])
 
 
 def test_a_broken_chunked_body_is_not_ended_by_the_connection() -> None:

@@ -12,10 +12,13 @@ from simulator.socketio_client.codec.websocket import (
     CLOSE,
     CONTINUATION,
     FIN,
+    MAX_READ_BYTES,
+    MAX_READS,
     PING,
     PONG,
     TEXT,
     FrameReader,
+    ReadCache,
     accept_for,
     decode_close,
     encode_close,
@@ -170,3 +173,53 @@ def test_close_frame_carries_its_code() -> None:
 def test_accept_key_of_the_rfc() -> None:
     """Source: RFC 6455 section 1.3."""
     assert accept_for(b"dGhlIHNhbXBsZSBub25jZQ==") == "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="
+
+
+# -------------------------------------------------------------- what was read for another client
+
+
+def read_with(reader: FrameReader, pieces: list[bytes]) -> list[tuple[int, bytes]]:
+    return [message for piece in pieces for message in reader.feed(piece)]
+
+
+@given(st.lists(st.lists(st.binary(max_size=200), max_size=4), max_size=8), st.integers(1, 60))
+def test_readers_with_and_without_memory_agree(reads: list[list[bytes]], cut: int) -> None:
+    read_cache = ReadCache()
+    whole = [b"".join(server_frame(FIN | TEXT, payload) for payload in payloads) for payloads in reads]
+    stream = b"".join(whole)
+    pieces = [stream[start : start + cut] for start in range(0, len(stream), cut)]
+    expected = read_with(FrameReader(), whole)
+    for given_pieces in (whole, whole, pieces, whole, pieces):
+        assert read_with(FrameReader(read_cache=read_cache), given_pieces) == expected
+
+
+def test_a_read_inside_a_fragmented_message_is_not_looked_up() -> None:
+    read_cache = ReadCache()
+    inner = server_frame(FIN | PING, b"ping!")
+    read_with(FrameReader(read_cache=read_cache), [server_frame(FIN | TEXT, b"ping!"), inner])
+    reader = FrameReader(read_cache=read_cache)
+    pieces = [server_frame(TEXT, b"one "), inner, server_frame(FIN | CONTINUATION, b"two")]
+    assert read_with(reader, pieces) == [(PING, b"ping!"), (TEXT, b"one two")]
+
+
+@pytest.mark.parametrize(
+    "stream",
+    [
+        server_frame(FIN | TEXT, b"whole") + server_frame(FIN | TEXT, b"half")[:3],
+        server_frame(FIN | TEXT, bytes(MAX_READ_BYTES)),
+    ],
+    ids=["half a frame", "a long read"],
+)
+def test_what_no_other_client_will_read_is_not_remembered(stream: bytes) -> None:
+    read_cache = ReadCache()
+    read_with(FrameReader(read_cache=read_cache), [stream])
+    assert read_cache.frames == {}
+
+
+def test_memory_is_bounded() -> None:
+    read_cache = ReadCache()
+    reader = FrameReader(read_cache=read_cache)
+    for number in range(MAX_READS + 5):
+        read_with(reader, [server_frame(FIN | TEXT, b"%d" % number)])
+        read_cache.note_event(b"%d" % number, ("name", b""))
+    assert (len(read_cache.frames), len(read_cache.events)) == (5, 5)
