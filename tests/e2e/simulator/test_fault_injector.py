@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from simulator.errors import ScenarioError, SetupError
+from simulator.faults.hostile_clients import HostileInputs
 from simulator.faults.injector import FaultInjector
 from simulator.scenario.loader import build
 from simulator.scenario.models import Scenario
@@ -261,13 +262,13 @@ async def test_without_a_line_fault_clients_connect_to_the_server_itself() -> No
 
 
 @contextlib.asynccontextmanager
-async def strangers(serve: Serve, auth: dict[str, str] | None = None) -> AsyncIterator[FaultInjector]:
-    """Four of them, at a server that answers so; auth: of those who have an account."""
+async def strangers(serve: Serve, inputs: HostileInputs | None = None) -> AsyncIterator[FaultInjector]:
+    """Four of them, at a server that answers so."""
     async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
         url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
         hostile = {"kind": "hostile", "at_s": 0, "for_s": 50, "sockets": 4}
         async with FaultInjector(scenario(hostile), None, url) as faults:
-            faults.start(time.monotonic_ns(), Endpoint.parse(url), auth)
+            faults.start(time.monotonic_ns(), Endpoint.parse(url), inputs)
             yield faults
 
 
@@ -309,7 +310,7 @@ async def test_some_strangers_have_an_account() -> None:
             heard.append(await reader.read(2_000))
         writer.close()
 
-    async with strangers(serve, {"token": "of a stranger"}):
+    async with strangers(serve, HostileInputs(account={"token": "of a stranger"})):
         await until(lambda: any(b"of a stranger" in each for each in heard), "one said who it is")
 
 

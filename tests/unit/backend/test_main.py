@@ -11,6 +11,7 @@ from backend.app import main
 from backend.app.domain.trust import TrustPolicy
 from backend.app.errors import SetupError, UnavailableError
 from backend.app.main import Application, create_app
+from backend.app.observability.tracing import Tracing
 from backend.app.ports import Clock, Store
 from backend.app.services.reconciler import Reconciler
 from backend.app.services.throttle import Throttle
@@ -61,7 +62,7 @@ async def started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncItera
         services = replace(built.services, store=store)
         reconciler = Reconciler(store, services.engine, services.clock, 0.02)
         throttle = Throttle(services.clock)
-        running.append(Application(services, built.realtime, reconciler, throttle, None))
+        running.append(Application(services, built.realtime, reconciler, throttle, None, Tracing()))
         await running[-1].start()
         return store  # type: ignore[no-any-return]
 
