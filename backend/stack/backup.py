@@ -12,9 +12,11 @@ import sqlite3
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+
+from simulator import interrupts
 
 from ..app.errors import SetupError
 from ..app.store.schema import APPLICATION_ID, MIGRATIONS
@@ -232,15 +234,15 @@ def _copy(source: sqlite3.Connection, target: sqlite3.Connection, path: Path, he
 @contextmanager
 def _draft(target: Path, source_path: Path) -> Iterator[Path]:
     """A file of this backup's own beside the target, as readable as the store; gone afterwards."""
-    file, name = tempfile.mkstemp(prefix=f"{target.name}.", suffix=".draft", dir=target.parent)
-    os.close(file)
-    draft = Path(name)
-    try:
+    with ExitStack() as stack:
+        with interrupts.held():
+            file, name = tempfile.mkstemp(prefix=f"{target.name}.", suffix=".draft", dir=target.parent)
+            draft = Path(name)
+            stack.callback(_remove_logs, draft)
+            stack.callback(draft.unlink, missing_ok=True)
+        os.close(file)
         shutil.copymode(source_path, draft)
         yield draft
-    finally:
-        draft.unlink(missing_ok=True)
-        _remove_logs(draft)
 
 
 def _remove_logs(path: Path) -> None:

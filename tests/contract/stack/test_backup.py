@@ -109,6 +109,21 @@ def test_a_backup_is_one_file(url: str, tmp_path: Path) -> None:
     assert names(tmp_path / "made") == ["backup.db"]
 
 
+def test_an_interruption_as_early_as_it_can_be_leaves_no_draft(
+    url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(file: int) -> None:
+        os.fdopen(file).close()
+        raise KeyboardInterrupt
+
+    before = names(tmp_path)
+    with monkeypatch.context() as patched:
+        patched.setattr(backup_module.os, "close", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            backup(url, tmp_path / "copy.db", force=False)
+    assert names(tmp_path) == before
+
+
 def test_a_backup_overwrites_nothing_unless_told(url: str, tmp_path: Path) -> None:
     target = tmp_path / "backup.db"
     target.write_text("precious")
