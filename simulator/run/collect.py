@@ -227,7 +227,7 @@ NS = 1_000_000_000
 
 @dataclass(frozen=True, slots=True)
 class Meter:
-    """Readings at one moment. own_cpu_s: of this process. shards: of the processes that hold the clients.
+    """Readings at one moment. own_cpu_s: of this process. workers: of the processes that hold the clients.
 
     metrics: the counters of the server's nodes, empty when they have none.
     """
@@ -237,16 +237,16 @@ class Meter:
     server_cpu_s: float
     server_rss_bytes: int
     service_cpu_s: dict[str, float]
-    shards: Sequence[Sample]
+    workers: Sequence[Sample]
     metrics: Pages = field(default_factory=dict)
 
     @property
     def events(self) -> int:
         """Events that all clients received so far."""
-        return sum(shard.events for shard in self.shards)
+        return sum(worker.events for worker in self.workers)
 
 
-def read(server: ManagedServer | None, shards: Sequence[Sample], metrics: Pages) -> Meter:
+def read(server: ManagedServer | None, workers: Sequence[Sample], metrics: Pages) -> Meter:
     """Read everything now."""
     return Meter(
         at_ns=time.monotonic_ns(),
@@ -254,7 +254,7 @@ def read(server: ManagedServer | None, shards: Sequence[Sample], metrics: Pages)
         server_cpu_s=server.cpu_s() if server is not None else 0.0,
         server_rss_bytes=server.rss_bytes() if server is not None else 0,
         service_cpu_s=server.cpu_s_by_service() if server is not None else {},
-        shards=shards,
+        workers=workers,
         metrics=metrics,
     )
 
@@ -271,7 +271,7 @@ def generator_of(
 ) -> Generator:
     """The harness about itself. own_lag: of the process that publishes, where others hold the clients."""
     took_s = max(0.001, (after.at_ns - before.at_ns) / NS)
-    was, now = ({shard.number: shard for shard in meter.shards} for meter in (before, after))
+    was, now = ({worker.number: worker for worker in meter.workers} for meter in (before, after))
     parts = [_process(each, was[each.number], now[each.number], took_s) for each in diligence]
     if own_lag is not None:
         share = round((after.own_cpu_s - before.own_cpu_s) / took_s, 4)

@@ -24,7 +24,7 @@ HOUR_NS = 3_600 * NS
 
 def test_a_publish_the_harness_did_not_understand_is_its_own_error() -> None:
     before, after = (
-        Meter(at_s * NS, own_cpu_s=0.0, server_cpu_s=0.0, server_rss_bytes=0, service_cpu_s={}, shards=[])
+        Meter(at_s * NS, own_cpu_s=0.0, server_cpu_s=0.0, server_rss_bytes=0, service_cpu_s={}, workers=[])
         for at_s in (0, 10)
     )
     found = generator_of(before, after, [], Dispatch(doubts=2), Histogram(), overrun="", lost=[])
