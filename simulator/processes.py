@@ -71,7 +71,8 @@ class Program:
 
     env: on top of our environment; None removes a variable. log: where stdout and stderr are appended unless
     they go elsewhere; None: they are ours. cpus: the processors it may use; none: as we may. tied: it ends
-    when we die; only what is started by the main thread can be, for the kernel means the thread.
+    when we die; only what is started by the main thread can be, for the kernel means the thread. fds:
+    descriptors of ours that it keeps under their numbers.
     """
 
     words: Sequence[str]
@@ -83,6 +84,7 @@ class Program:
     stderr: int | None = None
     cpus: Collection[int] = ()
     tied: bool = True
+    fds: Sequence[int] = ()
 
     @property
     def name(self) -> str:
@@ -141,6 +143,7 @@ class Program:
                 "stdout": log if self.stdout is None else self.stdout,
                 "stderr": log if self.stderr is None else self.stderr,
                 "start_new_session": True,
+                "pass_fds": self.fds,
             }
 
 

@@ -8,7 +8,6 @@ something to look at, and its verdict is INVALID.
 import asyncio
 import contextlib
 import os
-import signal
 import socket
 import sys
 from collections import deque
@@ -18,6 +17,7 @@ from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, Protocol, Self, TypeVar
 
 from ..errors import GeneratorLimitError
+from ..processes import DEVNULL, PIPE, AsyncChild, Program, exit_reason
 from ..profiles.base import Fact
 from .ipc import Answer, Call, Channel, ChannelError, Note, Progress, WorkerOrder
 from .worker import Closing, Worker
@@ -65,12 +65,12 @@ class RemoteWorker:
         self._lost = ""
         self._leaving = False
         self._channel: Channel
-        self._process: asyncio.subprocess.Process
+        self._child: AsyncChild
 
     @property
     def pid(self) -> int:
         """Of the process."""
-        return self._process.pid
+        return self._child.pid
 
     async def __aenter__(self) -> Self:
         ours, theirs = socket.socketpair()
@@ -78,18 +78,14 @@ class RemoteWorker:
         try:
             # Not a `multiprocessing.Process`: it starts a second helper process and does not keep what a
             # dying child says on standard error.
-            self._process = await asyncio.create_subprocess_exec(
-                sys.executable,
-                "-m",
-                "simulator.generator.worker_process",
-                str(theirs.fileno()),
-                pass_fds=(theirs.fileno(),),
-                stdin=asyncio.subprocess.DEVNULL,
-                stdout=asyncio.subprocess.DEVNULL,
-                stderr=asyncio.subprocess.PIPE,
-                start_new_session=True,
-                env={**os.environ, "PYTHONPATH": path},
-            )
+            self._child = await Program(
+                [sys.executable, "-m", "simulator.generator.worker_process", str(theirs.fileno())],
+                env={"PYTHONPATH": path},
+                stdout=DEVNULL,
+                stderr=PIPE,
+                tied=False,  # the end of its channel ends it
+                fds=(theirs.fileno(),),
+            ).spawn()
         except BaseException:
             ours.close()
             raise
@@ -156,11 +152,10 @@ class RemoteWorker:
                     waiting.set_result(message.value)
 
     async def _ended(self) -> None:
-        status = await self._process.wait()
-        how = f"signal {signal.Signals(-status).name}" if status < 0 else f"status {status}"
+        status = await self._child.process.wait()
         await asyncio.sleep(0)  # its last words on standard error
         said = f" ({' / '.join(self._tail)})" if self._tail and status > 0 else ""
-        self._lose(f"it ended with {how}{said}")
+        self._lose(f"it {exit_reason(status)}{said}")
 
     def _lose(self, how: str) -> None:
         if self._lost:
@@ -176,7 +171,7 @@ class RemoteWorker:
             self._gone(self._lost)
 
     async def _read_errors(self) -> None:
-        stream = self._process.stderr
+        stream = self._child.process.stderr
         while stream is not None and (line := await stream.read(65_536)):
             self._tail.extend(line.decode(errors="replace").splitlines())
 
@@ -185,15 +180,13 @@ class RemoteWorker:
         self._leaving = True
         self._channel.close()
         try:
-            await asyncio.wait_for(self._process.wait(), STOP_TIMEOUT_S)
+            await asyncio.wait_for(self._child.process.wait(), STOP_TIMEOUT_S)
         except TimeoutError:
             pass
         finally:
-            with contextlib.suppress(ProcessLookupError):
-                self._process.kill()  # it did not help, or nobody waits any longer
             for task in self._tasks:
                 task.cancel()
-        await self._process.wait()
+            await self._child.kill()  # it did not help, or nobody waits any longer
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     def _start(self, work: "asyncio._CoroutineLike[None]") -> None:
