@@ -1,15 +1,18 @@
-"""The tokens that connected sockets came with: the notice before they expire, their end, and kicks."""
+"""The tokens that sockets come with: whose they are, the notice before they expire, their end, and kicks."""
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
 
 from ..contracts import events
 from ..contracts.errors import Code
+from ..contracts.types import UserId
+from ..ports import Newcomer
 from ..services.container import Services
 from ..services.tokens import TokenClaims
 from .bus.messages import Kick
+from .delivery import Arrival, Channels, Gathered, Own
 from .handlers import Peer, Peers, control
 from .timers import Deadlines
 
@@ -50,16 +53,45 @@ T = TypeVar("T")
 
 
 class TokenWatch:
-    """Ends the sockets whose token has come to its end."""
+    """Lets sockets in by their token, and ends those whose token has come to its end."""
 
-    def __init__(self, services: Services, deadlines: Deadlines, peers: Peers) -> None:
+    def __init__(
+        self, services: Services, deadlines: Deadlines, peers: Peers, channels: Channels, own: Own
+    ) -> None:
         self._services = services
         self._deadlines = deadlines
         self._peers = peers
+        self._channels = channels
+        self._newcomers: Gathered[tuple[UserId, str], Newcomer] = Gathered(self._look_up, own)
         self._kicked = RecentKicks()
         self._rechecks = 0
         self.on_kick: Callable[[Kick], None] | None = None
         """Told of each kick that began here: the other nodes have to hear of it."""
+
+    async def recognise(self, token: str) -> tuple[TokenClaims, Arrival]:
+        """Whose token this is, and their arrival: what they are sent is kept from before the store is read.
+
+        Raises RefusedError, UnavailableError; nothing is left behind.
+        """
+        accounts = self._services.accounts
+        claims = accounts.read(token)
+        arrival = self._channels.arrive(claims.user_id)
+        try:
+            found = await self.as_of_now(lambda: self._newcomers.ask((claims.user_id, claims.jti)))
+            arrival.newest = accounts.judge(found)
+            self.refuse_the_kicked(claims)
+        except BaseException:
+            self._channels.give_up(arrival)
+            raise
+        return claims, arrival
+
+    async def _look_up(self, asked: Sequence[tuple[UserId, str]]) -> list[Newcomer]:
+        return await self._services.store.users.newcomers(asked)
+
+    def refuse_the_kicked(self, claims: TokenClaims) -> None:
+        """Was it revoked while the store was read? The answer may be older than that. Raises RefusedError."""
+        if self.kicked_lately(claims.jti):
+            self._services.accounts.judge(Newcomer(None, revoked=True))
 
     def kicked_lately(self, jti: str | None) -> bool:
         """Was this token kicked within the last minute?"""

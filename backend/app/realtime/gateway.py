@@ -19,11 +19,9 @@ from ..contracts.errors import Code
 from ..contracts.rooms import LIVE_ROOM, claim_room, user_room
 from ..contracts.types import DeliveryClass, SocketId, UserId
 from ..errors import RefusedError, VouchstormError
-from ..ports import Newcomer
 from ..services.container import Services
-from ..services.tokens import TokenClaims
 from .auth import TokenWatch
-from .delivery import Arrival, Channels, Gathered, Joined
+from .delivery import Arrival, Channels, Joined
 from .engine import Engine, Session
 from .fanout import Fanout
 from .handlers import ClientEvents, Peer, Peers, control, outcome
@@ -62,10 +60,9 @@ class Gateway:
         self._channels = channels
         self._deadlines = deadlines
         self._rng = rng
-        self._newcomers: Gathered[tuple[UserId, str], Newcomer] = Gathered(self._look_up, engine.own)
         self._peers = Peers()
         self._joins = 0
-        self.tokens = TokenWatch(services, deadlines, self._peers)
+        self.tokens = TokenWatch(services, deadlines, self._peers, channels, engine.own)
         asked = ClientEvents(services, manager, channels, fanout, self._peers)
         self._handlers: dict[str, Handler] = {
             "authenticate": self._authenticate,
@@ -174,7 +171,7 @@ class Gateway:
         )
         if wanted.token is None:
             return peer, None
-        claims, arrival = await self._recognise(wanted.token)
+        claims, arrival = await self.tokens.recognise(wanted.token)
         try:
             self._refuse_while_draining()  # `drain` did not see it, and would end it without a word
         except RefusedError:
@@ -187,31 +184,6 @@ class Gateway:
     def _refuse_while_draining(self) -> None:
         if self._services.health.draining:
             raise RefusedError("This node is going away; connect again.", Code.DRAINING)
-
-    async def _recognise(self, token: str) -> tuple[TokenClaims, Arrival]:
-        """Whose token this is, and their arrival: what they are sent is kept from before the store is read.
-
-        Raises RefusedError, UnavailableError; nothing is left behind.
-        """
-        accounts = self._services.accounts
-        claims = accounts.read(token)
-        arrival = self._channels.arrive(claims.user_id)
-        try:
-            found = await self.tokens.as_of_now(lambda: self._newcomers.ask((claims.user_id, claims.jti)))
-            arrival.newest = accounts.judge(found)
-            self._refuse_the_kicked(claims)
-        except BaseException:
-            self._channels.give_up(arrival)
-            raise
-        return claims, arrival
-
-    async def _look_up(self, asked: Sequence[tuple[UserId, str]]) -> list[Newcomer]:
-        return await self._services.store.users.newcomers(asked)
-
-    def _refuse_the_kicked(self, claims: TokenClaims) -> None:
-        """Was it revoked while the store was read? The answer may be older than that. Raises RefusedError."""
-        if self.tokens.kicked_lately(claims.jti):
-            self._services.accounts.judge(Newcomer(None, revoked=True))
 
     def _refuse_the_gone(self, peer: Peer) -> None:
         """Its token must not be remembered any more: nothing would forget it. Raises RefusedError."""
@@ -383,7 +355,7 @@ class Gateway:
         try:
             if peer.user_id is not None:
                 raise RefusedError("This socket is authenticated already.", Code.ALREADY_AUTHENTICATED)
-            claims, arrival = await self._recognise(wanted.token)
+            claims, arrival = await self.tokens.recognise(wanted.token)
             try:
                 if wanted.user_id is not None and wanted.user_id != claims.user_id:
                     raise RefusedError("The token belongs to another user.", Code.WRONG_SUBJECT)
@@ -410,7 +382,7 @@ class Gateway:
         user, claims = await self.tokens.as_of_now(lambda: accounts.authenticate(wanted.token))
         if user.id != peer.user_id:
             raise RefusedError("The token belongs to another user.", Code.WRONG_SUBJECT)
-        self._refuse_the_kicked(claims)
+        self.tokens.refuse_the_kicked(claims)
         self._refuse_the_gone(peer)
         self.tokens.remember(peer, claims)
         last_seq = self._channels.known_seq(user.id) or 0
