@@ -1,12 +1,16 @@
 """When is a service ready? One probe per role; each asks once and answers yes or no.
 
-The probe of MongoDB also founds the replica set, since a
-`mongod` without one has no transactions and may lose acknowledged writes.
+The probe of MongoDB also founds the replica set, since a `mongod` without one has no transactions and may
+lose acknowledged writes.
 """
 
 import asyncio
 from contextlib import suppress
+from http import HTTPStatus
 from typing import Any
+
+from simulator.socketio_client import Endpoint
+from simulator.target.http_client import RestClient, RestError
 
 from .plan import LOOPBACK, REPLICA_SET, Role, ServicePlan
 
@@ -18,28 +22,33 @@ NOT_YET_INITIALIZED = 94
 
 async def is_ready(service: ServicePlan) -> bool:
     """Does the service do its work? Never raises for one that does not answer."""
-    with suppress(OSError):  # a timeout is one, too
+    with suppress(OSError, RestError):  # a timeout is one, too
         async with asyncio.timeout(PROBE_TIMEOUT_S):
             match service.role:
                 case Role.REDIS:
-                    return await _answer(service.port, b"PING\r\n") == b"+PONG"
+                    return await _pongs(service.port)
                 case Role.MONGODB:
                     return await asyncio.to_thread(has_primary, service.port)
                 case _:
-                    request = f"GET /readyz HTTP/1.1\r\nHost: {LOOPBACK}:{service.port}\r\n\r\n"
-                    return b" 200 " in await _answer(service.port, request.encode())
+                    return await _answers(service.port)
     return False
 
 
-async def _answer(port: int, request: bytes) -> bytes:
-    """The first line of what the server says."""
+async def _pongs(port: int) -> bool:
     reader, writer = await asyncio.open_connection(LOOPBACK, port)
     try:
-        writer.write(request)
-        await writer.drain()
-        return (await reader.readline()).rstrip()
+        writer.write(b"PING\r\n")
+        return await reader.readline() == b"+PONG\r\n"
     finally:
         writer.close()
+
+
+async def _answers(port: int) -> bool:
+    client = RestClient(Endpoint.parse(f"http://{LOOPBACK}:{port}"))
+    try:
+        return (await client.request("GET", "/readyz", timeout_s=PROBE_TIMEOUT_S)).status == HTTPStatus.OK
+    finally:
+        await client.close()
 
 
 def has_primary(port: int, *, replica_set: bool = True) -> bool:

@@ -9,6 +9,9 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
 
+from simulator.socketio_client import Endpoint
+from simulator.target.http_client import RestClient, RestError
+
 from .plan import Plan, ServerOptions
 from .samples import Sample
 from .sockets import Crowd, CrowdError
@@ -276,7 +279,6 @@ async def _cost_s(
 
 EVENTS = 40
 SCRAPE_TIMEOUT_S = 10.0
-LINE_BYTES = 65_536
 
 
 async def metrics(visitor: Visitor, name: str) -> list[Sample]:
@@ -307,24 +309,13 @@ async def scrape(visitor: Visitor, name: str) -> list[Sample]:
 
 async def _scrapes(port: int, times: int) -> None:
     """Read the page so many times, as Prometheus does: over one connection. Raises InvalidTrialError."""
-    reader, writer = await asyncio.open_connection(HOST, port, limit=LINE_BYTES)
+    client = RestClient(Endpoint.parse(f"http://{HOST}:{port}"))
     try:
-        async with asyncio.timeout(SCRAPE_TIMEOUT_S):
-            for _ in range(times):
-                writer.write(f"GET /metrics HTTP/1.1\r\nHost: {HOST}:{port}\r\n\r\n".encode())
-                page = await _answer(reader)
-                if b"websocket_connected_sockets" not in page:
-                    raise InvalidTrialError("what was scraped are no metrics")
-    except TimeoutError:
-        raise InvalidTrialError(f"{times} scrapes took more than {SCRAPE_TIMEOUT_S:.0f} s") from None
+        for _ in range(times):
+            page = await client.request("GET", "/metrics", timeout_s=SCRAPE_TIMEOUT_S)
+            if b"websocket_connected_sockets" not in page.body:
+                raise InvalidTrialError("what was scraped are no metrics")
+    except RestError as error:
+        raise InvalidTrialError(f"a scrape failed: {error}") from None
     finally:
-        writer.close()
-
-
-async def _answer(reader: asyncio.StreamReader) -> bytes:
-    head = await reader.readuntil(b"\r\n\r\n")
-    for line in head.lower().split(b"\r\n"):
-        name, _, value = line.partition(b":")
-        if name == b"content-length":
-            return await reader.readexactly(int(value))
-    raise InvalidTrialError(f"the page has no length: {head[:100]!r}")
+        await client.close()
