@@ -160,8 +160,10 @@ class _Started(Generic[P]):
 
     def send(self, number: signal.Signals) -> None:
         """Nothing happens when it has ended."""
-        with contextlib.suppress(ProcessLookupError):
-            self.process.send_signal(number)
+        # Not `send_signal`: it looks whether the child has ended, and takes its exit code from whoever waits.
+        if self.process.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.pid, number)
 
     def last_words(self, chars: int = LAST_WORDS_CHARS) -> str:
         """The end of its log."""

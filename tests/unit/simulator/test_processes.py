@@ -3,6 +3,7 @@
 import asyncio
 import os
 import signal
+import subprocess
 import sys
 from pathlib import Path
 
@@ -57,6 +58,16 @@ async def test_one_that_does_not_heed_is_killed_without_blocking() -> None:
     await child.facts()
     assert await child.end(0.05)
     assert child.returncode == -signal.SIGKILL
+
+
+async def test_the_exit_code_is_left_to_who_waits_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`Popen.poll`, which `send_signal` calls first, takes it: then asyncio reports 255."""
+    child = await python(SLEEPS).spawn()
+    await child.facts()
+    with monkeypatch.context() as patched:
+        patched.setattr(subprocess.Popen, "poll", lambda _: pytest.fail("somebody else took the exit code"))
+        await child.end(5)
+    assert child.returncode == -signal.SIGTERM
 
 
 async def test_who_is_cancelled_while_it_ends_a_child_kills_it() -> None:
