@@ -56,12 +56,6 @@ def write_json(result: Result, target: str | None) -> None:
         write_text(Path(target), to_json(result))
 
 
-def write_html(result: Result, target: Path | None) -> None:
-    """The self-contained report; None: nowhere. Raises ScenarioError."""
-    if target is not None:
-        write_text(target, render_html(result))
-
-
 def read_result(path: Path) -> Result:
     """A result that `write_json` wrote. Raises ScenarioError."""
     try:

@@ -148,29 +148,6 @@ def _named(current: str) -> Iterator[None]:
         request_id.reset(token)
 
 
-class Traced(RestMiddleware):
-    """A span around each request, with method, route template and status: no path, query string or header.
-
-    The caller's `traceparent` is the parent. The envelope outside of it has named the request.
-    """
-
-    def __init__(self, app: ASGIApp, *, tracing: Tracing) -> None:
-        super().__init__(app)
-        self._tracing = tracing
-
-    async def answer(self, scope: Scope, receive: Receive, send: Send) -> None:
-        method = scope["method"]
-        answer = _Answer(send)
-        with self._tracing.span("request", Headers(scope=scope), **{"http.request.method": method}) as span:
-            try:
-                await self._app(scope, receive, answer)
-            finally:
-                route = _route(scope)
-                span.update_name(f"{method} {route}")
-                span.set_attribute("http.route", route)
-                span.set_attribute("http.response.status_code", answer.status or 500)
-
-
 class Cors(RestMiddleware):
     """Starlette's CORS middleware for the listed origins; tokens travel in a header, so never credentials.
 
