@@ -54,7 +54,7 @@ class TerminalUi:
         self._history: deque[Live] = deque(maxlen=HISTORY)
 
     def __enter__(self) -> "TerminalUi":
-        if self._console.is_terminal:
+        if self._console.is_terminal and not self._console.is_dumb_terminal:  # that one cannot draw anew
             self._view = LiveView(
                 Text(""),
                 console=self._console,

@@ -130,8 +130,11 @@ def test_the_live_view_of_a_large_run_cuts_nothing_off(columns: int) -> None:
         assert fact in shown
 
 
-def test_without_a_terminal_a_line_every_ten_seconds_tells_how_it_goes() -> None:
-    console = Console(file=io.StringIO(), width=60)
+@pytest.mark.parametrize("kind", [{}, {"force_terminal": True, "_environ": {"TERM": "dumb"}}])
+def test_where_nothing_can_be_redrawn_a_line_every_ten_seconds_tells_how_it_goes(
+    kind: dict[str, Any],
+) -> None:
+    console = Console(file=io.StringIO(), width=60, **kind)
     now_s = iter(range(100))
     with TerminalUi(console, clock=lambda: next(now_s)) as ui:
         for second in range(21):
@@ -142,7 +145,7 @@ def test_without_a_terminal_a_line_every_ten_seconds_tells_how_it_goes() -> None
 
 
 def test_a_terminal_is_not_redrawn_for_every_single_client() -> None:
-    console = Console(file=io.StringIO(), width=80, force_terminal=True)
+    console = Console(file=io.StringIO(), width=80, force_terminal=True, _environ={"TERM": "xterm"})
     with TerminalUi(console, clock=lambda: 0.0) as ui:
         for done in range(1, 1_000):
             ui.progress("connecting", done, 10_000)
