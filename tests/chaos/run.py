@@ -125,7 +125,7 @@ async def run_under(fault: Fault, seed: int, data_dir: Path) -> Row:
     async with fault.stage(data_dir, seed) as scene:
         tokens, claims = await _seed(scene, scenario, data_dir)
         cue = Cue()
-        options = RunOptions(scenario, scene.stack.plan.url, tokens_file=tokens, claims_file=claims)
+        options = RunOptions(scenario, scene.stack.plan.url, tokens_file=tokens, rooms_file=claims)
         course = LoadRun(options, cue)
         breaking = asyncio.create_task(_break(fault, scene, cue, course))
         try:
