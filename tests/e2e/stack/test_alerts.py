@@ -85,7 +85,7 @@ STALLED = """
 import asyncio, socket, sys, uuid
 import httpx
 from simulator.socketio_client.codec.websocket import encode_frame, TEXT
-from simulator.wire import socketio
+from simulator.socketio_client.codec import socketio
 
 async def main(url, sockets):
     host, port = url.removeprefix("http://").split(":")
