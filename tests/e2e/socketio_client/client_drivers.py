@@ -13,7 +13,6 @@ import pytest
 from simulator.processes import PIPE, Program
 from simulator.socketio_client import ConnectFailedError, Endpoint, LeanClient, ReconnectPolicy
 from tests.support.backend.node import ROOT
-from tests.support.waiting import until as until
 
 DEADLINE_S = 20.0
 QUICK = ReconnectPolicy(delay_s=0.05, delay_max_s=0.2)

@@ -15,7 +15,8 @@ import pytest
 
 from simulator.faults.proxy import FlakyProxy, killed, paused
 from simulator.socketio_client.connector import reset
-from tests.e2e.socketio_client.client_drivers import DEADLINE_S, Witness, connected, running, until
+from tests.e2e.socketio_client.client_drivers import DEADLINE_S, Witness, connected, running
+from tests.support.waiting import until
 
 
 @dataclass

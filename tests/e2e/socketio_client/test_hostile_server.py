@@ -19,9 +19,9 @@ from tests.e2e.socketio_client.client_drivers import (
     connected,
     gives_up,
     make_client,
-    until,
 )
 from tests.e2e.socketio_client.scripted_server import OPEN, Conversation, scripted
+from tests.support.waiting import until
 
 NEVER = ReconnectPolicy.none()
 PATIENCE_S = 0.5

@@ -6,7 +6,8 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.e2e.socketio_client.client_drivers import DEADLINE_S, Witness, connected, running, until
+from tests.e2e.socketio_client.client_drivers import DEADLINE_S, Witness, connected, running
+from tests.support.waiting import until
 
 MESSAGES = 40
 

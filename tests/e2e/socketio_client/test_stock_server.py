@@ -24,9 +24,8 @@ from tests.e2e.socketio_client.client_drivers import (
     gives_up,
     make_client,
     running,
-    until,
 )
-from tests.support.waiting import until_async
+from tests.support.waiting import until, until_async
 
 TRANSPORTS = ["websocket", "polling", "upgrade"]
 every_transport = pytest.mark.parametrize("transport", TRANSPORTS)
